@@ -1,0 +1,5 @@
+#ifndef GSHIM
+#define GSHIM
+#include_next <sched.h>
+#include <fcntl.h>
+#endif
