@@ -2,20 +2,20 @@
 
 pub mod types;
 
-pub mod metrics;
 pub mod config;
-pub mod record;
+pub mod metrics;
 pub mod protocol;
+pub mod record;
 
 pub mod metadata;
 pub mod partition;
 
-pub mod rt;
-pub mod storage;
-pub mod client;
-pub mod shard;
 pub mod api;
+pub mod client;
+pub mod rt;
 pub mod server;
+pub mod shard;
+pub mod storage;
 
-pub mod load;
 pub mod cli;
+pub mod load;

@@ -17,7 +17,10 @@ mod str;
 mod time;
 mod uuid;
 
-pub use id::{BrokerEpoch, LeaderEpoch, NodeId, PartitionIndex, ProducerEpoch, ProducerId, ShardId, TopicPartition};
+pub use id::{
+    BrokerEpoch, LeaderEpoch, NodeId, PartitionIndex, ProducerEpoch, ProducerId, ShardId,
+    TopicPartition,
+};
 pub use offset::{Offset, OffsetRange};
 pub use prng::Prng;
 pub use str::Str;

@@ -40,7 +40,11 @@ impl fmt::Display for Uuid {
         // 22 digits of 6 bits hold 132: the value sits at the high end, four zero bits below it.
         let digits: String = (0..22)
             .map(|i| {
-                let digit = if i < 21 { value >> (128 - 6 * (i + 1)) } else { value << 4 };
+                let digit = if i < 21 {
+                    value >> (128 - 6 * (i + 1))
+                } else {
+                    value << 4
+                };
                 ALPHABET[(digit & 63) as usize] as char
             })
             .collect();
@@ -72,7 +76,11 @@ impl FromStr for Uuid {
         let mut value = 0u128;
         for (i, byte) in text.bytes().enumerate() {
             let digit = ALPHABET.iter().position(|&a| a == byte).ok_or(UuidError)? as u128;
-            value = if i < 21 { value << 6 | digit } else { value << 2 | digit >> 4 };
+            value = if i < 21 {
+                value << 6 | digit
+            } else {
+                value << 2 | digit >> 4
+            };
         }
         Ok(Uuid(value.to_be_bytes()))
     }
