@@ -1,1 +1,42 @@
-//! (room under construction)
+//! Kafka's wire protocol: every message that is served, read and written at every version.
+//!
+//! **Path.** `server` cuts the stream into frames → here [`RequestHeader::decode`] and the body's [`Message::decode`]
+//! → `api` serves it → here [`write_response`] → `server` sends the buffer, with cache pages at its splices.
+//!
+//! **Invariants.** A message is defined once, by `message!`, in the file of its API; its row in the table of
+//! [`ApiKey`] has the versions. What decodes at a version encodes to the same bytes, but for unknown tagged fields.
+//! Names are Kafka's, in Rust's spelling. Only Kafka 4.3's versions exist.
+//!
+//! **Faults survived.** Any bytes: decoding returns [`DecodeError`], reads nothing outside the frame, and allocates
+//! at most 16 bytes for each byte of the frame (and 16 KiB). Malformed input that Kafka lets pass (trailing bytes,
+//! lengths below −1, repeated tags) is refused.
+//!
+//! **Not obvious.** Strings, bytes and records are slices that keep their whole frame alive. A nullable field defaults
+//! to null, even where Kafka's own default is empty, so that what was never set is never sent as text; tagged fields
+//! keep Kafka's default, which decides whether they are sent. Error codes in messages are bare `i16`: a newer broker
+//! may send one that [`ErrorCode`] does not know. The header of the answer to ApiVersions is always version 0.
+
+mod api_key;
+mod error_code;
+mod header;
+mod message;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod fetch;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod produce;
+
+pub use api_key::ApiKey;
+pub use error_code::ErrorCode;
+pub use header::{RequestHeader, ResponseHeader, read_response, write_request, write_response};
+pub use message::{Message, Records, Request};
+pub use reader::{DecodeError, Reader};
+pub use writer::{Splice, Writer};

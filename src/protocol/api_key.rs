@@ -1,0 +1,129 @@
+//! The table of Kafka's APIs that are defined here: one row each.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+macro_rules! apis {
+    ($($name:ident = $key:literal, versions $versions:expr, flexible $flexible:expr $(, advertised $advertised:expr)?;)*) => {
+        /// One of Kafka's APIs. Everything that depends on the key alone is a row of this table.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(i16)]
+        pub enum ApiKey {
+            $($name = $key,)*
+        }
+
+        impl ApiKey {
+            /// Every row, by ascending key.
+            pub const ALL: &'static [ApiKey] = &[$(ApiKey::$name),*];
+
+            /// The API of this number; `None` if there is no row for it.
+            pub fn from_i16(key: i16) -> Option<ApiKey> {
+                match key {
+                    $($key => Some(ApiKey::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Kafka's name, as `Produce`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(ApiKey::$name => stringify!($name),)*
+                }
+            }
+
+            /// The versions that can be read and written: Kafka 4.3's.
+            pub fn versions(self) -> RangeInclusive<i16> {
+                match self {
+                    $(ApiKey::$name => $versions,)*
+                }
+            }
+
+            /// The versions that `ApiVersions` tells.
+            pub fn advertised(self) -> RangeInclusive<i16> {
+                match self {
+                    $($(ApiKey::$name => $advertised,)?)*
+                    _ => self.versions(),
+                }
+            }
+
+            /// The first version with compact lengths and tagged fields (KIP-482); `None` if there is none.
+            pub fn first_flexible(self) -> Option<i16> {
+                match self {
+                    $(ApiKey::$name => $flexible,)*
+                }
+            }
+        }
+    };
+}
+
+apis! {
+    // Librdkafka turns compression off unless the range begins at 0 (KAFKA-18659), though 0 to 2 are gone.
+    Produce = 0, versions 3..=13, flexible Some(9), advertised 0..=13;
+    Fetch = 1, versions 4..=18, flexible Some(12);
+    ListOffsets = 2, versions 1..=11, flexible Some(6);
+    Metadata = 3, versions 0..=13, flexible Some(9);
+    ApiVersions = 18, versions 0..=4, flexible Some(3);
+    CreateTopics = 19, versions 2..=7, flexible Some(5);
+    DeleteTopics = 20, versions 1..=6, flexible Some(4);
+    // Version 6 (two-phase commit, KIP-939) is unstable: Kafka does not offer it.
+    InitProducerId = 22, versions 0..=5, flexible Some(2);
+}
+
+impl ApiKey {
+    /// The number on the wire.
+    pub fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// Whether `version` has compact lengths and tagged fields.
+    pub fn flexible(self, version: i16) -> bool {
+        self.first_flexible().is_some_and(|first| version >= first)
+    }
+
+    /// Version of the header before a request of `version`: 2 has tagged fields, 1 has not.
+    pub fn request_header_version(self, version: i16) -> i16 {
+        if self.flexible(version) { 2 } else { 1 }
+    }
+
+    /// Version of the header before a response of `version`: 1 has tagged fields, 0 has not. That of ApiVersions
+    /// never has: a client reads it before it knows what the broker speaks (KIP-511).
+    pub fn response_header_version(self, version: i16) -> i16 {
+        (self != ApiKey::ApiVersions && self.flexible(version)) as i16
+    }
+}
+
+impl fmt::Display for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_ascend_and_are_found_by_their_number() {
+        assert!(ApiKey::ALL.is_sorted_by(|a, b| a.code() < b.code()));
+        for &key in ApiKey::ALL {
+            assert_eq!(ApiKey::from_i16(key.code()), Some(key));
+        }
+        assert_eq!(ApiKey::from_i16(-1), None);
+    }
+
+    #[test]
+    fn headers_follow_flexibility_except_for_the_answer_to_api_versions() {
+        assert_eq!(ApiKey::Produce.request_header_version(8), 1);
+        assert_eq!(ApiKey::Produce.request_header_version(9), 2);
+        assert_eq!(ApiKey::Produce.response_header_version(9), 1);
+        assert_eq!(ApiKey::ApiVersions.request_header_version(3), 2);
+        assert_eq!(ApiKey::ApiVersions.response_header_version(4), 0);
+    }
+
+    #[test]
+    fn produce_is_advertised_from_zero_and_read_from_three() {
+        assert_eq!(ApiKey::Produce.advertised(), 0..=13);
+        assert_eq!(ApiKey::Produce.versions(), 3..=13);
+        assert_eq!(ApiKey::Fetch.advertised(), ApiKey::Fetch.versions());
+    }
+}
