@@ -65,8 +65,20 @@ apis! {
     ApiVersions = 18, versions 0..=4, flexible Some(3);
     CreateTopics = 19, versions 2..=7, flexible Some(5);
     DeleteTopics = 20, versions 1..=6, flexible Some(4);
+    DeleteRecords = 21, versions 0..=2, flexible Some(2);
     // Version 6 (two-phase commit, KIP-939) is unstable: Kafka does not offer it.
     InitProducerId = 22, versions 0..=5, flexible Some(2);
+    OffsetForLeaderEpoch = 23, versions 2..=4, flexible Some(4);
+    DescribeConfigs = 32, versions 1..=4, flexible Some(4);
+    AlterConfigs = 33, versions 0..=2, flexible Some(2);
+    DescribeLogDirs = 35, versions 1..=5, flexible Some(2);
+    CreatePartitions = 37, versions 0..=3, flexible Some(2);
+    IncrementalAlterConfigs = 44, versions 0..=1, flexible Some(1);
+    DescribeQuorum = 55, versions 0..=2, flexible Some(0);
+    DescribeCluster = 60, versions 0..=2, flexible Some(0);
+    DescribeProducers = 61, versions 0..=0, flexible Some(0);
+    ListConfigResources = 74, versions 0..=1, flexible Some(0);
+    DescribeTopicPartitions = 75, versions 0..=0, flexible Some(0);
 }
 
 impl ApiKey {

@@ -3,12 +3,12 @@
 use std::fmt;
 
 macro_rules! error_codes {
-    ($($name:ident = $code:literal, $text:literal $(, $retriable:ident)?;)*) => {
+    ($($(#[$meta:meta])? $name:ident = $code:literal, $text:literal $(, $retriable:ident)?;)*) => {
         /// What a response says went wrong. Kafka 4.3 defines these and no others.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
         #[repr(i16)]
         pub enum ErrorCode {
-            $($name = $code,)*
+            $($(#[$meta])? $name = $code,)*
         }
 
         impl ErrorCode {
@@ -46,6 +46,7 @@ macro_rules! error_codes {
 
 error_codes! {
     UnknownServerError = -1, "UNKNOWN_SERVER_ERROR";
+    #[default]
     None = 0, "NONE";
     OffsetOutOfRange = 1, "OFFSET_OUT_OF_RANGE";
     CorruptMessage = 2, "CORRUPT_MESSAGE", retriable;
@@ -193,12 +194,6 @@ impl ErrorCode {
 
     pub fn is_error(self) -> bool {
         self != ErrorCode::None
-    }
-}
-
-impl Default for ErrorCode {
-    fn default() -> ErrorCode {
-        ErrorCode::None
     }
 }
 

@@ -1,0 +1,45 @@
+//! DescribeLogDirs: log directories and the sizes of the partitions in them (key 35, KIP-113).
+//!
+//! v2 flexible · v3 top-level error · v4 the disk's size and room (KIP-827) · v5 whether the directory is cordoned (KIP-1066).
+
+use crate::types::Str;
+
+use super::message::message;
+
+message! {
+    DescribeLogDirsRequest: request DescribeLogDirs -> DescribeLogDirsResponse {
+        topics: Option<Vec<DescribableLogDirTopic>>,
+    }
+
+    DescribableLogDirTopic {
+        topic: Str,
+        partitions: Vec<i32>,
+    }
+
+    DescribeLogDirsResponse: response DescribeLogDirs {
+        throttle_time_ms: i32,
+        error_code: i16 [3..],
+        results: Vec<DescribeLogDirsResult>,
+    }
+
+    DescribeLogDirsResult {
+        error_code: i16,
+        log_dir: Str,
+        topics: Vec<DescribeLogDirsTopic>,
+        total_bytes: i64 [4..] = -1,
+        usable_bytes: i64 [4..] = -1,
+        is_cordoned: bool [5..],
+    }
+
+    DescribeLogDirsTopic {
+        name: Str,
+        partitions: Vec<DescribeLogDirsPartition>,
+    }
+
+    DescribeLogDirsPartition {
+        partition_index: i32,
+        partition_size: i64,
+        offset_lag: i64,
+        is_future_key: bool,
+    }
+}

@@ -1,0 +1,38 @@
+//! IncrementalAlterConfigs: changes some of a resource's configuration (key 44, KIP-339).
+//!
+//! v1 flexible.
+
+use crate::types::Str;
+
+use super::message::message;
+
+message! {
+    IncrementalAlterConfigsRequest: request IncrementalAlterConfigs -> IncrementalAlterConfigsResponse {
+        resources: Vec<AlterConfigsResource>,
+        validate_only: bool,
+    }
+
+    AlterConfigsResource {
+        resource_type: i8,
+        resource_name: Str,
+        configs: Vec<AlterableConfig>,
+    }
+
+    AlterableConfig {
+        name: Str,
+        config_operation: i8,
+        value: Option<Str>,
+    }
+
+    IncrementalAlterConfigsResponse: response IncrementalAlterConfigs {
+        throttle_time_ms: i32,
+        responses: Vec<AlterConfigsResourceResponse>,
+    }
+
+    AlterConfigsResourceResponse {
+        error_code: i16,
+        error_message: Option<Str>,
+        resource_type: i8,
+        resource_name: Str,
+    }
+}
