@@ -1,1 +1,41 @@
-//! (room under construction)
+//! The runtime's only door: executors, tasks, files, sockets, clocks. No other room names the executor.
+//!
+//! **Path.** The kernel before it; here bytes become [`Page`]s, and futures become tasks of one pinned
+//! core; every shell room after it. Uses `types` only.
+//!
+//! **Invariants.** A task is detached and ends by itself; a panic ends that task and is counted. Memory that was
+//! published (a [`Slice`], a [`Page`]) is never written again, and the page written is the page cached. Every disk
+//! operation exists twice, on the ring and on a simulated disk, behind one `enum`.
+//!
+//! **Faults survived.** The executor's own defects, each with a test or a start-up check: reads that fail for ever
+//! after an empty file was opened first ([`Disk::open`]), panics that kill the core or hang the waiter ([`spawn`],
+//! [`blocking`]), lengths asked of a path that was renamed ([`File::len`]), uninitialised memory on its way to the disk
+//! ([`AppendBuffer::seal`]). A kernel without io_uring and too little lockable memory are refused in words
+//! ([`StartError`]).
+//!
+//! **Not obvious.** The executor logs through the `log` crate; we do not bridge it to `tracing`, because its lines are
+//! noise (the probe of a device says "error" when all is well). Dropping an unfinished task leaks it: never race a task,
+//! race plain futures. Each executor that ends leaks a few descriptors, so tests make few. Network data does not travel
+//! through io_uring but by plain system calls; file data does.
+
+mod buffer;
+mod checks;
+mod clock;
+mod disk;
+mod ring_file;
+mod sim_disk;
+mod sim_image;
+mod sys;
+mod task;
+
+pub use buffer::{AppendBuffer, BLOCK_BYTES, Buffer, Page, Slice, block_ceil, block_floor};
+pub use checks::{StartError, check_io_uring};
+pub use clock::{Clock, SimClock};
+pub use disk::{Disk, Entry, File, Open};
+pub use ring_file::RingFile;
+pub use sim_disk::{Faulty, SimDisk, SimFile};
+pub use sys::Space;
+pub use task::{
+    Elapsed, Panicked, Queue, TaskStats, blocking, run_local, sleep, spawn, task_stats, timeout,
+    yield_if_needed, yield_now,
+};
