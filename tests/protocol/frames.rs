@@ -1,0 +1,174 @@
+//! The file of frames, and one entrance to all messages.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use ringlog::protocol::*;
+
+/// Kinds of entries, as `Frames.java` numbers them.
+pub const REQUEST: u8 = 0;
+pub const RESPONSE: u8 = 1;
+pub const UNKNOWN_TAGS: u8 = 2;
+pub const ERRORS: u8 = 4;
+
+/// One frame, header and body, and what it is said to be.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub key: i16,
+    pub version: i16,
+    pub kind: u8,
+    pub frame: Bytes,
+}
+
+impl Entry {
+    pub fn api(&self) -> ApiKey {
+        ApiKey::from_i16(self.key).expect("the file holds APIs that are defined")
+    }
+
+    /// The frame decoded as what it is said to be and encoded again.
+    pub fn again(&self) -> Result<Vec<u8>, DecodeError> {
+        through(
+            self.api(),
+            self.kind & RESPONSE == REQUEST,
+            self.frame.clone(),
+            self.version,
+            Some(self.version),
+        )
+    }
+
+    /// Only decodes.
+    pub fn decode(&self) -> Result<(), DecodeError> {
+        through(
+            self.api(),
+            self.kind & RESPONSE == REQUEST,
+            self.frame.clone(),
+            self.version,
+            None,
+        )
+        .map(|_| ())
+    }
+
+    /// The message as `version` would send it.
+    pub fn at_version(&self, version: i16) -> Result<Entry, DecodeError> {
+        let request = self.kind & RESPONSE == REQUEST;
+        let frame = through(
+            self.api(),
+            request,
+            self.frame.clone(),
+            self.version,
+            Some(version),
+        )?;
+        Ok(Entry {
+            version,
+            kind: self.kind & RESPONSE,
+            frame: Bytes::from(frame),
+            ..*self
+        })
+    }
+
+    pub fn with_frame(&self, frame: Vec<u8>) -> Entry {
+        Entry {
+            frame: Bytes::from(frame),
+            kind: self.kind & RESPONSE,
+            ..*self
+        }
+    }
+}
+
+pub fn parse(file: &[u8]) -> Vec<Entry> {
+    let mut r = Reader::new(Bytes::copy_from_slice(file));
+    let mut entries = Vec::new();
+    while r.remaining() > 0 {
+        let (key, version, kind) = (r.i16().unwrap(), r.i16().unwrap(), r.i8().unwrap() as u8);
+        let frame = r.bytes().unwrap().expect("frames are not null");
+        entries.push(Entry {
+            key,
+            version,
+            kind,
+            frame,
+        });
+    }
+    entries
+}
+
+pub fn print(entries: &[Entry]) -> Vec<u8> {
+    let mut w = Writer::new();
+    for entry in entries {
+        w.i16(entry.key);
+        w.i16(entry.version);
+        w.i8(entry.kind as i8);
+        w.bytes(Some(&entry.frame));
+    }
+    w.take().0
+}
+
+/// Decodes a whole frame at `from` and, if `to` is given, encodes it at that version.
+fn through(
+    key: ApiKey,
+    request: bool,
+    frame: Bytes,
+    from: i16,
+    to: Option<i16>,
+) -> Result<Vec<u8>, DecodeError> {
+    macro_rules! apis {
+        ($($key:ident: $room:ident::$request:ident,)*) => {
+            match key {
+                $(ApiKey::$key => both::<$room::$request>(request, frame, from, to),)*
+            }
+        };
+    }
+    // The compiler holds this list to the table.
+    apis! {
+        Produce: produce::ProduceRequest,
+        Fetch: fetch::FetchRequest,
+        ListOffsets: list_offsets::ListOffsetsRequest,
+        Metadata: metadata::MetadataRequest,
+        ApiVersions: api_versions::ApiVersionsRequest,
+        CreateTopics: create_topics::CreateTopicsRequest,
+        DeleteTopics: delete_topics::DeleteTopicsRequest,
+        DeleteRecords: delete_records::DeleteRecordsRequest,
+        InitProducerId: init_producer_id::InitProducerIdRequest,
+        OffsetForLeaderEpoch: offset_for_leader_epoch::OffsetForLeaderEpochRequest,
+        DescribeConfigs: describe_configs::DescribeConfigsRequest,
+        AlterConfigs: alter_configs::AlterConfigsRequest,
+        DescribeLogDirs: describe_log_dirs::DescribeLogDirsRequest,
+        CreatePartitions: create_partitions::CreatePartitionsRequest,
+        IncrementalAlterConfigs: incremental_alter_configs::IncrementalAlterConfigsRequest,
+        DescribeQuorum: describe_quorum::DescribeQuorumRequest,
+        DescribeCluster: describe_cluster::DescribeClusterRequest,
+        DescribeProducers: describe_producers::DescribeProducersRequest,
+        ListConfigResources: list_config_resources::ListConfigResourcesRequest,
+        DescribeTopicPartitions: describe_topic_partitions::DescribeTopicPartitionsRequest,
+    }
+}
+
+fn both<R>(request: bool, frame: Bytes, from: i16, to: Option<i16>) -> Result<Vec<u8>, DecodeError>
+where
+    R: Request + Debug + PartialEq,
+    R::Response: Debug + PartialEq,
+{
+    let mut r = Reader::new(frame);
+    let mut w = Writer::new();
+    if request {
+        let mut header = RequestHeader::decode(&mut r)?;
+        let body = R::decode(&mut r, from)?;
+        r.finish()?;
+        if let Some(version) = to {
+            // A mutated header may name anything; its length was read for what it names.
+            if (header.api_key, header.api_version) == (R::KEY.code(), from) {
+                header.api_version = version;
+            }
+            header.encode(&mut w);
+            body.encode(&mut w, version);
+        }
+    } else {
+        let header = ResponseHeader::decode(&mut r, R::KEY.response_header_version(from))?;
+        let body = R::Response::decode(&mut r, from)?;
+        r.finish()?;
+        if let Some(version) = to {
+            header.encode(&mut w, R::KEY.response_header_version(version));
+            body.encode(&mut w, version);
+        }
+    }
+    Ok(w.take().0)
+}
