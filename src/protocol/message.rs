@@ -25,6 +25,10 @@ pub trait Message: Sized + Default {
     ///
     /// Panics if `version` is outside [`ApiKey::versions`]: whoever chose it has not looked.
     fn encode(&self, w: &mut Writer, version: i16);
+
+    /// The fields that `version` has, as `{acks:int16,timeout_ms:int32,…}`: `?` before what may be null, `[…]`
+    /// around the element of an array, `@n` after the name of a field of tag n. Tagged fields come last.
+    fn schema(version: i16) -> String;
 }
 
 /// A request, which knows what answers it.
@@ -67,13 +71,15 @@ pub(super) trait Wire: Sized {
     fn size_min(version: i16, flexible: bool) -> usize;
     fn read(r: &mut Reader, version: i16) -> Result<Self, DecodeError>;
     fn write(&self, w: &mut Writer, version: i16);
+    /// See [`Message::schema`].
+    fn schema(version: i16) -> String;
 }
 
 /// A struct of fields, made by `message!`; nullable ones have a byte before them.
 pub(super) trait Structure: Wire {}
 
 macro_rules! fixed {
-    ($($type:ty, $method:ident, $size:literal;)*) => {$(
+    ($($type:ty, $method:ident, $name:literal, $size:literal;)*) => {$(
         impl Wire for $type {
             #[inline(always)]
             fn size_min(_: i16, _: bool) -> usize {
@@ -87,18 +93,21 @@ macro_rules! fixed {
             fn write(&self, w: &mut Writer, _: i16) {
                 w.$method(*self)
             }
+            fn schema(_: i16) -> String {
+                $name.into()
+            }
         }
     )*};
 }
 
 fixed! {
-    i8, i8, 1;
-    i16, i16, 2;
-    u16, u16, 2;
-    i32, i32, 4;
-    i64, i64, 8;
-    f64, f64, 8;
-    bool, bool, 1;
+    i8, i8, "int8", 1;
+    i16, i16, "int16", 2;
+    u16, u16, "uint16", 2;
+    i32, i32, "int32", 4;
+    i64, i64, "int64", 8;
+    f64, f64, "float64", 8;
+    bool, bool, "boolean", 1;
 }
 
 impl Wire for Uuid {
@@ -110,6 +119,9 @@ impl Wire for Uuid {
     }
     fn write(&self, w: &mut Writer, _: i16) {
         w.uuid(self)
+    }
+    fn schema(_: i16) -> String {
+        "uuid".into()
     }
 }
 
@@ -123,6 +135,9 @@ impl Wire for Option<Str> {
     fn write(&self, w: &mut Writer, _: i16) {
         w.string(self.as_ref())
     }
+    fn schema(_: i16) -> String {
+        "?string".into()
+    }
 }
 
 impl Wire for Str {
@@ -134,6 +149,9 @@ impl Wire for Str {
     }
     fn write(&self, w: &mut Writer, _: i16) {
         w.string(Some(self))
+    }
+    fn schema(_: i16) -> String {
+        "string".into()
     }
 }
 
@@ -147,6 +165,9 @@ impl Wire for Option<Bytes> {
     fn write(&self, w: &mut Writer, _: i16) {
         w.bytes(self.as_deref())
     }
+    fn schema(_: i16) -> String {
+        "?bytes".into()
+    }
 }
 
 impl Wire for Bytes {
@@ -158,6 +179,9 @@ impl Wire for Bytes {
     }
     fn write(&self, w: &mut Writer, _: i16) {
         w.bytes(Some(self))
+    }
+    fn schema(_: i16) -> String {
+        "bytes".into()
     }
 }
 
@@ -174,6 +198,9 @@ impl Wire for Option<Records> {
             Some(Records::Bytes(bytes)) => w.bytes(Some(bytes)),
             Some(Records::External(len)) => w.external(*len),
         }
+    }
+    fn schema(_: i16) -> String {
+        "?records".into()
     }
 }
 
@@ -198,6 +225,9 @@ impl<T: Wire> Wire for Option<Vec<T>> {
             Some(elements) => elements.write(w, version),
         }
     }
+    fn schema(version: i16) -> String {
+        format!("?[{}]", T::schema(version))
+    }
 }
 
 impl<T: Wire> Wire for Vec<T> {
@@ -212,6 +242,9 @@ impl<T: Wire> Wire for Vec<T> {
         for element in self {
             element.write(w, version);
         }
+    }
+    fn schema(version: i16) -> String {
+        format!("[{}]", T::schema(version))
     }
 }
 
@@ -234,6 +267,9 @@ impl<T: Structure> Wire for Option<T> {
                 value.write(w, version);
             }
         }
+    }
+    fn schema(version: i16) -> String {
+        format!("?{}", T::schema(version))
     }
 }
 
@@ -337,6 +373,17 @@ macro_rules! message {
                     );)*
                 }
             }
+
+            #[allow(unused_mut, unused_variables)]
+            fn schema(version: i16) -> String {
+                let mut plain = Vec::new();
+                let mut tagged = Vec::new();
+                $($crate::protocol::message::schema_field!(
+                    plain, tagged, version, $field: $type, ($($versions)?), ($($($null)?)?), ($($($tag)?)?)
+                );)*
+                plain.append(&mut tagged);
+                format!("{{{}}}", plain.join(","))
+            }
         }
 
         impl $crate::protocol::message::Structure for $name {}
@@ -375,6 +422,10 @@ macro_rules! body {
                 w.set_flexible(Self::KEY.flexible(version));
                 $crate::protocol::message::Wire::write(self, w, version)
             }
+
+            fn schema(version: i16) -> String {
+                <Self as $crate::protocol::message::Wire>::schema(version)
+            }
         }
     };
 }
@@ -406,6 +457,23 @@ macro_rules! size_field {
         }
     };
     ($size:ident, $version:ident, $flexible:ident, $type:ty, $versions:tt, $tag:tt) => {};
+}
+
+macro_rules! schema_field {
+    ($plain:ident, $tagged:ident, $version:ident, $field:ident: $type:ty, $versions:tt, ($($null:expr)?), ($($tag:literal)?)) => {
+        if $crate::protocol::message::within!($version, $versions) {
+            let schema = <$type as $crate::protocol::message::Wire>::schema($version);
+            $(let schema = match std::ops::RangeBounds::<i16>::contains(&$null, &$version) {
+                true => schema,
+                false => schema.replacen('?', "", 1),
+            };)?
+            let number: &[u32] = &[$($tag)?];
+            match number.first() {
+                Some(tag) => $tagged.push(format!("{}@{tag}:{schema}", stringify!($field))),
+                None => $plain.push(format!("{}:{schema}", stringify!($field))),
+            }
+        }
+    };
 }
 
 macro_rules! read_field {
@@ -477,6 +545,6 @@ macro_rules! write_tag {
 }
 
 pub(super) use {
-    body, count_tag, initial, message, read_field, read_tag, size_field, tag_given, within,
-    write_field, write_tag,
+    body, count_tag, initial, message, read_field, read_tag, schema_field, size_field, tag_given,
+    within, write_field, write_tag,
 };

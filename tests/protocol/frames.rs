@@ -10,6 +10,7 @@ pub const REQUEST: u8 = 0;
 pub const RESPONSE: u8 = 1;
 pub const UNKNOWN_TAGS: u8 = 2;
 pub const ERRORS: u8 = 4;
+pub const SCHEMAS: u8 = 5;
 
 /// One frame, header and body, and what it is said to be.
 #[derive(Clone, Debug)]
@@ -27,43 +28,39 @@ impl Entry {
 
     /// The frame decoded as what it is said to be and encoded again.
     pub fn again(&self) -> Result<Vec<u8>, DecodeError> {
-        through(
-            self.api(),
-            self.kind & RESPONSE == REQUEST,
-            self.frame.clone(),
-            self.version,
-            Some(self.version),
-        )
+        self.through(Some(self.version))
     }
 
     /// Only decodes.
     pub fn decode(&self) -> Result<(), DecodeError> {
-        through(
-            self.api(),
-            self.kind & RESPONSE == REQUEST,
-            self.frame.clone(),
-            self.version,
-            None,
-        )
-        .map(|_| ())
+        self.through(None).map(|_| ())
     }
 
     /// The message as `version` would send it.
     pub fn at_version(&self, version: i16) -> Result<Entry, DecodeError> {
-        let request = self.kind & RESPONSE == REQUEST;
-        let frame = through(
-            self.api(),
-            request,
-            self.frame.clone(),
-            self.version,
-            Some(version),
-        )?;
+        let frame = Bytes::from(self.through(Some(version))?);
+        let kind = self.kind & RESPONSE;
         Ok(Entry {
             version,
-            kind: self.kind & RESPONSE,
-            frame: Bytes::from(frame),
+            kind,
+            frame,
             ..*self
         })
+    }
+
+    fn through(&self, to: Option<i16>) -> Result<Vec<u8>, DecodeError> {
+        let request = self.kind & RESPONSE == REQUEST;
+        (codec(self.api()).through)(request, self.frame.clone(), self.version, to)
+    }
+
+    /// Whether this is a frame, not a table about frames.
+    pub fn is_frame(&self) -> bool {
+        self.kind < ERRORS
+    }
+
+    /// Our schema of the message that an entry of kind `SCHEMAS` speaks of.
+    pub fn schema(&self) -> String {
+        (codec(self.api()).schema)(self.kind == SCHEMAS, self.version)
     }
 
     pub fn with_frame(&self, frame: Vec<u8>) -> Entry {
@@ -102,18 +99,21 @@ pub fn print(entries: &[Entry]) -> Vec<u8> {
     w.take().0
 }
 
-/// Decodes a whole frame at `from` and, if `to` is given, encodes it at that version.
-fn through(
-    key: ApiKey,
-    request: bool,
-    frame: Bytes,
-    from: i16,
-    to: Option<i16>,
-) -> Result<Vec<u8>, DecodeError> {
+/// What can be done with the messages of one API; the first argument says whether it is the request.
+struct Codec {
+    /// Decodes a whole frame at the version given and, if there is another, encodes it at that.
+    through: fn(bool, Bytes, i16, Option<i16>) -> Result<Vec<u8>, DecodeError>,
+    schema: fn(bool, i16) -> String,
+}
+
+fn codec(key: ApiKey) -> Codec {
     macro_rules! apis {
         ($($key:ident: $room:ident::$request:ident,)*) => {
             match key {
-                $(ApiKey::$key => both::<$room::$request>(request, frame, from, to),)*
+                $(ApiKey::$key => Codec {
+                    through: through::<$room::$request>,
+                    schema: schema::<$room::$request>,
+                },)*
             }
         };
     }
@@ -142,7 +142,20 @@ fn through(
     }
 }
 
-fn both<R>(request: bool, frame: Bytes, from: i16, to: Option<i16>) -> Result<Vec<u8>, DecodeError>
+fn schema<R: Request>(request: bool, version: i16) -> String {
+    if request {
+        R::schema(version)
+    } else {
+        R::Response::schema(version)
+    }
+}
+
+fn through<R>(
+    request: bool,
+    frame: Bytes,
+    from: i16,
+    to: Option<i16>,
+) -> Result<Vec<u8>, DecodeError>
 where
     R: Request + Debug + PartialEq,
     R::Response: Debug + PartialEq,

@@ -8,7 +8,8 @@
 // what it read, and fails unless the bytes are the same.
 //
 // An entry of FILE, big-endian: int16 API key, int16 version, int8 kind, int32 length, frame. The kinds: 0 a request, 1 a
-// response, 2 and 3 the same as the entry before it but with tagged fields nobody knows, 4 (key −1) the table of error codes.
+// response, 2 and 3 the same as the entry before it but with tagged fields nobody knows, 4 (key −1) the table of error codes,
+// 5 and 6 the CRC-32C of the schema of a request and of a response, as text.
 
 import java.io.DataInputStream;
 import java.io.DataOutputStream;
@@ -43,7 +44,10 @@ import org.apache.kafka.common.protocol.types.Type;
 import org.apache.kafka.common.record.internal.MemoryRecords;
 
 public class Frames {
-    static final int REQUEST = 0, RESPONSE = 1, UNKNOWN_TAGS = 2, ERRORS = 4;
+    /** Whether no field is left out, null or empty. */
+    static boolean full;
+
+    static final int REQUEST = 0, RESPONSE = 1, UNKNOWN_TAGS = 2, ERRORS = 4, SCHEMAS = 5;
 
     public static void main(String[] args) throws Exception {
         if (args[0].equals("write")) {
@@ -64,6 +68,8 @@ public class Frames {
                 ApiMessageType type = ApiMessageType.fromApiKey(key);
                 for (short v = type.lowestSupportedVersion(); v <= type.highestSupportedVersion(false); v++) {
                     for (int kind = REQUEST; kind <= RESPONSE; kind++) {
+                        String text = schema((kind == REQUEST ? type.requestSchemas() : type.responseSchemas())[v]);
+                        entry(entries, key, v, SCHEMAS + kind, crc(text));
                         for (int variant = 0; variant < variants; variant++) {
                             Random random = new Random(((seed * 1009 + key) * 1009 + v) * 1009 + kind * 503 + variant);
                             writeOne(entries, type, v, kind, variant, size, random);
@@ -80,8 +86,9 @@ public class Frames {
         boolean request = kind == REQUEST;
         Message message = request ? type.newRequest() : type.newResponse();
         Schema schema = (request ? type.requestSchemas() : type.responseSchemas())[version];
-        // The first is all defaults.
-        if (variant > 0) fill(message, schema, size, random, false);
+        // The first is all defaults; the second has everything at least once.
+        full = variant == 1;
+        if (variant > 0) fill(message, schema, size, random);
         String client = new String[] {null, "", "client"}[random.nextInt(3)];
         int correlation = random.nextInt();
         byte[] frame = frame(type, version, request, correlation, client, message, null);
@@ -132,12 +139,12 @@ public class Frames {
     }
 
     /** Sets every field that the schema of one version has. */
-    static void fill(Object message, Schema schema, int size, Random random, boolean tagsOnly) throws Exception {
+    static void fill(Object message, Schema schema, int size, Random random) throws Exception {
         for (BoundField field : schema.fields()) {
             if (field.def.type instanceof TaggedFields tagged) {
                 for (var known : tagged.fields().values()) {
                     // A tagged field at its default is absent.
-                    if (random.nextInt(4) > 0) set(message, known.name, known.type, size, random);
+                    if (full || random.nextInt(4) > 0) set(message, known.name, known.type, size, random);
                 }
             } else {
                 set(message, field.def.name, field.def.type, size, random);
@@ -160,7 +167,7 @@ public class Frames {
 
     static Object value(Method setter, Type type, int size, Random random) throws Exception {
         Class<?> target = setter.getParameterTypes()[0];
-        if (type.isNullable() && random.nextInt(4) == 0) return null;
+        if (!full && type.isNullable() && random.nextInt(4) == 0) return null;
         if (type.isArray()) return array(setter, target, type.arrayElementType().get(), size, random);
         if (type instanceof Schema schema) return struct(target, schema, size, random);
         if (target == ByteBuffer.class) return ByteBuffer.wrap(blob(random, size));
@@ -169,7 +176,7 @@ public class Frames {
 
     static Object struct(Class<?> target, Schema schema, int size, Random random) throws Exception {
         Object struct = target.getDeclaredConstructor().newInstance();
-        fill(struct, schema, size, random, false);
+        fill(struct, schema, size, random);
         return struct;
     }
 
@@ -184,11 +191,15 @@ public class Frames {
             elements = (Collection<Object>) target.getDeclaredConstructor().newInstance();
             parameter = ((ParameterizedType) target.getGenericSuperclass()).getActualTypeArguments()[0];
         }
-        int count = random.nextInt(size + 1);
+        int count = count(size, random);
         for (int i = 0; i < count; i++) {
             elements.add(element(parameter, element, size, random));
         }
         return elements;
+    }
+
+    static int count(int size, Random random) {
+        return full ? 1 : random.nextInt(size + 1);
     }
 
     static Object element(java.lang.reflect.Type parameter, Type type, int size, Random random) throws Exception {
@@ -196,7 +207,7 @@ public class Frames {
         if (type.isArray()) {
             List<Object> inner = new ArrayList<>();
             java.lang.reflect.Type of = ((ParameterizedType) parameter).getActualTypeArguments()[0];
-            for (int i = random.nextInt(size + 1); i > 0; i--) {
+            for (int i = count(size, random); i > 0; i--) {
                 inner.add(element(of, type.arrayElementType().get(), size, random));
             }
             return inner;
@@ -223,7 +234,7 @@ public class Frames {
     }
 
     static long number(Random random) {
-        return switch (random.nextInt(6)) {
+        return switch (full ? 3 : random.nextInt(6)) {
             case 0 -> 0;
             case 1 -> -1;
             case 2 -> random.nextInt(1000);
@@ -251,6 +262,32 @@ public class Frames {
         for (int tag = 1000 + random.nextInt(1000), i = random.nextInt(3); i >= 0; i--, tag += 1 + random.nextInt(100_000)) {
             message.unknownTaggedFields().add(new RawTaggedField(tag, blob(random, 1)));
         }
+    }
+
+    /** A schema in the words that our own side uses. */
+    static String schema(Type type) {
+        String nullable = type.isNullable() ? "?" : "";
+        if (type.isArray()) return nullable + "[" + schema(type.arrayElementType().get()) + "]";
+        if (!(type instanceof Schema schema)) {
+            String name = type.toString().toLowerCase().replace("compact_", "").replace("nullable_", "");
+            return nullable + name;
+        }
+        List<String> fields = new ArrayList<>();
+        for (BoundField field : schema.fields()) {
+            if (field.def.type instanceof TaggedFields tagged) {
+                tagged.fields().forEach((tag, known) -> fields.add(known.name + "@" + tag + ":" + schema(known.type)));
+            } else {
+                fields.add(field.def.name + ":" + schema(field.def.type));
+            }
+        }
+        return nullable + "{" + String.join(",", fields) + "}";
+    }
+
+    static byte[] crc(String text) {
+        if (System.getenv("SCHEMAS") != null) System.out.println(text);
+        java.util.zip.CRC32C crc = new java.util.zip.CRC32C();
+        crc.update(text.getBytes(StandardCharsets.UTF_8));
+        return ByteBuffer.allocate(4).putInt((int) crc.getValue()).array();
     }
 
     static byte[] errors() throws Exception {
