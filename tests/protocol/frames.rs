@@ -99,10 +99,12 @@ pub fn print(entries: &[Entry]) -> Vec<u8> {
     w.take().0
 }
 
+/// Decodes a whole frame at the version given and, if there is another, encodes it at that.
+type Through = fn(bool, Bytes, i16, Option<i16>) -> Result<Vec<u8>, DecodeError>;
+
 /// What can be done with the messages of one API; the first argument says whether it is the request.
 struct Codec {
-    /// Decodes a whole frame at the version given and, if there is another, encodes it at that.
-    through: fn(bool, Bytes, i16, Option<i16>) -> Result<Vec<u8>, DecodeError>,
+    through: Through,
     schema: fn(bool, i16) -> String,
 }
 
