@@ -55,10 +55,17 @@ impl Codecs {
             return Err(Fault::TooLarge);
         }
         let wanted = bytes.saturating_mul(4).max(SCRATCH_BYTES).min(bytes_max);
-        if self.inflated.len() < wanted {
-            self.inflated.resize(wanted, 0);
-        }
+        self.fit(wanted);
         Ok(())
+    }
+
+    /// Makes the scratch at least `bytes` long, and takes no more memory than that.
+    fn fit(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.inflated.len());
+        if more > 0 {
+            self.inflated.reserve_exact(more);
+            self.inflated.resize(bytes, 0);
+        }
     }
 
     /// A gzip stream of one or more members, as RFC 1952 allows.
@@ -160,7 +167,7 @@ impl Codecs {
             return Err(Fault::TooLarge);
         }
         if self.inflated.len() < end {
-            self.inflated.resize(end, 0);
+            self.fit(end.max(bytes_max.min(start.saturating_mul(2))));
         }
         self.unsnap
             .get_or_insert_with(snap::raw::Decoder::new)

@@ -30,6 +30,8 @@ mod stamp;
 mod varint;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
 
 pub use build::{BatchBuilder, BatchSeal, Producer, recompress};
