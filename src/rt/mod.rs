@@ -1,6 +1,6 @@
 //! The runtime's only door: executors, tasks, files, sockets, clocks. No other room names the executor.
 //!
-//! **Path.** The kernel before it; here bytes become [`Page`]s, and futures become tasks of one pinned
+//! **Path.** The kernel before it; here bytes become [`Page`]s and [`Socket`]s, and futures become tasks of one pinned
 //! core; every shell room after it. Uses `types` only.
 //!
 //! **Invariants.** A task is detached and ends by itself; a panic ends that task and is counted. Memory that was
@@ -22,9 +22,12 @@ mod buffer;
 mod checks;
 mod clock;
 mod disk;
+mod listener;
+mod notify;
 mod ring_file;
 mod sim_disk;
 mod sim_image;
+mod socket;
 mod sys;
 mod task;
 
@@ -32,8 +35,11 @@ pub use buffer::{AppendBuffer, BLOCK_BYTES, Buffer, Page, Slice, block_ceil, blo
 pub use checks::{StartError, check_io_uring};
 pub use clock::{Clock, SimClock};
 pub use disk::{Disk, Entry, File, Open};
+pub use listener::{BoundListener, ListenOptions, Listener, resolve};
+pub use notify::{Closed, Notified, Notify, Receiver, Sender, Signal, oneshot};
 pub use ring_file::RingFile;
 pub use sim_disk::{Faulty, SimDisk, SimFile};
+pub use socket::{READ_BYTES, RawAccepted, Socket, connect, connect_host};
 pub use sys::Space;
 pub use task::{
     Elapsed, Panicked, Queue, TaskStats, blocking, run_local, sleep, spawn, task_stats, timeout,

@@ -1,11 +1,15 @@
 //! The system calls that no safe wrapper of ours reaches. Each function is safe to call as it stands.
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::task::{Poll, ready};
+
+use bytes::BytesMut;
+use glommio::net::TcpListener;
 
 /// Free and whole size of the file system a path is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +49,53 @@ pub(super) fn space(path: &Path) -> io::Result<Space> {
         total_bytes: stat.f_blocks * stat.f_frsize,
         available_bytes: stat.f_bavail * stat.f_frsize,
     })
+}
+
+/// Sends from several places at once, without waiting. `Ok(n)`: the first `n` bytes are in the socket's buffer.
+pub(super) fn send_vectored(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: all-zero is a valid `msghdr` without address, control data or slices.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // `IoSlice` is ABI-compatible with `iovec`, as its documentation guarantees on Unix.
+    message.msg_iov = slices.as_ptr() as *mut libc::iovec;
+    message.msg_iovlen = slices.len() as _;
+    // SAFETY: `message` and the slices it names live through the call, which only reads them.
+    let sent = unsafe {
+        libc::sendmsg(
+            fd.as_raw_fd(),
+            &message,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    if sent < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(sent as usize)
+    }
+}
+
+/// Reads into the spare capacity of `buffer` and lengthens it by what `read` says it filled.
+///
+/// `read` must only write to what it is lent, as a `recv` does: those bytes are not initialised.
+pub(super) fn fill_spare(
+    buffer: &mut BytesMut,
+    read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    let spare = buffer.spare_capacity_mut();
+    let room = spare.len();
+    // SAFETY: `MaybeUninit<u8>` has the layout of `u8`, and `read` does not look at the bytes before it wrote them.
+    let count = ready!(read(unsafe {
+        &mut *(std::ptr::from_mut(spare) as *mut [u8])
+    }))?;
+    assert!(count <= room, "{count} bytes read into room for {room}");
+    // SAFETY: the first `count` spare bytes have just been written.
+    unsafe { buffer.set_len(buffer.len() + count) };
+    Poll::Ready(Ok(count))
+}
+
+/// Hands a listening socket to this thread's executor.
+pub(super) fn executor_listener(socket: OwnedFd) -> TcpListener {
+    // SAFETY: the descriptor is open, a listening socket, and owned by nobody else from here on.
+    unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) }
 }
 
 /// Whether a ring can be set up at all: `ENOSYS` without it, `EPERM` where it is forbidden.

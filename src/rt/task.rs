@@ -166,6 +166,8 @@ pub fn run_local<T>(main: impl Future<Output = T>) -> Result<T, StartError> {
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .make()
         .map_err(|error| StartError::Executor(error.to_string()))?;
+    // Boxed, because the executor moves its main future about on the stack.
+    let main = Box::pin(main);
     Ok(executor.run(async move {
         let _queues = enter_executor();
         main.await
