@@ -9,7 +9,6 @@ use super::{
 };
 
 const STATIC: Scope = Scope::Static;
-const PER_BROKER: Scope = Scope::PerBroker;
 const CLUSTER: Scope = Scope::ClusterWide;
 
 keys! {
@@ -49,9 +48,9 @@ keys! {
         /// Microseconds an idle shard spins before it sleeps: lower latency for a busy core.
         io_spin_us: i64 = "io.spin.us", Some("0"), between(0, 1_000_000), STATIC;
         /// Which security protocol each listener name speaks: NAME:PROTOCOL, separated by commas. Only PLAINTEXT is served yet.
-        listener_security_protocol_map: ProtocolMap = "listener.security.protocol.map", Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), ANY, PER_BROKER;
+        listener_security_protocol_map: ProtocolMap = "listener.security.protocol.map", Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), ANY, STATIC;
         /// Addresses served: NAME://host:port, separated by commas. An empty host is every interface; port 0 is any free one.
-        listeners: Vec<Listener> = "listeners", Some("PLAINTEXT://127.0.0.1:9092"), Check::NotEmpty, PER_BROKER;
+        listeners: Vec<Listener> = "listeners", Some("PLAINTEXT://127.0.0.1:9092"), Check::NotEmpty, STATIC;
         /// How long compacted topics keep a tombstone, in milliseconds.
         log_cleaner_delete_retention_ms: i64 = "log.cleaner.delete.retention.ms", Some("86400000"), at_least(0), CLUSTER;
         /// Longest a record may stay uncompacted, in milliseconds.

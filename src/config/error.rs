@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Key;
+use super::value::Wrong;
 
 /// Where a static value was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +32,16 @@ pub struct ConfigError {
     allowed: Option<String>,
     origin: Option<Origin>,
     key: Option<String>,
+    refusal: Refusal,
+}
+
+/// Which of Kafka's two error codes a refusal has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// `INVALID_CONFIG`
+    Config,
+    /// `INVALID_REQUEST`
+    Request,
 }
 
 impl ConfigError {
@@ -41,20 +52,23 @@ impl ConfigError {
             allowed: None,
             origin: None,
             key: None,
+            refusal: Refusal::Config,
         }
     }
 
     /// A value that its key does not allow; the value of a secret is not told.
-    pub(super) fn invalid(key: &Key, value: &str, why: String) -> ConfigError {
+    pub(super) fn invalid(key: &Key, value: &str, wrong: Wrong) -> ConfigError {
+        let name = key.name;
+        let value = wrong.shown.as_deref().unwrap_or(value);
         let value = if key.sensitive() { "[hidden]" } else { value };
+        let why = wrong.why.replace("{key}", name);
+        let message = match wrong.whole {
+            true => why,
+            false => format!("Invalid value {value} for configuration {name}: {why}"),
+        };
         ConfigError {
-            message: format!(
-                "Invalid value {value} for configuration {}: {why}",
-                key.name
-            ),
             allowed: Some(key.allowed()),
-            origin: None,
-            key: Some(key.name.to_string()),
+            ..ConfigError::of_key(name, message)
         }
     }
 
@@ -64,6 +78,12 @@ impl ConfigError {
             key: Some(key.to_string()),
             ..ConfigError::new(message)
         }
+    }
+
+    /// The same, as `INVALID_REQUEST`.
+    pub(super) fn as_request(mut self) -> ConfigError {
+        self.refusal = Refusal::Request;
+        self
     }
 
     pub(super) fn at(mut self, origin: Option<Origin>) -> ConfigError {
@@ -76,7 +96,12 @@ impl ConfigError {
         self.key.as_deref()
     }
 
-    /// The sentence Kafka answers a client with (goes beside `INVALID_CONFIG`).
+    /// Which error code goes with it.
+    pub fn refusal(&self) -> Refusal {
+        self.refusal
+    }
+
+    /// The sentence Kafka answers a client with.
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -1,5 +1,6 @@
 //! What a row of the tables says about one key, and how a text is checked against it.
 
+use super::value::{items, java_double};
 use super::{ConfigError, Value};
 
 /// A key's type, in Kafka's words and with the codes of its DescribeConfigs answers.
@@ -43,8 +44,6 @@ impl Kind {
 pub enum Scope {
     /// Only in the file or on the command line; read once, at start.
     Static,
-    /// Also for one broker at a time while it runs.
-    PerBroker,
     /// Also while the broker runs, for one broker or for all.
     ClusterWide,
     /// A topic's own; its default is the first of these broker keys that has a value.
@@ -93,14 +92,38 @@ impl Key {
     /// Reads `text`, or the key's "not set" where it is `None`, and checks it.
     pub(super) fn read<T: Value>(&self, text: Option<&str>) -> Result<T, ConfigError> {
         let Some(text) = text else {
-            return T::absent().ok_or_else(|| self.refuse("null", "a value is required".into()));
+            let missing = || ConfigError::invalid(self, "null", "a value is required".into());
+            return T::absent().ok_or_else(missing);
         };
         let text = text.trim();
-        let value = T::parse(text).map_err(|why| self.refuse(text, why))?;
+        let value = T::parse(text).map_err(|wrong| ConfigError::invalid(self, text, wrong))?;
         self.check
             .test(text)
-            .map_err(|why| self.refuse(text, why))?;
+            .map_err(|why| ConfigError::invalid(self, &self.canonical(text), why.into()))?;
         Ok(value)
+    }
+
+    /// A value's text as Kafka writes it back: without spaces, signs and leading zeros. A text that is
+    /// no value stays as it is.
+    pub fn canonical(&self, text: &str) -> String {
+        let text = text.trim();
+        match self.kind {
+            Kind::Boolean => text.to_ascii_lowercase(),
+            Kind::Int | Kind::Short | Kind::Long => text
+                .parse::<i64>()
+                .map_or_else(|_| text.to_string(), |number| number.to_string()),
+            Kind::Double => text.parse().map_or_else(|_| text.to_string(), java_double),
+            Kind::List => {
+                let mut kept: Vec<&str> = Vec::new();
+                for item in items(text) {
+                    if self.choices.is_empty() || !kept.contains(&item) {
+                        kept.push(item);
+                    }
+                }
+                kept.join(",")
+            }
+            Kind::String | Kind::Class | Kind::Password => text.to_string(),
+        }
     }
 
     /// Whether `text` alone is a value of this key, other keys aside.
@@ -155,10 +178,6 @@ impl Key {
             _ => (i64::MIN, i64::MAX),
         }
     }
-
-    fn refuse(&self, text: &str, why: String) -> ConfigError {
-        ConfigError::invalid(self, text, why)
-    }
 }
 
 impl Check {
@@ -194,7 +213,7 @@ impl Check {
 }
 
 /// Our own keys: everything else in the tables is Kafka's.
-const OURS: &[&str] = &[
+pub(super) const OURS: &[&str] = &[
     "io.spin.us",
     "memory.bytes",
     "memory.cache.ratio",

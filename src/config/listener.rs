@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::value::items;
+use super::value::{Wrong, items};
 use super::{Kind, Value};
 
 /// A named endpoint of this broker.
@@ -66,15 +66,15 @@ impl Value for Vec<Listener> {
     const KIND: Kind = Kind::List;
 
     /// Names are not yet matched with their protocols: that needs another key's value.
-    fn parse(text: &str) -> Result<Vec<Listener>, String> {
+    fn parse(text: &str) -> Result<Vec<Listener>, Wrong> {
         let mut listeners: Vec<Listener> = Vec::new();
         for item in items(text) {
             let listener = parse_listener(item)?;
             if listeners.iter().any(|other| other.name == listener.name) {
-                return Err(format!(
-                    "Each listener must have a different name, {} is given twice",
-                    listener.name
-                ));
+                let name = listener.name;
+                let why =
+                    format!("Each listener must have a different name, {name} is given twice");
+                return Err(why.into());
             }
             listeners.push(listener);
         }
@@ -122,7 +122,7 @@ impl ProtocolMap {
 
 impl Value for ProtocolMap {
     const KIND: Kind = Kind::String;
-    fn parse(text: &str) -> Result<ProtocolMap, String> {
+    fn parse(text: &str) -> Result<ProtocolMap, Wrong> {
         let mut map = BTreeMap::new();
         for item in items(text) {
             let (name, protocol) = item

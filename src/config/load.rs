@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::properties::{self, Property};
 use super::unused::{UNUSED, is_unused};
 use super::{
-    BROKER_KEYS, BrokerConfig, ConfigError, Dynamic, Key, Listener, Origin, Protocol, Warning,
-    broker_key,
+    BROKER_KEYS, BrokerConfig, ConfigError, Dynamic, Key, Listener, Lookup, Origin, Protocol,
+    Scope, Warning, broker_key,
 };
 
 /// What was set before start, by key.
@@ -96,22 +96,22 @@ impl BrokerConfig {
     pub fn with_dynamic(&self, dynamic: Dynamic<'_>) -> BrokerConfig {
         let text = |key: &'static Key| self.text(key.name, dynamic).map(Cow::Borrowed);
         let mut config = BrokerConfig::resolve(text).expect("every text was checked before");
+        config
+            .settle_protocols()
+            .expect("listeners do not change after the start");
         config.given = self.given.clone();
-        match config.settle_protocols() {
-            Ok(()) => config,
-            Err(_) => self.clone(),
-        }
+        config
     }
 
     /// The text in force for a broker key: dynamic for this broker, for the cluster, static, default.
     pub(super) fn text<'t>(&'t self, name: &str, dynamic: Dynamic<'t>) -> Option<&'t str> {
         let key = broker_key(name)?;
-        let passes = |text: &&str| key.check(text).is_ok();
-        dynamic
-            .broker
-            .find(name)
-            .filter(passes)
-            .or_else(|| dynamic.cluster.find(name).filter(passes))
+        let while_running = |set: &'t dyn Lookup| {
+            let text = set.find(name).filter(|_| key.scope == Scope::ClusterWide);
+            text.filter(|text| key.check(text).is_ok())
+        };
+        while_running(dynamic.broker)
+            .or_else(|| while_running(dynamic.cluster))
             .or_else(|| self.given.text(name))
             .or(key.default)
     }

@@ -6,7 +6,7 @@
 //!
 //! **Path.** A file and overrides → [`BrokerConfig::load`] once, at start → every room reads its fields.
 //! A topic's overrides (from the metadata image) → [`TopicConfig::effective`] → partitions and logs.
-//! Admin requests → `apply_op` and `validate_topic` → metadata records. Uses no other room.
+//! Admin requests → [`apply_op`] and [`validate_topic`] → metadata records. Uses no other room.
 //!
 //! **Invariants.** No key has a second row. A typed field holds only what its row's check allows.
 //! Only [`BrokerConfig::load`] does I/O: it reads the one file it is given.
@@ -20,7 +20,13 @@
 //! broker, dynamic for the cluster, static, or a default. DescribeConfigs tells this as Kafka 4.3 does,
 //! including where Kafka forgets to name a source.
 
+mod alter;
+#[cfg(test)]
+mod alter_tests;
 mod broker;
+mod describe;
+#[cfg(test)]
+mod describe_tests;
 mod error;
 mod key;
 mod listener;
@@ -29,15 +35,25 @@ mod load;
 mod load_tests;
 mod lookup;
 mod properties;
+mod reference;
 mod topic;
 mod unused;
 mod value;
 
+pub use alter::{
+    Op, Resource, apply_op, validate_broker_dynamic, validate_topic, validate_topic_overrides,
+};
 pub use broker::{BROKER_KEYS, BrokerConfig, broker_key};
-pub use error::{ConfigError, Origin, Warning};
+pub use describe::{
+    ConfigEntry, Source, Synonym, describe_broker, describe_cluster_defaults, describe_topic,
+};
+pub use error::{ConfigError, Origin, Refusal, Warning};
 pub use key::{Check, Key, Kind, Scope, Twin};
 pub use listener::{Listener, Protocol, ProtocolMap};
 pub use load::MemoryBudget;
 pub use lookup::{Dynamic, Lookup};
+pub use reference::{Reference, help, reference};
 pub use topic::{TOPIC_KEYS, TopicConfig, topic_key};
-pub use value::{CleanupPolicy, CompressionType, Roles, ThrottledReplicas, TimestampType, Value};
+pub use value::{
+    CleanupPolicy, CompressionType, Roles, ThrottledReplicas, TimestampType, Value, Wrong,
+};

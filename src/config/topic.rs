@@ -108,7 +108,7 @@ pub fn topic_key(name: &str) -> Option<&'static Key> {
 impl TopicConfig {
     /// What is in force: `overrides` over the brokers' dynamic values over `broker` over the defaults.
     ///
-    /// Overrides were checked when they were accepted (`validate_topic`). One that does not
+    /// Overrides were checked when they were accepted ([`super::validate_topic`]). One that does not
     /// pass now (written by another version) is passed over, as if it were not there.
     pub fn effective(
         broker: &BrokerConfig,

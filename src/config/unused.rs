@@ -291,3 +291,17 @@ pub(super) static UNUSED: &[&str] = &[
 pub(super) fn is_unused(name: &str) -> bool {
     UNUSED.binary_search(&name).is_ok() || name.starts_with("listener.name.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_used_or_unused_and_never_both() {
+        assert!(UNUSED.is_sorted());
+        for name in UNUSED {
+            assert!(super::super::broker_key(name).is_none(), "{name}");
+        }
+        assert!(is_unused("num.io.threads") && !is_unused("num.io.thread"));
+    }
+}

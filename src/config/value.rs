@@ -9,7 +9,7 @@ pub trait Value: Sized {
     const KIND: Kind;
     const CHOICES: &'static [&'static str] = &[];
 
-    fn parse(text: &str) -> Result<Self, String>;
+    fn parse(text: &str) -> Result<Self, Wrong>;
 
     /// What "not set" is, where the key has no default.
     fn absent() -> Option<Self> {
@@ -21,8 +21,8 @@ macro_rules! number {
     ($($type:ty: $kind:ident),*) => { $(
         impl Value for $type {
             const KIND: Kind = Kind::$kind;
-            fn parse(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|_| format!("Not a number of type {}", Self::KIND.name()))
+            fn parse(text: &str) -> Result<Self, Wrong> {
+                text.parse().map_err(|_| format!("Not a number of type {}", Self::KIND.name()).into())
             }
         }
     )* };
@@ -32,7 +32,7 @@ number!(i16: Short, i32: Int, i64: Long);
 
 impl Value for f64 {
     const KIND: Kind = Kind::Double;
-    fn parse(text: &str) -> Result<f64, String> {
+    fn parse(text: &str) -> Result<f64, Wrong> {
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
             _ => Err("Not a number of type DOUBLE".into()),
@@ -42,7 +42,7 @@ impl Value for f64 {
 
 impl Value for bool {
     const KIND: Kind = Kind::Boolean;
-    fn parse(text: &str) -> Result<bool, String> {
+    fn parse(text: &str) -> Result<bool, Wrong> {
         if text.eq_ignore_ascii_case("true") {
             Ok(true)
         } else if text.eq_ignore_ascii_case("false") {
@@ -55,21 +55,21 @@ impl Value for bool {
 
 impl Value for String {
     const KIND: Kind = Kind::String;
-    fn parse(text: &str) -> Result<String, String> {
+    fn parse(text: &str) -> Result<String, Wrong> {
         Ok(text.to_string())
     }
 }
 
 impl Value for Vec<String> {
     const KIND: Kind = Kind::List;
-    fn parse(text: &str) -> Result<Vec<String>, String> {
+    fn parse(text: &str) -> Result<Vec<String>, Wrong> {
         Ok(items(text).map(str::to_string).collect())
     }
 }
 
 impl Value for Vec<PathBuf> {
     const KIND: Kind = Kind::List;
-    fn parse(text: &str) -> Result<Vec<PathBuf>, String> {
+    fn parse(text: &str) -> Result<Vec<PathBuf>, Wrong> {
         Ok(items(text)
             .filter(|item| !item.is_empty())
             .map(PathBuf::from)
@@ -80,7 +80,7 @@ impl Value for Vec<PathBuf> {
 impl<T: Value> Value for Option<T> {
     const KIND: Kind = T::KIND;
     const CHOICES: &'static [&'static str] = T::CHOICES;
-    fn parse(text: &str) -> Result<Option<T>, String> {
+    fn parse(text: &str) -> Result<Option<T>, Wrong> {
         T::parse(text).map(Some)
     }
     fn absent() -> Option<Option<T>> {
@@ -113,10 +113,10 @@ macro_rules! choice {
         impl Value for $Choice {
             const KIND: Kind = Kind::String;
             const CHOICES: &'static [&'static str] = &[$($word),+];
-            fn parse(text: &str) -> Result<$Choice, String> {
+            fn parse(text: &str) -> Result<$Choice, Wrong> {
                 match text {
                     $($word => Ok($Choice::$variant),)+
-                    _ => Err(format!("String must be one of: {}", Self::CHOICES.join(", "))),
+                    _ => Err(not_among(Self::CHOICES)),
                 }
             }
         }
@@ -154,7 +154,7 @@ pub struct CleanupPolicy {
 impl Value for CleanupPolicy {
     const KIND: Kind = Kind::List;
     const CHOICES: &'static [&'static str] = &["compact", "delete"];
-    fn parse(text: &str) -> Result<CleanupPolicy, String> {
+    fn parse(text: &str) -> Result<CleanupPolicy, Wrong> {
         let words = choices(text, Self::CHOICES)?;
         Ok(CleanupPolicy {
             compact: words.contains(&"compact"),
@@ -173,7 +173,7 @@ pub struct Roles {
 impl Value for Roles {
     const KIND: Kind = Kind::List;
     const CHOICES: &'static [&'static str] = &["broker", "controller"];
-    fn parse(text: &str) -> Result<Roles, String> {
+    fn parse(text: &str) -> Result<Roles, Wrong> {
         let words = choices(text, Self::CHOICES)?;
         Ok(Roles {
             broker: words.contains(&"broker"),
@@ -182,11 +182,73 @@ impl Value for Roles {
     }
 }
 
-fn choices<'t>(text: &'t str, of: &[&str]) -> Result<Vec<&'t str>, String> {
+/// The words of a list, each of which must be among `of`.
+fn choices<'t>(text: &'t str, of: &[&str]) -> Result<Vec<&'t str>, Wrong> {
     let words: Vec<&str> = items(text).collect();
-    match words.iter().find(|word| !of.contains(word)) {
-        Some(_) => Err(format!("String must be one of: {}", of.join(", "))),
-        None => Ok(words),
+    let strange = words
+        .iter()
+        .find(|word| !word.is_empty() && !of.contains(word));
+    if let Some(strange) = strange {
+        return Err(Wrong {
+            shown: Some(strange.to_string()),
+            ..not_among(of)
+        });
+    }
+    if words.iter().any(|word| word.is_empty()) {
+        return Err(empty_item());
+    }
+    Ok(words)
+}
+
+fn not_among(choices: &[&str]) -> Wrong {
+    format!("String must be one of: {}", choices.join(", ")).into()
+}
+
+fn empty_item() -> Wrong {
+    Wrong {
+        shown: None,
+        why: "Configuration '{key}' values must not be empty.".into(),
+        whole: true,
+    }
+}
+
+/// Why a text is not a value, in Kafka's words; `{key}` stands for the key's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wrong {
+    /// What is shown as the wrong value, where it is not all of the text.
+    pub(super) shown: Option<String>,
+    pub(super) why: String,
+    /// `why` is the whole sentence, and does not follow "Invalid value … for configuration …:".
+    pub(super) whole: bool,
+}
+
+impl From<String> for Wrong {
+    fn from(why: String) -> Wrong {
+        Wrong {
+            shown: None,
+            why,
+            whole: false,
+        }
+    }
+}
+
+impl From<&str> for Wrong {
+    fn from(why: &str) -> Wrong {
+        why.to_string().into()
+    }
+}
+
+/// A number as Java's `Double.toString` writes it, since clients compare it with what Kafka wrote.
+pub(super) fn java_double(number: f64) -> String {
+    let size = number.abs();
+    if size == 0.0 || (1e-3..1e7).contains(&size) {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:e}");
+    match text.split_once('e') {
+        Some((digits, power)) if digits.contains('.') => format!("{digits}E{power}"),
+        Some((digits, power)) => format!("{digits}.0E{power}"),
+        None => text,
     }
 }
 
@@ -195,12 +257,12 @@ fn choices<'t>(text: &'t str, of: &[&str]) -> Result<Vec<&'t str>, String> {
 pub enum ThrottledReplicas {
     All,
     /// Pairs of partition and broker.
-    These(Vec<(i32, i32)>),
+    These(Vec<(u32, u32)>),
 }
 
 impl Value for ThrottledReplicas {
     const KIND: Kind = Kind::List;
-    fn parse(text: &str) -> Result<ThrottledReplicas, String> {
+    fn parse(text: &str) -> Result<ThrottledReplicas, Wrong> {
         if text == "*" {
             return Ok(ThrottledReplicas::All);
         }
@@ -208,13 +270,12 @@ impl Value for ThrottledReplicas {
             let (partition, broker) = item.split_once(':')?;
             Some((partition.parse().ok()?, broker.parse().ok()?))
         };
-        items(text)
-            .map(pair)
-            .collect::<Option<Vec<_>>>()
-            .map(ThrottledReplicas::These)
-            .ok_or_else(|| {
-                "it must be '*' or pairs of partition and broker, [partitionId]:[brokerId],..."
-                    .into()
-            })
+        let pairs: Option<Vec<(u32, u32)>> = items(text).map(pair).collect();
+        pairs.map(ThrottledReplicas::These).ok_or_else(|| Wrong {
+            shown: Some(format!("[{}]", items(text).collect::<Vec<_>>().join(", "))),
+            ..THROTTLED_FORM.into()
+        })
     }
 }
+
+const THROTTLED_FORM: &str = "{key} must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...";
