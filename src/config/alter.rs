@@ -59,7 +59,7 @@ pub fn apply_op(
     }
     let Some(value) = value else {
         let message = format!("Null value not supported for : {name}");
-        return Err(ConfigError::of_key(name, message).as_request());
+        return Err(ConfigError::of_key(name, message).into_request());
     };
     if op == Op::Set {
         return Ok(Some(value.to_string()));
@@ -152,20 +152,20 @@ pub fn validate_broker_dynamic<'a>(
             Some(key) => changes.push((key, value)),
             None => {
                 let message = format!("Unknown config name: {name}");
-                return Err(ConfigError::of_key(name, message).as_request());
+                return Err(ConfigError::of_key(name, message).into_request());
             }
         }
     }
     if let Some(first) = fixed.first() {
         let names = fixed.join(", ");
         let message = format!("Cannot update these configs dynamically: [{names}]");
-        return Err(ConfigError::of_key(first, message).as_request());
+        return Err(ConfigError::of_key(first, message).into_request());
     }
     for (key, value) in changes {
-        key.check(value).map_err(ConfigError::as_request)?;
+        key.check(value).map_err(ConfigError::into_request)?;
         if key.name == "log.retention.ms" && key.canonical(value) == "0" {
             let message = "log.retention.ms must be unlimited (-1) or, greater than or equal to 1";
-            return Err(ConfigError::of_key(key.name, message).as_request());
+            return Err(ConfigError::of_key(key.name, message).into_request());
         }
     }
     Ok(())

@@ -81,7 +81,7 @@ impl ConfigError {
     }
 
     /// The same, as `INVALID_REQUEST`.
-    pub(super) fn as_request(mut self) -> ConfigError {
+    pub(super) fn into_request(mut self) -> ConfigError {
         self.refusal = Refusal::Request;
         self
     }
