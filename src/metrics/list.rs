@@ -1,0 +1,62 @@
+//! Every metric there is, one row each.
+
+use super::snapshot::{Kind, Metric, Snapshot, Unit, Value};
+use super::{Counter, Gauge, Histogram};
+
+/// `field: Kind, "name", "label", Unit, "help";` per row. From it come the struct, the table and the snapshot.
+macro_rules! metrics {
+    ($($field:ident: $kind:ident, $name:literal, $label:literal, $unit:ident, $help:literal;)*) => {
+        /// What one shard counts. Bumped through `&self`; `!Sync`, so it stays on its shard.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        /// The rows, in the order of [`Snapshot::rows`].
+        pub static METRICS: &[Metric] = &[
+            $(Metric {
+                name: $name,
+                label: $label,
+                unit: Unit::$unit,
+                kind: Kind::$kind,
+                help: $help,
+            },)*
+        ];
+
+        impl Metrics {
+            /// Every value as it is now, to be merged with other shards'.
+            pub fn snapshot(&self) -> Snapshot {
+                Snapshot::new(vec![$(Value::from(&self.$field),)*])
+            }
+        }
+    };
+}
+
+metrics! {
+    bytes_in: Counter, "ringlog_received_bytes_total", "", Bytes, "Bytes read from clients' sockets.";
+    bytes_out: Counter, "ringlog_sent_bytes_total", "", Bytes, "Bytes written to clients' sockets.";
+    records_in: Counter, "ringlog_appended_records_total", "", Count, "Records appended for producers.";
+    batches_in: Counter, "ringlog_appended_batches_total", "", Count, "Batches appended for producers.";
+    requests: Counter, "ringlog_requests_total", "", Count, "Requests decoded.";
+    errors: Counter, "ringlog_request_errors_total", "", Count, "Requests answered with an error, in whole or in part.";
+    frames_refused: Counter, "ringlog_refused_frames_total", "", Count, "Frames too large, malformed or of an unsupported version; each closes its connection.";
+    connections_open: Gauge, "ringlog_connections", "", Count, "Connections open now.";
+    connections_accepted: Counter, "ringlog_accepted_connections_total", "", Count, "Connections accepted.";
+    connections_refused: Counter, "ringlog_refused_connections_total", "", Count, "Connections closed at once because a limit was reached.";
+    cache_hits: Counter, "ringlog_cache_hits_total", "", Count, "Reads answered from memory.";
+    cache_misses: Counter, "ringlog_cache_misses_total", "", Count, "Reads that waited for the device.";
+    commit_rounds: Counter, "ringlog_commit_rounds_total", "", Count, "Rounds in which the flusher made appends durable.";
+    device_bytes_written: Counter, "ringlog_device_written_bytes_total", "", Bytes, "Bytes written to files, padding included.";
+    produce_latency: Histogram, "ringlog_request_seconds", "api=\"produce\"", Micros, "From a request's last byte read to its answer queued.";
+    fetch_latency: Histogram, "ringlog_request_seconds", "api=\"fetch\"", Micros, "From a request's last byte read to its answer queued.";
+    other_latency: Histogram, "ringlog_request_seconds", "api=\"other\"", Micros, "From a request's last byte read to its answer queued.";
+    commit_round_time: Histogram, "ringlog_commit_round_seconds", "", Micros, "From a commit round's start to its data being durable.";
+    append_batch_size: Histogram, "ringlog_appended_batch_bytes", "", Bytes, "Size of an appended batch.";
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Metrics {
+        Metrics::default()
+    }
+}
