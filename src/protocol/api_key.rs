@@ -62,6 +62,16 @@ apis! {
     Fetch = 1, versions 4..=18, flexible Some(12);
     ListOffsets = 2, versions 1..=11, flexible Some(6);
     Metadata = 3, versions 0..=13, flexible Some(9);
+    OffsetCommit = 8, versions 2..=10, flexible Some(8);
+    OffsetFetch = 9, versions 1..=10, flexible Some(6);
+    FindCoordinator = 10, versions 0..=6, flexible Some(3);
+    JoinGroup = 11, versions 0..=9, flexible Some(6);
+    Heartbeat = 12, versions 0..=4, flexible Some(4);
+    LeaveGroup = 13, versions 0..=5, flexible Some(4);
+    SyncGroup = 14, versions 0..=5, flexible Some(4);
+    DescribeGroups = 15, versions 0..=6, flexible Some(5);
+    ListGroups = 16, versions 0..=5, flexible Some(3);
+    SaslHandshake = 17, versions 0..=1, flexible None;
     ApiVersions = 18, versions 0..=4, flexible Some(3);
     CreateTopics = 19, versions 2..=7, flexible Some(5);
     DeleteTopics = 20, versions 1..=6, flexible Some(4);
@@ -69,14 +79,29 @@ apis! {
     // Version 6 (two-phase commit, KIP-939) is unstable: Kafka does not offer it.
     InitProducerId = 22, versions 0..=5, flexible Some(2);
     OffsetForLeaderEpoch = 23, versions 2..=4, flexible Some(4);
+    AddPartitionsToTxn = 24, versions 0..=5, flexible Some(3);
+    AddOffsetsToTxn = 25, versions 0..=4, flexible Some(3);
+    EndTxn = 26, versions 0..=5, flexible Some(3);
+    WriteTxnMarkers = 27, versions 1..=2, flexible Some(1);
+    TxnOffsetCommit = 28, versions 0..=5, flexible Some(3);
+    DescribeAcls = 29, versions 1..=3, flexible Some(2);
+    CreateAcls = 30, versions 1..=3, flexible Some(2);
+    DeleteAcls = 31, versions 1..=3, flexible Some(2);
     DescribeConfigs = 32, versions 1..=4, flexible Some(4);
     AlterConfigs = 33, versions 0..=2, flexible Some(2);
     DescribeLogDirs = 35, versions 1..=5, flexible Some(2);
+    SaslAuthenticate = 36, versions 0..=2, flexible Some(2);
     CreatePartitions = 37, versions 0..=3, flexible Some(2);
+    DeleteGroups = 42, versions 0..=2, flexible Some(2);
     IncrementalAlterConfigs = 44, versions 0..=1, flexible Some(1);
+    OffsetDelete = 47, versions 0..=0, flexible None;
     DescribeQuorum = 55, versions 0..=2, flexible Some(0);
     DescribeCluster = 60, versions 0..=2, flexible Some(0);
     DescribeProducers = 61, versions 0..=0, flexible Some(0);
+    DescribeTransactions = 65, versions 0..=0, flexible Some(0);
+    ListTransactions = 66, versions 0..=2, flexible Some(0);
+    ConsumerGroupHeartbeat = 68, versions 0..=1, flexible Some(0);
+    ConsumerGroupDescribe = 69, versions 0..=1, flexible Some(0);
     ListConfigResources = 74, versions 0..=1, flexible Some(0);
     DescribeTopicPartitions = 75, versions 0..=0, flexible Some(0);
 }
