@@ -213,12 +213,12 @@ impl Image {
             .ok_or(ApplyError::UnknownTopic(id))?;
         self.names.remove(&topic.name);
         self.partitions_count -= topic.partitions.len();
-        if let Some(key) = topic_name::collision_key(&topic.name) {
-            if let Some(alike) = self.alike.get_mut(&*key) {
-                alike.remove(&topic.name);
-                if alike.is_empty() {
-                    self.alike.remove(&*key);
-                }
+        if let Some(key) = topic_name::collision_key(&topic.name)
+            && let Some(alike) = self.alike.get_mut(&*key)
+        {
+            alike.remove(&topic.name);
+            if alike.is_empty() {
+                self.alike.remove(&*key);
             }
         }
         if let Some(by_name) = self.overrides.get_mut(&ResourceKind::Topic) {

@@ -253,16 +253,17 @@ fn encode(
     let mut frame = vec![0; FRAME_HEADER_BYTES];
     for record in records {
         let (kind, version) = record.kind_and_version();
-        let archive = record.archive();
-        let length =
-            u32::try_from(archive.len()).map_err(|_| FrameError::TooLong(archive.len()))?;
+        let header_start = frame.len();
+        let archive_start = header_start + size_of::<RecordHeader>();
+        frame.resize(archive_start, 0);
+        record.archive(&mut frame);
+        let length = frame.len() - archive_start;
         let header = RecordHeader {
             kind: kind.into(),
             version: version.into(),
-            length: length.into(),
+            length: U32::new(u32::try_from(length).map_err(|_| FrameError::TooLong(length))?),
         };
-        frame.extend_from_slice(header.as_bytes());
-        frame.extend_from_slice(&archive);
+        frame[header_start..archive_start].copy_from_slice(header.as_bytes());
     }
     if frame.len() > bytes_max(kind) {
         return Err(FrameError::TooLong(frame.len()));

@@ -34,6 +34,9 @@ pub mod record;
 mod topic_name;
 mod topics;
 
+#[cfg(test)]
+mod tests;
+
 pub use apply::ApplyError;
 pub use command::{
     AllocateProducerIds, AlterConfigs, Bootstrap, Command, ConfigChange, ConfigEdit, ConfigOp,

@@ -63,13 +63,13 @@ fn create_one(
     let replicas_count = topic
         .partition(PartitionIndex(0))
         .map_or(1, |first| first.replicas.len());
-    if let Some(assignments) = &wanted.assignments {
-        if assignments.len() != added {
-            return Err(bad_assignment(format!(
-                "Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.",
-                assignments.len()
-            )));
-        }
+    if let Some(assignments) = &wanted.assignments
+        && assignments.len() != added
+    {
+        return Err(bad_assignment(format!(
+            "Attempted to add {added} additional partition(s), but only {} assignment(s) were specified.",
+            assignments.len()
+        )));
     }
     let base = topic_hash(topic.id);
     let mut records = Vec::with_capacity(added);

@@ -110,10 +110,18 @@ fn follow(
         return;
     }
     let start = (seat % count as u64) as usize;
-    let shift = (seat / count as u64) as usize % count;
+    let others = count - 1;
+    let shift = (seat / count as u64)
+        .checked_rem(others as u64)
+        .unwrap_or(0) as usize;
+    // All but the broker at `start`, from the one that this lap's shift says; that broker, if it is free, last.
+    let slot = |step: usize| match step < others {
+        true => (start + 1 + (shift + step) % others) % count,
+        false => start,
+    };
     while chosen.len() < replicas_count {
         let free = |candidate: &&Candidate| chosen.iter().all(|taken| taken.id != candidate.id);
-        let in_turn = || (1..=count).map(|step| &ring[(start + shift + step) % count]);
+        let in_turn = || (0..count).map(|step| &ring[slot(step)]);
         let next = in_turn()
             .filter(free)
             .find(|candidate| !racks.contains(&candidate.rack));

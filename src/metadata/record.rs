@@ -175,12 +175,15 @@ macro_rules! records {
                 }
             }
 
-            /// The record's archive.
-            pub(super) fn archive(&self) -> Vec<u8> {
-                let archived = match self {
-                    $(MetadataRecord::$variant(record) => rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Failure>(record, Vec::new()),)*
+            /// Appends the record's archive to `out`.
+            pub(super) fn archive(&self, out: &mut Vec<u8>) {
+                let room = std::mem::take(out);
+                let written = match self {
+                    $(MetadataRecord::$variant(record) => {
+                        rkyv::api::high::to_bytes_in::<_, rkyv::rancor::Failure>(record, room)
+                    })*
                 };
-                archived.expect("writing to memory cannot fail")
+                *out = written.expect("writing to memory cannot fail");
             }
 
             /// Checks and reads one archive.
