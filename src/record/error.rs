@@ -10,7 +10,8 @@ use super::Codec;
 pub enum RecordError {
     /// Fewer bytes than a header, or than the header's length. INVALID_RECORD (87): "no batch".
     Truncated { bytes: usize, needed: usize },
-    /// Bytes after the batch: a producer sends exactly one (KIP-98). INVALID_RECORD (87).
+    /// Bytes after the batch: a producer sends exactly one (KIP-98). INVALID_RECORD (87); Kafka drops what is no whole
+    /// batch and answers so only to a second one.
     Trailing { bytes: usize },
     /// A length that no batch can have. CORRUPT_MESSAGE (2).
     Length { length: i32 },
@@ -28,7 +29,7 @@ pub enum RecordError {
     Count { count: i32, last_offset_delta: i32 },
     /// A client may not write control records. INVALID_RECORD (87).
     Control,
-    /// Producer id, epoch and sequence do not fit each other. INVALID_RECORD (87).
+    /// A producer id without an epoch or a sequence. INVALID_RECORD (87); Kafka lets the epoch be −1.
     Producer {
         producer_id: i64,
         producer_epoch: i16,
@@ -81,11 +82,12 @@ pub enum Why {
     Varint,
     /// Its timestamp does not fit 64 bits.
     Timestamp,
-    /// Its offset delta is not its index (or, in a log, does not ascend within the batch).
+    /// Its offset delta is not its index (or, in a log, does not ascend within the batch). Kafka does not look at it in
+    /// uncompressed batches, and then serves offsets that are wrong.
     OffsetDelta,
-    /// The key's length is below −1 or past the record's end.
+    /// The key's length is below −1 (null, for Kafka) or past the record's end.
     Key,
-    /// The value's length is below −1 or past the record's end.
+    /// The value's length is below −1 (null, for Kafka) or past the record's end.
     Value,
     /// A header's count, key or value is negative or past the record's end.
     Headers,

@@ -29,7 +29,7 @@ impl<'a> Bites<'a> {
     /// A 32-bit zigzag varint of at most five bytes; `None` if cut short, longer, or of more than 32 bits.
     #[inline(always)]
     pub fn varint(&mut self) -> Option<i32> {
-        // Nearly every varint of a record is one byte, its length often two.
+        // Nearly every varint of a record is one byte or two.
         match *self.rest {
             [first, ref rest @ ..] if first < 0x80 => {
                 self.rest = rest;
@@ -50,6 +50,10 @@ impl<'a> Bites<'a> {
             [first, ref rest @ ..] if first < 0x80 => {
                 self.rest = rest;
                 Some(unzigzag64(first as u64))
+            }
+            [first, second, ref rest @ ..] if second < 0x80 => {
+                self.rest = rest;
+                Some(unzigzag64((first as u64 & 0x7f) | (second as u64) << 7))
             }
             _ => self.long(10).map(unzigzag64),
         }
