@@ -1,7 +1,7 @@
 //! AddPartitionsToTxn: partitions join a transaction (key 24).
 //!
-//! v2 PRODUCER_FENCED · v3 flexible, the last version for clients · v4 several transactions, or only a check, from brokers
-//! (KIP-890) · v5 TRANSACTION_ABORTABLE.
+//! v2 PRODUCER_FENCED · v3 flexible, the last version for clients · v4 several transactions, or only a check,
+//! from brokers (KIP-890) · v5 TRANSACTION_ABORTABLE.
 
 use crate::types::Str;
 

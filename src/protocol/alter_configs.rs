@@ -13,6 +13,7 @@ message! {
     }
 
     AlterConfigsResource {
+        /// As in DescribeConfigs.
         resource_type: i8,
         resource_name: Str,
         configs: Vec<AlterableConfig>,

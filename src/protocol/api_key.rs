@@ -3,8 +3,24 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use super::message::{Message, Request};
+use super::{
+    add_offsets_to_txn, add_partitions_to_txn, alter_configs, api_versions,
+    consumer_group_describe, consumer_group_heartbeat, create_acls, create_partitions,
+    create_topics, delete_acls, delete_groups, delete_records, delete_topics, describe_acls,
+    describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
+    describe_quorum, describe_topic_partitions, describe_transactions, end_txn, fetch,
+    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
+    leave_group, list_config_resources, list_groups, list_offsets, list_transactions, metadata,
+    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce,
+    sasl_authenticate, sasl_handshake, sync_group, txn_offset_commit, write_txn_markers,
+};
+
 macro_rules! apis {
-    ($($name:ident = $key:literal, versions $versions:expr, flexible $flexible:expr $(, advertised $advertised:expr)?;)*) => {
+    ($(
+        $name:ident = $key:literal: $request:ty, versions $versions:expr, flexible $flexible:expr
+        $(, advertised $advertised:expr)?;
+    )*) => {
         /// One of Kafka's APIs. Everything that depends on the key alone is a row of this table.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[repr(i16)]
@@ -52,58 +68,72 @@ macro_rules! apis {
                     $(ApiKey::$name => $flexible,)*
                 }
             }
+
+            /// The request's fields at `version`, as [`Message::schema`] tells them.
+            pub fn request_schema(self, version: i16) -> String {
+                match self {
+                    $(ApiKey::$name => <$request>::schema(version),)*
+                }
+            }
+
+            /// The response's fields at `version`, as [`Message::schema`] tells them.
+            pub fn response_schema(self, version: i16) -> String {
+                match self {
+                    $(ApiKey::$name => <$request as Request>::Response::schema(version),)*
+                }
+            }
         }
     };
 }
 
 apis! {
     // Librdkafka turns compression off unless the range begins at 0 (KAFKA-18659), though 0 to 2 are gone.
-    Produce = 0, versions 3..=13, flexible Some(9), advertised 0..=13;
-    Fetch = 1, versions 4..=18, flexible Some(12);
-    ListOffsets = 2, versions 1..=11, flexible Some(6);
-    Metadata = 3, versions 0..=13, flexible Some(9);
-    OffsetCommit = 8, versions 2..=10, flexible Some(8);
-    OffsetFetch = 9, versions 1..=10, flexible Some(6);
-    FindCoordinator = 10, versions 0..=6, flexible Some(3);
-    JoinGroup = 11, versions 0..=9, flexible Some(6);
-    Heartbeat = 12, versions 0..=4, flexible Some(4);
-    LeaveGroup = 13, versions 0..=5, flexible Some(4);
-    SyncGroup = 14, versions 0..=5, flexible Some(4);
-    DescribeGroups = 15, versions 0..=6, flexible Some(5);
-    ListGroups = 16, versions 0..=5, flexible Some(3);
-    SaslHandshake = 17, versions 0..=1, flexible None;
-    ApiVersions = 18, versions 0..=4, flexible Some(3);
-    CreateTopics = 19, versions 2..=7, flexible Some(5);
-    DeleteTopics = 20, versions 1..=6, flexible Some(4);
-    DeleteRecords = 21, versions 0..=2, flexible Some(2);
+    Produce = 0: produce::ProduceRequest, versions 3..=13, flexible Some(9), advertised 0..=13;
+    Fetch = 1: fetch::FetchRequest, versions 4..=18, flexible Some(12);
+    ListOffsets = 2: list_offsets::ListOffsetsRequest, versions 1..=11, flexible Some(6);
+    Metadata = 3: metadata::MetadataRequest, versions 0..=13, flexible Some(9);
+    OffsetCommit = 8: offset_commit::OffsetCommitRequest, versions 2..=10, flexible Some(8);
+    OffsetFetch = 9: offset_fetch::OffsetFetchRequest, versions 1..=10, flexible Some(6);
+    FindCoordinator = 10: find_coordinator::FindCoordinatorRequest, versions 0..=6, flexible Some(3);
+    JoinGroup = 11: join_group::JoinGroupRequest, versions 0..=9, flexible Some(6);
+    Heartbeat = 12: heartbeat::HeartbeatRequest, versions 0..=4, flexible Some(4);
+    LeaveGroup = 13: leave_group::LeaveGroupRequest, versions 0..=5, flexible Some(4);
+    SyncGroup = 14: sync_group::SyncGroupRequest, versions 0..=5, flexible Some(4);
+    DescribeGroups = 15: describe_groups::DescribeGroupsRequest, versions 0..=6, flexible Some(5);
+    ListGroups = 16: list_groups::ListGroupsRequest, versions 0..=5, flexible Some(3);
+    SaslHandshake = 17: sasl_handshake::SaslHandshakeRequest, versions 0..=1, flexible None;
+    ApiVersions = 18: api_versions::ApiVersionsRequest, versions 0..=4, flexible Some(3);
+    CreateTopics = 19: create_topics::CreateTopicsRequest, versions 2..=7, flexible Some(5);
+    DeleteTopics = 20: delete_topics::DeleteTopicsRequest, versions 1..=6, flexible Some(4);
+    DeleteRecords = 21: delete_records::DeleteRecordsRequest, versions 0..=2, flexible Some(2);
     // Version 6 (two-phase commit, KIP-939) is unstable: Kafka does not offer it.
-    InitProducerId = 22, versions 0..=5, flexible Some(2);
-    OffsetForLeaderEpoch = 23, versions 2..=4, flexible Some(4);
-    AddPartitionsToTxn = 24, versions 0..=5, flexible Some(3);
-    AddOffsetsToTxn = 25, versions 0..=4, flexible Some(3);
-    EndTxn = 26, versions 0..=5, flexible Some(3);
-    WriteTxnMarkers = 27, versions 1..=2, flexible Some(1);
-    TxnOffsetCommit = 28, versions 0..=5, flexible Some(3);
-    DescribeAcls = 29, versions 1..=3, flexible Some(2);
-    CreateAcls = 30, versions 1..=3, flexible Some(2);
-    DeleteAcls = 31, versions 1..=3, flexible Some(2);
-    DescribeConfigs = 32, versions 1..=4, flexible Some(4);
-    AlterConfigs = 33, versions 0..=2, flexible Some(2);
-    DescribeLogDirs = 35, versions 1..=5, flexible Some(2);
-    SaslAuthenticate = 36, versions 0..=2, flexible Some(2);
-    CreatePartitions = 37, versions 0..=3, flexible Some(2);
-    DeleteGroups = 42, versions 0..=2, flexible Some(2);
-    IncrementalAlterConfigs = 44, versions 0..=1, flexible Some(1);
-    OffsetDelete = 47, versions 0..=0, flexible None;
-    DescribeQuorum = 55, versions 0..=2, flexible Some(0);
-    DescribeCluster = 60, versions 0..=2, flexible Some(0);
-    DescribeProducers = 61, versions 0..=0, flexible Some(0);
-    DescribeTransactions = 65, versions 0..=0, flexible Some(0);
-    ListTransactions = 66, versions 0..=2, flexible Some(0);
-    ConsumerGroupHeartbeat = 68, versions 0..=1, flexible Some(0);
-    ConsumerGroupDescribe = 69, versions 0..=1, flexible Some(0);
-    ListConfigResources = 74, versions 0..=1, flexible Some(0);
-    DescribeTopicPartitions = 75, versions 0..=0, flexible Some(0);
+    InitProducerId = 22: init_producer_id::InitProducerIdRequest, versions 0..=5, flexible Some(2);
+    OffsetForLeaderEpoch = 23: offset_for_leader_epoch::OffsetForLeaderEpochRequest, versions 2..=4, flexible Some(4);
+    AddPartitionsToTxn = 24: add_partitions_to_txn::AddPartitionsToTxnRequest, versions 0..=5, flexible Some(3);
+    AddOffsetsToTxn = 25: add_offsets_to_txn::AddOffsetsToTxnRequest, versions 0..=4, flexible Some(3);
+    EndTxn = 26: end_txn::EndTxnRequest, versions 0..=5, flexible Some(3);
+    WriteTxnMarkers = 27: write_txn_markers::WriteTxnMarkersRequest, versions 1..=2, flexible Some(1);
+    TxnOffsetCommit = 28: txn_offset_commit::TxnOffsetCommitRequest, versions 0..=5, flexible Some(3);
+    DescribeAcls = 29: describe_acls::DescribeAclsRequest, versions 1..=3, flexible Some(2);
+    CreateAcls = 30: create_acls::CreateAclsRequest, versions 1..=3, flexible Some(2);
+    DeleteAcls = 31: delete_acls::DeleteAclsRequest, versions 1..=3, flexible Some(2);
+    DescribeConfigs = 32: describe_configs::DescribeConfigsRequest, versions 1..=4, flexible Some(4);
+    AlterConfigs = 33: alter_configs::AlterConfigsRequest, versions 0..=2, flexible Some(2);
+    DescribeLogDirs = 35: describe_log_dirs::DescribeLogDirsRequest, versions 1..=5, flexible Some(2);
+    SaslAuthenticate = 36: sasl_authenticate::SaslAuthenticateRequest, versions 0..=2, flexible Some(2);
+    CreatePartitions = 37: create_partitions::CreatePartitionsRequest, versions 0..=3, flexible Some(2);
+    DeleteGroups = 42: delete_groups::DeleteGroupsRequest, versions 0..=2, flexible Some(2);
+    IncrementalAlterConfigs = 44: incremental_alter_configs::IncrementalAlterConfigsRequest, versions 0..=1, flexible Some(1);
+    OffsetDelete = 47: offset_delete::OffsetDeleteRequest, versions 0..=0, flexible None;
+    DescribeQuorum = 55: describe_quorum::DescribeQuorumRequest, versions 0..=2, flexible Some(0);
+    DescribeCluster = 60: describe_cluster::DescribeClusterRequest, versions 0..=2, flexible Some(0);
+    DescribeProducers = 61: describe_producers::DescribeProducersRequest, versions 0..=0, flexible Some(0);
+    DescribeTransactions = 65: describe_transactions::DescribeTransactionsRequest, versions 0..=0, flexible Some(0);
+    ListTransactions = 66: list_transactions::ListTransactionsRequest, versions 0..=2, flexible Some(0);
+    ConsumerGroupHeartbeat = 68: consumer_group_heartbeat::ConsumerGroupHeartbeatRequest, versions 0..=1, flexible Some(0);
+    ConsumerGroupDescribe = 69: consumer_group_describe::ConsumerGroupDescribeRequest, versions 0..=1, flexible Some(0);
+    ListConfigResources = 74: list_config_resources::ListConfigResourcesRequest, versions 0..=1, flexible Some(0);
+    DescribeTopicPartitions = 75: describe_topic_partitions::DescribeTopicPartitionsRequest, versions 0..=0, flexible Some(0);
 }
 
 impl ApiKey {

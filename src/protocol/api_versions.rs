@@ -1,7 +1,8 @@
 //! ApiVersions: what the broker speaks (key 18).
 //!
-//! v1 throttle time · v3 flexible, the client's name, features (KIP-511, KIP-584) · v4 features whose minimum is 0
-//! (KIP-1011). An unsupported version is answered in version 0 with UNSUPPORTED_VERSION and at least this API's row.
+//! v1 throttle time · v3 flexible, the client's name, features (KIP-511, KIP-584) · v4 features whose minimum
+//! is 0 (KAFKA-17011). An unsupported version is answered in version 0 with UNSUPPORTED_VERSION and at least
+//! this API's row.
 
 use crate::types::Str;
 
@@ -18,6 +19,7 @@ message! {
         api_keys: Vec<ApiVersion>,
         throttle_time_ms: i32 [1..],
         supported_features: Vec<SupportedFeatureKey> [3.., tag 0],
+        /// −1: clients ignore the finalized features.
         finalized_features_epoch: i64 [3.., tag 1] = -1,
         finalized_features: Vec<FinalizedFeatureKey> [3.., tag 2],
         zk_migration_ready: bool [3.., tag 3],

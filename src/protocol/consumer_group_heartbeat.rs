@@ -1,6 +1,7 @@
 //! ConsumerGroupHeartbeat: membership in the consumer protocol (key 68, KIP-848).
 //!
-//! Flexible from v0 · v1 subscription by regular expression; the member makes its own id (KIP-1082). What has not changed is null.
+//! Flexible from v0 · v1 subscription by regular expression; the member makes its own id (KIP-1082). What has
+//! not changed is null.
 
 use crate::types::{Str, Uuid};
 
@@ -10,6 +11,7 @@ message! {
     ConsumerGroupHeartbeatRequest: request ConsumerGroupHeartbeat -> ConsumerGroupHeartbeatResponse {
         group_id: Str,
         member_id: Str,
+        /// 0: joins · −1: leaves · −2: a static member leaves for a while.
         member_epoch: i32,
         instance_id: Option<Str>,
         rack_id: Option<Str>,
@@ -32,6 +34,7 @@ message! {
         member_id: Option<Str>,
         member_epoch: i32,
         heartbeat_interval_ms: i32,
+        /// Null: as before.
         assignment: Option<Assignment>,
     }
 

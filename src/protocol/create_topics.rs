@@ -16,8 +16,11 @@ message! {
 
     CreatableTopic {
         name: Str,
+        /// −1: the broker's default, or as assigned below.
         num_partitions: i32,
+        /// −1: the broker's default, or as assigned below.
         replication_factor: i16,
+        /// Empty: the broker chooses.
         assignments: Vec<CreatableReplicaAssignment>,
         configs: Vec<CreatableTopicConfig>,
     }
@@ -42,6 +45,7 @@ message! {
         topic_id: Uuid [7..],
         error_code: i16,
         error_message: Option<Str>,
+        /// Why `configs` is null, if it is.
         topic_config_error_code: i16 [5.., tag 0],
         num_partitions: i32 [5..] = -1,
         replication_factor: i16 [5..] = -1,
@@ -52,6 +56,7 @@ message! {
         name: Str,
         value: Option<Str>,
         read_only: bool,
+        /// As in DescribeConfigs.
         config_source: i8 = -1,
         is_sensitive: bool,
     }

@@ -19,6 +19,7 @@ message! {
 
     DeleteRecordsPartition {
         partition_index: i32,
+        /// The first to keep; −1: the high watermark.
         offset: i64,
     }
 
@@ -34,6 +35,7 @@ message! {
 
     DeleteRecordsPartitionResult {
         partition_index: i32,
+        /// The new start of the log; −1 with an error.
         low_watermark: i64,
         error_code: i16,
     }

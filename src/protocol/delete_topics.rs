@@ -8,6 +8,7 @@ use super::message::message;
 
 message! {
     DeleteTopicsRequest: request DeleteTopics -> DeleteTopicsResponse {
+        /// By name, or, where the name is null, by id.
         topics: Vec<DeleteTopicState> [6..],
         topic_names: Vec<Str> [..=5],
         timeout_ms: i32,

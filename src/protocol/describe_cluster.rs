@@ -9,6 +9,7 @@ use super::message::message;
 message! {
     DescribeClusterRequest: request DescribeCluster -> DescribeClusterResponse {
         include_cluster_authorized_operations: bool,
+        /// 1: brokers · 2: controllers.
         endpoint_type: i8 [1..] = 1,
         include_fenced_brokers: bool [2..],
     }
@@ -21,6 +22,7 @@ message! {
         cluster_id: Str,
         controller_id: i32 = -1,
         brokers: Vec<DescribeClusterBroker>,
+        /// Bits by operation; `i32::MIN` unless asked for.
         cluster_authorized_operations: i32 = i32::MIN,
     }
 

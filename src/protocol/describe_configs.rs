@@ -14,8 +14,10 @@ message! {
     }
 
     DescribeConfigsResource {
+        /// 2: topic · 4: broker · 8: broker logger · 16: client metrics · 32: group.
         resource_type: i8,
         resource_name: Str,
+        /// Null: all.
         configuration_keys: Option<Vec<Str>>,
     }
 
@@ -36,9 +38,13 @@ message! {
         name: Str,
         value: Option<Str>,
         read_only: bool,
+        /// 1: topic · 2: broker, dynamic · 3: all brokers, dynamic · 4: broker, static · 5: default · 6: broker
+        /// logger · 7: client metrics · 8: group.
         config_source: i8 = -1,
         is_sensitive: bool,
+        /// Where the value would come from, the one in force first.
         synonyms: Vec<DescribeConfigsSynonym>,
+        /// 1: boolean · 2: string · 3: int · 4: short · 5: long · 6: double · 7: list · 8: class · 9: password.
         config_type: i8 [3..],
         documentation: Option<Str> [3..],
     }

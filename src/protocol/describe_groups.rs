@@ -1,7 +1,7 @@
 //! DescribeGroups: classic groups and their members (key 15).
 //!
-//! v3 authorised operations (KIP-430) · v4 static members (KIP-345) · v5 flexible · v6 GROUP_ID_NOT_FOUND and error messages
-//! (KIP-1043).
+//! v3 authorised operations (KIP-430) · v4 static members (KIP-345) · v5 flexible · v6 GROUP_ID_NOT_FOUND and
+//! error messages (KIP-1043).
 
 use bytes::Bytes;
 

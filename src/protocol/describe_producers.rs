@@ -37,8 +37,10 @@ message! {
         producer_id: i64,
         producer_epoch: i32,
         last_sequence: i32 = -1,
+        /// Of its last batch, milliseconds.
         last_timestamp: i64 = -1,
         coordinator_epoch: i32,
+        /// −1: no transaction is open.
         current_txn_start_offset: i64 = -1,
     }
 }

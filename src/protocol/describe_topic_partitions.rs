@@ -10,6 +10,7 @@ message! {
     DescribeTopicPartitionsRequest: request DescribeTopicPartitions -> DescribeTopicPartitionsResponse {
         topics: Vec<TopicRequest>,
         response_partition_limit: i32 = 2000,
+        /// Where to begin; null: at the first topic.
         cursor: Option<Cursor>,
     }
 
@@ -25,6 +26,7 @@ message! {
     DescribeTopicPartitionsResponse: response DescribeTopicPartitions {
         throttle_time_ms: i32,
         topics: Vec<DescribeTopicPartitionsResponseTopic>,
+        /// Where the next page begins; null: this is the last.
         next_cursor: Option<NextCursor>,
     }
 

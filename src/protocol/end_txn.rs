@@ -1,6 +1,7 @@
 //! EndTxn: commits or aborts a transaction (key 26).
 //!
-//! v2 PRODUCER_FENCED · v3 flexible · v4 TRANSACTION_ABORTABLE · v5 the epoch rises with every transaction (KIP-890).
+//! v2 PRODUCER_FENCED · v3 flexible · v4 TRANSACTION_ABORTABLE · v5 the epoch rises with every transaction
+//! (KIP-890).
 
 use crate::types::Str;
 
@@ -11,6 +12,7 @@ message! {
         transactional_id: Str,
         producer_id: i64,
         producer_epoch: i16,
+        /// False aborts.
         committed: bool,
     }
 

@@ -1,6 +1,7 @@
 //! FindCoordinator: the broker that coordinates a group, a transaction or a share (key 10).
 //!
-//! v1 transactions too · v3 flexible · v4 several keys (KIP-699) · v5 TRANSACTION_ABORTABLE (KIP-890) · v6 shares (KIP-932).
+//! v1 transactions too · v3 flexible · v4 several keys (KIP-699) · v5 TRANSACTION_ABORTABLE (KIP-890) · v6
+//! shares (KIP-932).
 
 use crate::types::Str;
 
@@ -8,7 +9,9 @@ use super::message::message;
 
 message! {
     FindCoordinatorRequest: request FindCoordinator -> FindCoordinatorResponse {
+        /// Until v3; then `coordinator_keys`.
         key: Str [..=3],
+        /// 0: group · 1: transaction · 2: share.
         key_type: i8 [1..],
         coordinator_keys: Vec<Str> [4..],
     }

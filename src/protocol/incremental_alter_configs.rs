@@ -13,6 +13,7 @@ message! {
     }
 
     AlterConfigsResource {
+        /// As in DescribeConfigs.
         resource_type: i8,
         resource_name: Str,
         configs: Vec<AlterableConfig>,
@@ -20,6 +21,7 @@ message! {
 
     AlterableConfig {
         name: Str,
+        /// 0: set · 1: delete · 2: append to a list · 3: subtract from a list.
         config_operation: i8,
         value: Option<Str>,
     }

@@ -1,7 +1,8 @@
 //! JoinGroup: enters a classic group's next generation (key 11).
 //!
-//! v1 rebalance time-out · v4 a member id is given first (KIP-394) · v5 static members (KIP-345) · v6 flexible · v7 protocol type in
-//! the answer (KIP-559) · v8 reason (KIP-800) · v9 the leader may skip the assignment (KIP-814).
+//! v1 rebalance time-out · v4 a member id is given first (KIP-394) · v5 static members (KIP-345) · v6 flexible
+//! · v7 protocol type in the answer (KIP-559) · v8 reason (KIP-800) · v9 the leader may skip the assignment
+//! (KIP-814).
 
 use bytes::Bytes;
 
@@ -13,7 +14,9 @@ message! {
     JoinGroupRequest: request JoinGroup -> JoinGroupResponse {
         group_id: Str,
         session_timeout_ms: i32,
+        /// −1: the session time-out.
         rebalance_timeout_ms: i32 [1..] = -1,
+        /// Empty: the first time.
         member_id: Str,
         group_instance_id: Option<Str> [5..],
         protocol_type: Str,
@@ -33,8 +36,10 @@ message! {
         protocol_type: Option<Str> [7..],
         protocol_name: Option<Str> [.., null 7..],
         leader: Str,
+        /// The leader need not assign: it came back unchanged (KIP-814).
         skip_assignment: bool [9..],
         member_id: Str,
+        /// Only the leader is told.
         members: Vec<JoinGroupResponseMember>,
     }
 

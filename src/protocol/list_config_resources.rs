@@ -8,6 +8,7 @@ use super::message::message;
 
 message! {
     ListConfigResourcesRequest: request ListConfigResources -> ListConfigResourcesResponse {
+        /// As in DescribeConfigs; empty: all.
         resource_types: Vec<i8> [1..],
     }
 

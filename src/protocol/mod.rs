@@ -15,6 +15,7 @@
 //! to null, even where Kafka's own default is empty, so that what was never set is never sent as text; tagged fields
 //! keep Kafka's default, which decides whether they are sent. Error codes in messages are bare `i16`: a newer broker
 //! may send one that [`ErrorCode`] does not know. The header of the answer to ApiVersions is always version 0.
+//! [`ApiKey::ALL`] is what can be read and written; what is served, and so advertised, is `api`'s to say.
 
 mod api_key;
 mod error_code;

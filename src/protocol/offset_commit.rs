@@ -1,7 +1,7 @@
 //! OffsetCommit: a group's offsets (key 8).
 //!
-//! v5 without retention time · v6 leader epoch (KIP-320) · v7 static members (KIP-345) · v8 flexible · v9 member epochs of the
-//! consumer protocol (KIP-848) · v10 topics by id (KIP-848).
+//! v5 without retention time · v6 leader epoch (KIP-320) · v7 static members (KIP-345) · v8 flexible · v9
+//! member epochs of the consumer protocol (KIP-848) · v10 topics by id (KIP-848).
 
 use crate::types::{Str, Uuid};
 
@@ -10,9 +10,11 @@ use super::message::message;
 message! {
     OffsetCommitRequest: request OffsetCommit -> OffsetCommitResponse {
         group_id: Str,
+        /// −1: not a member.
         generation_id_or_member_epoch: i32 = -1,
         member_id: Str,
         group_instance_id: Option<Str> [7..],
+        /// −1: the broker's.
         retention_time_ms: i64 [..=4] = -1,
         topics: Vec<OffsetCommitRequestTopic>,
     }

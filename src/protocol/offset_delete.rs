@@ -1,4 +1,6 @@
-//! OffsetDelete: drops committed offsets of topics that a group no longer reads (key 47, KIP-496). Never flexible.
+//! OffsetDelete: drops committed offsets of topics that a group no longer reads (key 47, KIP-496).
+//!
+//! Never flexible.
 
 use crate::types::Str;
 

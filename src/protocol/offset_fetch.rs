@@ -1,7 +1,8 @@
 //! OffsetFetch: the offsets that groups have committed (key 9).
 //!
-//! v2 null asks for all topics; top-level error · v5 leader epoch (KIP-320) · v6 flexible · v7 only stable offsets (KIP-447) · v8
-//! several groups (KIP-709) · v9 member id and epoch (KIP-848) · v10 topics by id (KIP-848).
+//! v2 null asks for all topics; top-level error · v5 leader epoch (KIP-320) · v6 flexible · v7 only stable
+//! offsets (KIP-447) · v8 several groups (KIP-709) · v9 member id and epoch (KIP-848) · v10 topics by id
+//! (KIP-848).
 
 use crate::types::{Str, Uuid};
 
@@ -10,8 +11,10 @@ use super::message::message;
 message! {
     OffsetFetchRequest: request OffsetFetch -> OffsetFetchResponse {
         group_id: Str [..=7],
+        /// Null: all. From v8 inside `groups`.
         topics: Option<Vec<OffsetFetchRequestTopic>> [..=7, null 2..],
         groups: Vec<OffsetFetchRequestGroup> [8..],
+        /// UNSTABLE_OFFSET_COMMIT while a transaction has offsets pending.
         require_stable: bool [7..],
     }
 

@@ -8,6 +8,7 @@ use super::message::message;
 
 message! {
     OffsetForLeaderEpochRequest: request OffsetForLeaderEpoch -> OffsetForLeaderEpochResponse {
+        /// −1: a consumer · −2: a consumer that may see past the high watermark.
         replica_id: i32 [3..] = -2,
         topics: Vec<OffsetForLeaderTopic>,
     }
@@ -19,6 +20,7 @@ message! {
 
     OffsetForLeaderPartition {
         partition: i32,
+        /// −1: not checked.
         current_leader_epoch: i32 = -1,
         leader_epoch: i32,
     }
@@ -36,7 +38,9 @@ message! {
     EpochEndOffset {
         error_code: i16,
         partition: i32,
+        /// The largest epoch at most the one asked for; −1: unknown.
         leader_epoch: i32 = -1,
+        /// Where that epoch ends; −1: unknown.
         end_offset: i64 = -1,
     }
 }

@@ -1,7 +1,7 @@
 //! TxnOffsetCommit: a group's offsets as part of a transaction (key 28).
 //!
-//! v2 leader epoch (KIP-320) · v3 flexible, the member's id and generation (KIP-447) · v4 TRANSACTION_ABORTABLE · v5 adds the offsets
-//! to the transaction by itself (KIP-890).
+//! v2 leader epoch (KIP-320) · v3 flexible, the member's id and generation (KIP-447) · v4 TRANSACTION_ABORTABLE
+//! · v5 adds the offsets to the transaction by itself (KIP-890).
 
 use crate::types::Str;
 

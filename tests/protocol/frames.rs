@@ -50,7 +50,7 @@ impl Entry {
 
     fn through(&self, to: Option<i16>) -> Result<Vec<u8>, DecodeError> {
         let request = self.kind & RESPONSE == REQUEST;
-        (codec(self.api()).through)(request, self.frame.clone(), self.version, to)
+        codec(self.api())(request, self.frame.clone(), self.version, to)
     }
 
     /// Whether this is a frame, not a table about frames.
@@ -60,7 +60,10 @@ impl Entry {
 
     /// Our schema of the message that an entry of kind `SCHEMAS` speaks of.
     pub fn schema(&self) -> String {
-        (codec(self.api()).schema)(self.kind == SCHEMAS, self.version)
+        match self.kind {
+            SCHEMAS => self.api().request_schema(self.version),
+            _ => self.api().response_schema(self.version),
+        }
     }
 
     pub fn with_frame(&self, frame: Vec<u8>) -> Entry {
@@ -99,23 +102,15 @@ pub fn print(entries: &[Entry]) -> Vec<u8> {
     w.take().0
 }
 
-/// Decodes a whole frame at the version given and, if there is another, encodes it at that.
+/// Decodes a whole frame at the version given and, if there is another, encodes it at that. The first argument says
+/// whether it is a request.
 type Through = fn(bool, Bytes, i16, Option<i16>) -> Result<Vec<u8>, DecodeError>;
 
-/// What can be done with the messages of one API; the first argument says whether it is the request.
-struct Codec {
-    through: Through,
-    schema: fn(bool, i16) -> String,
-}
-
-fn codec(key: ApiKey) -> Codec {
+fn codec(key: ApiKey) -> Through {
     macro_rules! apis {
         ($($key:ident: $room:ident::$request:ident,)*) => {
             match key {
-                $(ApiKey::$key => Codec {
-                    through: through::<$room::$request>,
-                    schema: schema::<$room::$request>,
-                },)*
+                $(ApiKey::$key => through::<$room::$request>,)*
             }
         };
     }
@@ -166,14 +161,6 @@ fn codec(key: ApiKey) -> Codec {
         ConsumerGroupDescribe: consumer_group_describe::ConsumerGroupDescribeRequest,
         ListConfigResources: list_config_resources::ListConfigResourcesRequest,
         DescribeTopicPartitions: describe_topic_partitions::DescribeTopicPartitionsRequest,
-    }
-}
-
-fn schema<R: Request>(request: bool, version: i16) -> String {
-    if request {
-        R::schema(version)
-    } else {
-        R::Response::schema(version)
     }
 }
 
