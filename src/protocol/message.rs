@@ -255,7 +255,8 @@ impl<T: Structure> Wire for Option<T> {
     fn read(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         match r.i8()? {
             -1 => Ok(None),
-            1 => T::read(r, version).map(Some),
+            // Written as 1; Kafka takes any number that is not negative.
+            0.. => T::read(r, version).map(Some),
             _ => Err(DecodeError::Length),
         }
     }

@@ -227,3 +227,23 @@ fn what_kafka_lets_pass_is_refused() {
     );
     assert_eq!(decode::<ProduceRequest>(&[], 2), Err(DecodeError::Version));
 }
+
+#[test]
+fn a_nullable_struct_has_a_byte_before_it() {
+    use super::describe_topic_partitions::{Cursor, DescribeTopicPartitionsRequest};
+    let read = |marker| {
+        decode::<DescribeTopicPartitionsRequest>(
+            &[1, 0, 0, 0, 5, marker, 2, b't', 0, 0, 0, 7, 0, 0],
+            0,
+        )
+    };
+    let cursor = Cursor {
+        topic_name: Str::from("t"),
+        partition_index: 7,
+    };
+    assert_eq!(read(1).unwrap().cursor, Some(cursor.clone()));
+    assert_eq!(read(0).unwrap().cursor, Some(cursor));
+    assert_eq!(read(0xfe), Err(DecodeError::Length));
+    let none = decode::<DescribeTopicPartitionsRequest>(&[1, 0, 0, 0, 5, 0xff, 0], 0);
+    assert_eq!(none.unwrap().cursor, None);
+}
