@@ -71,3 +71,27 @@ fn a_cluster_is_formatted_once() {
     );
     assert_eq!(cluster.image.features_epoch(), 0);
 }
+
+#[test]
+fn broker_epochs_go_on_after_a_broker_left_and_a_snapshot_was_taken() {
+    let mut cluster = Cluster::new(&[(1, None), (2, None)]);
+    let epoch = cluster.image.broker(NodeId(2)).expect("registered").epoch;
+    let gone = record::UnregisterBrokerV1 {
+        id: 2,
+        epoch: epoch.0,
+    };
+    assert_eq!(cluster.image.apply(&gone.into()), Ok(()));
+    let mut restarted = Image::new();
+    for record in cluster.image.to_records() {
+        assert_eq!(restarted.apply(&record), Ok(()));
+    }
+    cluster.image = restarted;
+    let again = Command::RegisterBroker(registration(2, None), Supersede::Fenced);
+    let Reply::RegisterBroker(result) = cluster.run(again) else {
+        panic!("not the reply")
+    };
+    assert!(
+        result.expect("nobody has this id") > epoch,
+        "an old request of broker 2 would pass for a new one"
+    );
+}

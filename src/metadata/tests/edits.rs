@@ -53,13 +53,15 @@ fn alter(cluster: &mut Cluster, resources: &[Wanted<'_>]) -> Vec<ConfigRow> {
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
+/// A resource, edits of it, and how they are refused.
+type Case<'a> = (i8, &'a str, &'a [Edit<'a>], ErrorCode, &'a str);
+
 #[test]
-fn refuses_config_edits_in_kafkas_words() {
+fn refuses_edits_of_topics_in_kafkas_words() {
     use ErrorCode::{
         InvalidConfig, InvalidRequest, InvalidTopicException, UnknownTopicOrPartition,
     };
-    type Case<'a> = (i8, &'a str, &'a [Edit<'a>], ErrorCode, &'a str);
-    let cases: [Case<'_>; 20] = [
+    let cases: [Case<'_>; 11] = [
         (
             TOPIC,
             "nope",
@@ -137,6 +139,14 @@ fn refuses_config_edits_in_kafkas_words() {
             InvalidRequest,
             "Unknown config operation 9",
         ),
+    ];
+    assert_refused(&cases);
+}
+
+#[test]
+fn refuses_edits_of_other_resources_in_kafkas_words() {
+    use ErrorCode::InvalidRequest;
+    let cases: [Case<'_>; 9] = [
         (
             BROKER,
             "99",
@@ -183,13 +193,17 @@ fn refuses_config_edits_in_kafkas_words() {
             "Subscription name can't be empty",
         ),
     ];
+    assert_refused(&cases);
+}
+
+fn assert_refused(cases: &[Case<'_>]) {
     let mut cluster = one_broker();
     let before = cluster.image.clone();
     for (kind, name, edits, code, words) in cases {
-        let result = incremental(&mut cluster, kind, name, edits);
+        let result = incremental(&mut cluster, *kind, name, edits);
         assert_eq!(
             refusal(&result),
-            (code, Some(words)),
+            (*code, Some(*words)),
             "{kind} {name} {edits:?}"
         );
     }
@@ -313,4 +327,24 @@ fn an_edit_that_changes_nothing_writes_nothing() {
         validate_only: false,
     });
     assert_eq!(cluster.decide(&again).records, []);
+}
+
+#[test]
+fn a_validated_edit_answers_and_writes_nothing() {
+    let mut cluster = one_broker();
+    let resource = |name: &str| EditedResource {
+        resource_type: TOPIC,
+        name: Str::from(name),
+        edits: vec![change("retention.ms", Some("5"))],
+    };
+    let decision = cluster.decide(&Command::AlterConfigs(AlterConfigs {
+        resources: vec![resource("plain"), resource("nope")],
+        validate_only: true,
+    }));
+    assert_eq!(decision.records, []);
+    let Reply::AlterConfigs(rows) = decision.reply else {
+        panic!("not the reply")
+    };
+    assert_eq!(rows[0].result, Ok(()));
+    assert!(rows[1].result.is_err());
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::record::{BrokerChangeV1, PartitionChangeV1};
+use super::record::{BrokerChangeV1, PartitionChangeV1, UnregisterBrokerV1};
 use super::*;
 use crate::types::{Offset, Timestamp};
 
@@ -187,9 +187,13 @@ impl Journal {
         let Some(broker) = self.cluster.image.broker(NodeId(id)) else {
             return Vec::new();
         };
+        let epoch = broker.epoch.0;
+        if id > 1 && self.prng.below(4) == 0 {
+            return vec![UnregisterBrokerV1 { id, epoch }.into()];
+        }
         let change = BrokerChangeV1 {
             id,
-            epoch: broker.epoch.0,
+            epoch,
             fenced: Some(self.prng.below(2) == 0),
             in_controlled_shutdown: (self.prng.below(4) == 0).then(|| self.prng.below(2) == 0),
         };
@@ -366,7 +370,6 @@ fn check(image: &Image) {
 fn the_image_is_always_what_its_log_says() {
     let mut entries = 0;
     for seed in 0..60 {
-        println!("seed {seed}");
         let mut journal = Journal::new(seed);
         for step in 0..150 {
             journal.step();
@@ -386,7 +389,6 @@ fn the_image_is_always_what_its_log_says() {
 #[test]
 fn records_in_any_order_are_applied_or_refused_and_break_no_promise() {
     for seed in 0..40 {
-        println!("seed {seed}");
         let mut journal = Journal::new(seed);
         let mut records = Vec::new();
         for _ in 0..60 {

@@ -2,7 +2,8 @@
 //!
 //! Method: tables of faults against the words of Kafka 4.3.1 ([`faults`], [`edits`], [`brokers`]); frames cut,
 //! flipped and forged ([`frames`]); replicas counted over many clusters ([`placements`]); random histories replayed
-//! from snapshot and tail after every step ([`histories`]). Every random test prints its seed.
+//! from snapshot and tail after every step ([`histories`]). Every random test has its seeds in its
+//! text, so each of its failures comes again.
 
 mod brokers;
 mod edits;
