@@ -1,0 +1,159 @@
+//! The read cache: aligned chunks of segment files, evicted by CLOCK under a byte budget.
+
+use hashbrown::HashMap;
+
+use super::log::LogId;
+use crate::rt::{Page, Slice};
+use crate::types::Offset;
+
+/// Bytes of a chunk of file.
+pub(super) const CHUNK_BYTES: u32 = 256 << 10;
+
+/// Which chunk: of which life of which log (its generation changes when bytes are taken back), segment, number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct ChunkKey {
+    pub log: LogId,
+    pub generation: u32,
+    pub base: Offset,
+    pub number: u32,
+}
+
+/// Chunks by key. What a reader holds stays alive after eviction; it only stops being counted.
+pub(super) struct ChunkCache {
+    budget: usize,
+    size: usize,
+    slots: Vec<Slot>,
+    by_key: HashMap<ChunkKey, usize>,
+    hand: usize,
+}
+
+struct Slot {
+    key: ChunkKey,
+    page: Page,
+    used: bool,
+}
+
+impl ChunkCache {
+    pub fn new(budget: usize) -> ChunkCache {
+        ChunkCache {
+            budget,
+            size: 0,
+            slots: Vec::new(),
+            by_key: HashMap::new(),
+            hand: 0,
+        }
+    }
+
+    /// The bytes of `position..end` of a chunk, counted from the chunk's first, if all were read.
+    pub fn find(&mut self, key: ChunkKey, position: u32, end: u32) -> Option<Slice> {
+        let slot = &mut self.slots[*self.by_key.get(&key)?];
+        if (end as usize) > slot.page.len() {
+            return None;
+        }
+        slot.used = true;
+        Some(slot.page.slice(position as usize..end as usize))
+    }
+
+    /// Takes a chunk in, in place of an earlier and shorter reading of it.
+    pub fn insert(&mut self, key: ChunkKey, page: Page) {
+        self.size += page.len();
+        match self.by_key.get(&key) {
+            Some(&i) => {
+                let old = std::mem::replace(&mut self.slots[i].page, page);
+                self.size -= old.len();
+            }
+            None => {
+                self.by_key.insert(key, self.slots.len());
+                // Not yet used: a chunk that is read once goes before one that was hit.
+                self.slots.push(Slot { key, page, used: false });
+            }
+        }
+        while self.size > self.budget && self.slots.len() > 1 {
+            self.evict_one();
+        }
+    }
+
+    fn evict_one(&mut self) {
+        loop {
+            self.hand %= self.slots.len();
+            let slot = &mut self.slots[self.hand];
+            if !std::mem::take(&mut slot.used) {
+                break;
+            }
+            self.hand += 1;
+        }
+        self.remove(self.hand);
+    }
+
+    fn remove(&mut self, i: usize) {
+        let gone = self.slots.swap_remove(i);
+        self.size -= gone.page.len();
+        self.by_key.remove(&gone.key);
+        if let Some(moved) = self.slots.get(i) {
+            self.by_key.insert(moved.key, i);
+        }
+    }
+
+    /// Forgets a log's chunks.
+    pub fn forget(&mut self, log: LogId) {
+        let mut i = 0;
+        while i < self.slots.len() {
+            if self.slots[i].key.log == log {
+                self.remove(i);
+            } else {
+                i += 1;
+            }
+        }
+    }
+
+    /// Bytes held.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rt::Buffer;
+
+    fn key(number: u32) -> ChunkKey {
+        ChunkKey {
+            log: LogId(0),
+            generation: 0,
+            base: Offset(0),
+            number,
+        }
+    }
+
+    fn page(fill: u8) -> Page {
+        Buffer::copy_of(&[fill; 4096]).freeze()
+    }
+
+    #[test]
+    fn what_was_hit_outlives_what_was_read_once() {
+        let mut cache = ChunkCache::new(4 * 4096);
+        for n in 0..4 {
+            cache.insert(key(n), page(n as u8));
+        }
+        assert_eq!(cache.find(key(1), 5, 6).as_deref(), Some(&[1][..]));
+        for n in 10..13 {
+            cache.insert(key(n), page(0));
+        }
+        assert_eq!(cache.size(), 4 * 4096);
+        assert!(cache.find(key(1), 0, 1).is_some());
+        assert!(cache.find(key(0), 0, 1).is_none());
+    }
+
+    #[test]
+    fn a_short_reading_is_replaced() {
+        let mut cache = ChunkCache::new(1 << 20);
+        cache.insert(key(0), page(1));
+        assert!(cache.find(key(0), 4000, 4097).is_none(), "past what was read");
+        cache.insert(key(0), Buffer::copy_of(&[2; 8192]).freeze());
+        assert_eq!(cache.find(key(0), 4096, 4097).as_deref(), Some(&[2][..]));
+        assert_eq!(cache.size(), 8192);
+        cache.forget(LogId(0));
+        assert_eq!(cache.size(), 0);
+    }
+}

@@ -1,0 +1,183 @@
+//! What a store remembers of its logs between runs: one framed file per shard and log directory.
+//!
+//! A checkpoint is written whole beside the old one and renamed over it. It is only ever a promise that what
+//! it describes is durable and intact up to the recovery point: recovery scans from there, and after a clean
+//! close there is nothing to scan.
+
+use super::epochs::Epochs;
+use super::frame::{self, Fields, Kind};
+use crate::types::{LeaderEpoch, Offset, TopicId};
+
+/// One segment, as far as a reader needs to know it before its first read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct SegmentEntry {
+    pub base: Offset,
+    /// Bytes of batches in it, up to the recovery point.
+    pub size: u32,
+    pub first_timestamp: i64,
+    pub max_timestamp: i64,
+    /// Last offset of the batch that carries `max_timestamp`.
+    pub max_timestamp_offset: Offset,
+    /// Wall-clock milliseconds of its creation.
+    pub created: i64,
+}
+
+/// One log, intact and durable up to `recovery_point`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct LogEntry {
+    pub name: String,
+    pub topic_id: TopicId,
+    pub start: Offset,
+    /// All below is durable; after a clean close, the log's end.
+    pub recovery_point: Offset,
+    /// Offset of the newest producer snapshot, −1 if there is none.
+    pub snapshot: Offset,
+    pub epochs: Epochs,
+    /// In order; the last one ends at `recovery_point`.
+    pub segments: Vec<SegmentEntry>,
+}
+
+/// The logs of one shard in one directory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Checkpoint {
+    /// The store was closed after this was written and nothing was appended since.
+    pub clean: bool,
+    /// Counts the checkpoints of a directory's life: the newer of two entries for one log wins.
+    pub generation: u64,
+    pub logs: Vec<LogEntry>,
+}
+
+impl Checkpoint {
+    /// The bytes of the file.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.logs.len() * 160);
+        out.push(u8::from(self.clean));
+        put_u32(&mut out, self.logs.len());
+        for log in &self.logs {
+            encode_log(log, &mut out);
+        }
+        frame::encode(Kind::Checkpoint, self.generation, &out)
+    }
+
+    /// Reads a file back; `None` if it is torn, foreign, or does not parse.
+    pub fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+        let frame = frame::decode(Kind::Checkpoint, bytes)?;
+        let mut fields = Fields(frame.payload);
+        let clean = fields.u8()? != 0;
+        let count = fields.u32()?;
+        let mut logs = Vec::new();
+        for _ in 0..count {
+            logs.push(decode_log(&mut fields)?);
+        }
+        Some(Checkpoint {
+            clean,
+            generation: frame.sequence,
+            logs,
+        })
+    }
+}
+
+fn put_u32(out: &mut Vec<u8>, value: usize) {
+    let value = u32::try_from(value).expect("a checkpoint's counts fit 32 bits");
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn encode_log(log: &LogEntry, out: &mut Vec<u8>) {
+    put_u32(out, log.name.len());
+    out.extend_from_slice(log.name.as_bytes());
+    out.extend_from_slice(&log.topic_id.0);
+    for offset in [log.start, log.recovery_point, log.snapshot] {
+        out.extend_from_slice(&offset.0.to_le_bytes());
+    }
+    put_u32(out, log.epochs.entries().len());
+    for (epoch, start) in log.epochs.entries() {
+        out.extend_from_slice(&(epoch.0 as u32).to_le_bytes());
+        out.extend_from_slice(&start.0.to_le_bytes());
+    }
+    put_u32(out, log.segments.len());
+    for s in &log.segments {
+        out.extend_from_slice(&s.base.0.to_le_bytes());
+        out.extend_from_slice(&s.size.to_le_bytes());
+        for value in [s.first_timestamp, s.max_timestamp, s.max_timestamp_offset.0, s.created] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+}
+
+fn decode_log(fields: &mut Fields<'_>) -> Option<LogEntry> {
+    let name = std::str::from_utf8(fields.block()?).ok()?.to_owned();
+    let topic_id = crate::types::Uuid(fields.bytes(16)?.try_into().ok()?);
+    let (start, recovery_point, snapshot) = (fields.i64()?, fields.i64()?, fields.i64()?);
+    let mut epochs = Vec::new();
+    for _ in 0..fields.u32()? {
+        epochs.push((LeaderEpoch(fields.u32()? as i32), Offset(fields.i64()?)));
+    }
+    let mut segments = Vec::new();
+    for _ in 0..fields.u32()? {
+        segments.push(SegmentEntry {
+            base: Offset(fields.i64()?),
+            size: fields.u32()?,
+            first_timestamp: fields.i64()?,
+            max_timestamp: fields.i64()?,
+            max_timestamp_offset: Offset(fields.i64()?),
+            created: fields.i64()?,
+        });
+    }
+    Some(LogEntry {
+        name,
+        topic_id,
+        start: Offset(start),
+        recovery_point: Offset(recovery_point),
+        snapshot: Offset(snapshot),
+        epochs: Epochs::from_entries(epochs)?,
+        segments,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Checkpoint {
+        let mut epochs = Epochs::default();
+        epochs.assign(LeaderEpoch(3), Offset(5));
+        let log = LogEntry {
+            name: "orders-7".to_owned(),
+            topic_id: TopicId::random(),
+            start: Offset(5),
+            recovery_point: Offset(900),
+            snapshot: Offset(-1),
+            epochs,
+            segments: vec![SegmentEntry {
+                base: Offset(0),
+                size: 70_000,
+                first_timestamp: 1,
+                max_timestamp: 9,
+                max_timestamp_offset: Offset(899),
+                created: 12,
+            }],
+        };
+        let mut other = log.clone();
+        other.name = "orders-8".to_owned();
+        other.segments.clear();
+        Checkpoint {
+            clean: true,
+            generation: 12,
+            logs: vec![log, other],
+        }
+    }
+
+    #[test]
+    fn reads_back_what_it_wrote() {
+        let checkpoint = sample();
+        assert_eq!(Checkpoint::decode(&checkpoint.encode()), Some(checkpoint));
+    }
+
+    #[test]
+    fn a_torn_checkpoint_is_none() {
+        let bytes = sample().encode();
+        for end in 0..bytes.len() {
+            assert_eq!(Checkpoint::decode(&bytes[..end]), None);
+        }
+    }
+}

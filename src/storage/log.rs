@@ -1,0 +1,353 @@
+//! One partition's log: its state, appending, and what is answered without touching a file.
+
+use std::cell::{Ref, RefCell};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::epochs::Epochs;
+use super::error::AppendError;
+use super::segment::{Incoming, Segment};
+use super::shared::Shared;
+use crate::record::{BATCH_HEADER_BYTES, CheckedBatch, stamp};
+use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
+
+/// A log's number in its store: a slot, used again after a deletion.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LogId(pub u32);
+
+/// What of a topic's configuration the log needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogConfig {
+    /// `segment.bytes`.
+    pub segment_bytes: u32,
+    /// `segment.ms`.
+    pub segment_ms: i64,
+    /// `index.interval.bytes`.
+    pub index_interval_bytes: u32,
+    /// `segment.index.bytes`.
+    pub index_bytes: u32,
+}
+
+impl Default for LogConfig {
+    /// Kafka's defaults.
+    fn default() -> LogConfig {
+        LogConfig {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 3600 * 1000,
+            index_interval_bytes: 4096,
+            index_bytes: 10 << 20,
+        }
+    }
+}
+
+/// One partition's log. Appends are synchronous and in memory; [`super::Store::commit`] makes them durable.
+pub struct Log {
+    pub(super) id: LogId,
+    pub(super) shared: Rc<Shared>,
+    /// Which of the store's directories.
+    pub(super) dir: usize,
+    pub(super) topic_id: TopicId,
+    pub(super) partition: TopicPartition,
+    pub(super) state: RefCell<State>,
+}
+
+pub(super) struct State {
+    pub start: Offset,
+    pub end: Offset,
+    /// All below is on stable storage.
+    pub durable: Offset,
+    /// All below is durable in its segment, and the directory's checkpoint may say so.
+    pub recovery_point: Offset,
+    /// In order of their bases; empty until the first append.
+    pub segments: VecDeque<Segment>,
+    pub epochs: Epochs,
+    /// The epochs changed since `leader-epoch-checkpoint` was written.
+    pub epochs_dirty: bool,
+    pub config: LogConfig,
+    pub stage: Stage,
+    /// In the store's list of dirty logs.
+    pub dirty: bool,
+    /// Changed since the last checkpoint.
+    pub changed: bool,
+    /// Bytes of a usual commit, to size extents by.
+    pub run_bytes: usize,
+    /// End of what the last commit took.
+    pub taken: Offset,
+    /// Counts truncations: what was looked up before one is looked up again after it.
+    pub generation: u32,
+    /// Where lookups that will come again found their batch.
+    pub marks: Marks,
+    /// Offset of the newest producer snapshot; −1 is none.
+    pub snapshot: Offset,
+    /// The current directory; changes once, when the log is deleted.
+    pub path: PathBuf,
+}
+
+/// How far a log is through its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// Opened; its end is what the checkpoint says, and may be short of what is there.
+    Unrecovered,
+    Open,
+    Deleted,
+}
+
+/// A batch boundary: `offset` is the first of the batch at `position` of the segment `base`, or the log's end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Mark {
+    pub offset: Offset,
+    pub base: Offset,
+    pub position: u32,
+}
+
+/// The last few boundaries, newest first.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Marks([Option<Mark>; 4]);
+
+impl Marks {
+    pub fn find(&self, offset: Offset) -> Option<Mark> {
+        self.0.iter().flatten().find(|m| m.offset == offset).copied()
+    }
+
+    pub fn note(&mut self, mark: Mark) {
+        if self.find(mark.offset).is_none() {
+            self.0.rotate_right(1);
+            self.0[0] = Some(mark);
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.0 = [None; 4];
+    }
+}
+
+/// One segment, for those who count files and bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SegmentInfo {
+    pub base: Offset,
+    pub size: u64,
+    pub max_timestamp: Timestamp,
+}
+
+impl State {
+    /// The segment that holds `offset`: the last whose base is not above it.
+    pub fn segment_of(&self, offset: Offset) -> Option<usize> {
+        self.segments.partition_point(|s| s.base <= offset).checked_sub(1)
+    }
+
+    pub fn segment_at(&self, base: Offset) -> Option<&Segment> {
+        let i = self.segment_of(base)?;
+        self.segments.get(i).filter(|s| s.base == base)
+    }
+
+    pub fn segment_at_mut(&mut self, base: Offset) -> Option<&mut Segment> {
+        let i = self.segment_of(base)?;
+        self.segments.get_mut(i).filter(|s| s.base == base)
+    }
+
+    /// The boundary at the log's end.
+    pub fn end_mark(&self) -> Option<Mark> {
+        let last = self.segments.back()?;
+        Some(Mark {
+            offset: self.end,
+            base: last.base,
+            position: last.size,
+        })
+    }
+}
+
+impl Log {
+    /// Appends one checked batch: readable at once up to the end offset, durable only after [`super::Store::commit`].
+    ///
+    /// - `base_offset`: the first record's offset, at or above [`Log::end_offset`]; panics below it.
+    /// - `epoch`: the leader's, stamped into the batch (KIP-101); `now`: the wall clock, for rolling by age.
+    /// - One copy of the bytes, into aligned memory that is written and served from; stamped there.
+    /// - `Err(Full)`, `Err(Offline)`: nothing was kept.
+    pub fn append(
+        &self,
+        batch: &CheckedBatch,
+        base_offset: Offset,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<(), AppendError> {
+        self.append_bytes(batch.bytes(), batch.last_offset_delta(), batch.max_timestamp(), base_offset, epoch, now)
+    }
+
+    /// [`Log::append`] of a batch whose bytes the caller vouches for (as LogAppendTime rewrites them).
+    ///
+    /// - `bytes`: exactly one v2 batch; `last_offset_delta` and `max_timestamp`: as its header says.
+    pub fn append_bytes(
+        &self,
+        bytes: &[u8],
+        last_offset_delta: i32,
+        max_timestamp: Timestamp,
+        base_offset: Offset,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<(), AppendError> {
+        self.shared.dirs[self.dir].check_append()?;
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        match state.stage {
+            Stage::Open => {}
+            Stage::Deleted => return Err(AppendError::Offline),
+            Stage::Unrecovered => panic!("{} takes appends only after recovery", self.partition),
+        }
+        assert!(base_offset >= state.end, "append at {base_offset} in a log that ends at {}", state.end);
+        let incoming = Incoming {
+            last_offset: base_offset.plus(last_offset_delta as i64),
+            max_timestamp: max_timestamp.0,
+            size: bytes.len() as u32,
+        };
+        self.roll_if_due(state, &incoming, base_offset, now);
+        let segment = state.segments.back_mut().expect("rolling made one");
+        let position = segment.size;
+        let taken = put_stamped(segment, bytes, state.run_bytes, base_offset, epoch);
+        segment.note(&incoming, position, state.config.index_interval_bytes);
+        state.end = incoming.last_offset.plus(1);
+        state.epochs_dirty |= state.epochs.assign(epoch, base_offset);
+        state.changed = true;
+        let newly_dirty = !std::mem::replace(&mut state.dirty, true);
+        drop(guard);
+        self.shared.tail_grew(taken);
+        self.shared.appended(self.id, bytes.len(), newly_dirty);
+        Ok(())
+    }
+
+    fn roll_if_due(&self, state: &mut State, incoming: &Incoming, base: Offset, now: Timestamp) {
+        let due = match state.segments.back() {
+            None => true,
+            Some(active) => active.must_roll(incoming, &state.config, now),
+        };
+        if due {
+            self.roll_at(state, base, now);
+        }
+    }
+
+    /// Begins a new segment with the next append, unless the active one is empty.
+    pub fn roll(&self, now: Timestamp) {
+        let mut state = self.state.borrow_mut();
+        if state.stage == Stage::Open && state.segments.back().is_some_and(|s| s.size > 0) {
+            let end = state.end;
+            self.roll_at(&mut state, end, now);
+        }
+    }
+
+    /// The old segment's file is finished by the commit that writes its last bytes.
+    fn roll_at(&self, state: &mut State, base: Offset, now: Timestamp) {
+        if let Some(active) = state.segments.back_mut() {
+            if active.size == 0 && !active.exists {
+                state.segments.pop_back();
+            } else {
+                active.note_time();
+                self.shared.stats.rolls.set(self.shared.stats.rolls.get() + 1);
+            }
+        }
+        state.segments.push_back(Segment::new(base, now));
+        state.changed = true;
+    }
+
+    /// This log's number in its store.
+    pub fn id(&self) -> LogId {
+        self.id
+    }
+
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// The log directory that it lies in.
+    pub fn directory(&self) -> &Path {
+        &self.shared.dirs[self.dir].path
+    }
+
+    /// Whether its directory failed.
+    pub fn is_offline(&self) -> bool {
+        self.shared.dirs[self.dir].is_offline()
+    }
+
+    /// The lowest offset that may be read.
+    pub fn start_offset(&self) -> Offset {
+        self.state().start
+    }
+
+    /// The offset that the next batch gets.
+    pub fn end_offset(&self) -> Offset {
+        self.state().end
+    }
+
+    /// All below is on stable storage.
+    pub fn durable_end(&self) -> Offset {
+        self.state().durable
+    }
+
+    /// Bytes of batches.
+    pub fn size(&self) -> u64 {
+        self.state().segments.iter().map(|s| s.size as u64).sum()
+    }
+
+    /// The segments, oldest first.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let info = |s: &Segment| SegmentInfo {
+            base: s.base,
+            size: s.size as u64,
+            max_timestamp: Timestamp(s.max_timestamp),
+        };
+        self.state().segments.iter().map(info).collect()
+    }
+
+    pub fn config(&self) -> LogConfig {
+        self.state().config
+    }
+
+    /// In force from the next append.
+    pub fn set_config(&self, config: LogConfig) {
+        self.state.borrow_mut().config = config;
+    }
+
+    /// Where `epoch` ends, as Kafka's OffsetForLeaderEpoch answers; `(-1, -1)` if unknown (KIP-101, KIP-320).
+    pub fn epoch_end(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
+        let state = self.state();
+        state.epochs.end_of(epoch, state.end)
+    }
+
+    /// The newest leader epoch that a batch here carries.
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.state().epochs.latest()
+    }
+
+    /// The leader epoch that wrote `offset`, if the log knows.
+    pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let state = self.state();
+        let entries = state.epochs.entries();
+        let after = entries.partition_point(|e| e.1 <= offset);
+        entries.get(after.checked_sub(1)?).map(|e| e.0)
+    }
+
+    pub(super) fn state(&self) -> Ref<'_, State> {
+        self.state.borrow()
+    }
+}
+
+/// Copies a batch to the segment's end with its offset and epoch in it. Returns the bytes of memory newly taken.
+fn put_stamped(segment: &mut Segment, bytes: &[u8], run_bytes: usize, base: Offset, epoch: LeaderEpoch) -> usize {
+    let position = segment.size;
+    let taken = segment.extents.make_room(position, run_bytes.max(bytes.len()));
+    if let Some(copy) = segment.extents.put_whole(bytes) {
+        stamp(copy, base, epoch);
+        return taken;
+    }
+    // The batch lies across two extents, and so may its header.
+    let (head, rest) = bytes.split_at(BATCH_HEADER_BYTES);
+    let mut stamped = [0; BATCH_HEADER_BYTES];
+    stamped.copy_from_slice(head);
+    stamp(&mut stamped, base, epoch);
+    taken
+        + segment.extents.put(position, &stamped, run_bytes.max(bytes.len()))
+        + segment.extents.put(position + BATCH_HEADER_BYTES as u32, rest, run_bytes)
+}

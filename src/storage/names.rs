@@ -1,0 +1,115 @@
+//! What files and directories are called: Kafka's names, and the few that are ours.
+
+use std::path::{Path, PathBuf};
+
+use crate::types::{Offset, PartitionIndex, Str, TopicId, TopicPartition};
+
+/// Ends the name of a directory that is on its way out.
+pub(super) const DELETED_SUFFIX: &str = ".delete";
+/// One per partition directory: its topic's id (KIP-516).
+pub(super) const PARTITION_METADATA: &str = "partition.metadata";
+/// One per partition directory: which leader epoch began where (KIP-101).
+pub(super) const EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
+/// One per partition directory whose start lies inside a segment: the log start offset (DeleteRecords, KIP-107).
+pub(super) const START_OFFSET: &str = "log-start-offset";
+/// One per log directory: cluster, node and directory ids.
+pub(super) const META_PROPERTIES: &str = "meta.properties";
+/// Begins the names of our checkpoint files in a log directory.
+pub(super) const CHECKPOINT_PREFIX: &str = "ringlog-checkpoint-";
+
+/// What a file in a partition's directory is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FileKind {
+    Log,
+    Index,
+    TimeIndex,
+    Snapshot,
+}
+
+impl FileKind {
+    fn suffix(self) -> &'static str {
+        match self {
+            FileKind::Log => ".log",
+            FileKind::Index => ".index",
+            FileKind::TimeIndex => ".timeindex",
+            FileKind::Snapshot => ".snapshot",
+        }
+    }
+
+    /// `<20 digits of base><suffix>` inside `dir`.
+    pub fn path(self, dir: &Path, base: Offset) -> PathBuf {
+        dir.join(format!("{:020}{}", base.0, self.suffix()))
+    }
+
+    /// The kind and base offset that a file's name says; `None` for any other file.
+    pub fn parse(name: &str) -> Option<(FileKind, Offset)> {
+        let (digits, _) = name.split_at_checked(20)?;
+        if !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let base = Offset(digits.parse().ok()?);
+        let kinds = [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::Snapshot];
+        let kind = kinds.into_iter().find(|k| k.suffix() == &name[20..])?;
+        Some((kind, base))
+    }
+}
+
+/// The partition that a directory is named after; `None` for any other directory.
+pub(super) fn parse_partition(name: &str) -> Option<TopicPartition> {
+    let (topic, index) = name.rsplit_once('-')?;
+    if topic.is_empty() || index.is_empty() || !index.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(TopicPartition {
+        topic: Str::from(topic),
+        partition: PartitionIndex(index.parse().ok()?),
+    })
+}
+
+/// The text of `partition.metadata`.
+pub(super) fn encode_partition_metadata(id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {id}")
+}
+
+/// The topic id in a `partition.metadata`; `None` if it holds none.
+pub(super) fn decode_partition_metadata(text: &str) -> Option<TopicId> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == "topic_id").then(|| value.trim().parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_kafkas() {
+        let path = FileKind::Log.path(Path::new("d"), Offset(368_769));
+        assert_eq!(path, Path::new("d/00000000000000368769.log"));
+        let kind = FileKind::parse("00000000000000368769.timeindex");
+        assert_eq!(kind, Some((FileKind::TimeIndex, Offset(368_769))));
+        for other in ["", "0.log", "0000000000000036876x.log", "00000000000000368769.log.deleted", "99999999999999999999.log"] {
+            assert_eq!(FileKind::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn directory_names_give_back_the_partition() {
+        let tp = parse_partition("a-b-12").expect("a partition");
+        assert_eq!((tp.topic.as_str(), tp.partition.0), ("a-b", 12));
+        assert_eq!(tp.to_string(), "a-b-12");
+        for other in ["a", "-1", "a-", "a-x", "a-1.delete", "a-99999999999"] {
+            assert!(parse_partition(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn partition_metadata_is_kafkas_text() {
+        let id = TopicId::random();
+        let text = encode_partition_metadata(id);
+        assert_eq!(text, format!("version: 0\ntopic_id: {id}"));
+        assert_eq!(decode_partition_metadata(&text), Some(id));
+        assert_eq!(decode_partition_metadata("version: 0\n"), None);
+    }
+}

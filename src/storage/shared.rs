@@ -1,0 +1,315 @@
+//! What the store and its logs share: directories, dirty list, open files, caches, counters.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use hashbrown::HashMap;
+
+use super::cache::{ChunkCache, ChunkKey};
+use super::error::{AppendError, Fault, StorageError, fault_of};
+use super::log::{Log, LogId};
+use super::names::FileKind;
+use super::stats::Stats;
+use super::store::StoreConfig;
+use crate::rt::{Clock, Disk, File, Open};
+use crate::types::{Micros, Offset};
+
+/// The store's insides, as its logs see them.
+pub(super) struct Shared {
+    pub disk: Disk,
+    pub clock: Clock,
+    pub config: StoreConfig,
+    pub dirs: Vec<Directory>,
+    pub logs: RefCell<Vec<Option<Rc<Log>>>>,
+    /// Logs with appends that no commit has taken.
+    pub dirty: RefCell<Vec<LogId>>,
+    dirty_waiter: RefCell<Option<Waker>>,
+    files: RefCell<Files>,
+    pub chunks: RefCell<ChunkCache>,
+    pub loading: Loading,
+    /// Extents that are wholly in their files, oldest first: (log, segment, start).
+    pub evictable: RefCell<VecDeque<(LogId, Offset, u32)>>,
+    /// Bytes of memory in extents.
+    pub tail_bytes: Cell<usize>,
+    pub stats: Stats,
+}
+
+/// One of the store's log directories.
+pub(super) struct Directory {
+    pub path: PathBuf,
+    state: Cell<DirectoryState>,
+    /// This shard's newest checkpoint there.
+    pub generation: Cell<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum DirectoryState {
+    Online,
+    /// No room; tried again after this moment.
+    Full(Micros),
+    Offline,
+}
+
+/// Open descriptors under a cap; the least recently used goes first.
+#[derive(Default)]
+struct Files {
+    open: HashMap<(LogId, Offset), (Rc<File>, u64)>,
+    by_use: BTreeMap<u64, (LogId, Offset)>,
+    uses: u64,
+}
+
+/// Chunks being read from disk, and who waits for each.
+#[derive(Default)]
+pub(super) struct Loading(RefCell<HashMap<ChunkKey, Vec<Waker>>>);
+
+/// How long appends are refused after the disk was found full.
+const FULL_RETRY_US: u64 = 200_000;
+
+impl Directory {
+    pub fn new(path: PathBuf) -> Directory {
+        Directory {
+            path,
+            state: Cell::new(DirectoryState::Online),
+            generation: Cell::new(0),
+        }
+    }
+
+    pub fn is_offline(&self) -> bool {
+        self.state.get() == DirectoryState::Offline
+    }
+
+    pub fn is_full(&self) -> bool {
+        matches!(self.state.get(), DirectoryState::Full(_))
+    }
+
+    pub fn check_append(&self) -> Result<(), AppendError> {
+        match self.state.get() {
+            DirectoryState::Online => Ok(()),
+            DirectoryState::Full(_) => Err(AppendError::Full),
+            DirectoryState::Offline => Err(AppendError::Offline),
+        }
+    }
+
+    pub fn check(&self) -> Result<(), StorageError> {
+        match self.is_offline() {
+            false => Ok(()),
+            true => Err(StorageError::Offline),
+        }
+    }
+
+    /// Takes the consequences of a failed operation on a file of this directory.
+    pub fn on_fault(&self, path: &Path, error: &io::Error, now: Micros) {
+        let before = self.state.get();
+        if before == DirectoryState::Offline {
+            return;
+        }
+        match fault_of(error) {
+            Fault::Full => {
+                self.state.set(DirectoryState::Full(Micros(now.0 + FULL_RETRY_US)));
+                if !matches!(before, DirectoryState::Full(_)) {
+                    tracing::warn!(directory = %self.path.display(), "disk full: appends are refused until there is room");
+                }
+            }
+            Fault::Offline => {
+                self.state.set(DirectoryState::Offline);
+                tracing::error!(directory = %self.path.display(), file = %path.display(), %error, "log directory taken offline");
+            }
+        }
+    }
+
+    /// A commit wrote here again: appends are taken.
+    pub fn on_written(&self) {
+        if let DirectoryState::Full(_) = self.state.get() {
+            self.state.set(DirectoryState::Online);
+            tracing::info!(directory = %self.path.display(), "there is room again: appends are taken");
+        }
+    }
+
+    /// Whether a full disk is not to be tried yet.
+    pub fn is_backing_off(&self, now: Micros) -> bool {
+        matches!(self.state.get(), DirectoryState::Full(until) if now < until)
+    }
+}
+
+impl Shared {
+    pub fn new(disk: Disk, clock: Clock, config: StoreConfig, dirs: Vec<Directory>) -> Shared {
+        let chunks = ChunkCache::new(config.cache_bytes / 2);
+        Shared {
+            disk,
+            clock,
+            config,
+            dirs,
+            logs: RefCell::default(),
+            dirty: RefCell::default(),
+            dirty_waiter: RefCell::default(),
+            files: RefCell::default(),
+            chunks: RefCell::new(chunks),
+            loading: Loading::default(),
+            evictable: RefCell::default(),
+            tail_bytes: Cell::new(0),
+            stats: Stats::default(),
+        }
+    }
+
+    pub fn log(&self, id: LogId) -> Option<Rc<Log>> {
+        self.logs.borrow().get(id.0 as usize)?.clone()
+    }
+
+    /// Counts an append and, if the log was clean, puts it on the dirty list.
+    pub fn appended(&self, id: LogId, bytes: usize, newly_dirty: bool) {
+        self.stats.appends.set(self.stats.appends.get() + 1);
+        self.stats.append_bytes.set(self.stats.append_bytes.get() + bytes as u64);
+        if newly_dirty {
+            self.mark_dirty(id);
+        }
+    }
+
+    pub fn mark_dirty(&self, id: LogId) {
+        self.dirty.borrow_mut().push(id);
+        if let Some(waker) = self.dirty_waiter.take() {
+            waker.wake();
+        }
+    }
+
+    /// Returns once some log is dirty.
+    pub async fn dirty(&self) {
+        std::future::poll_fn(|cx| {
+            if !self.dirty.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            let mut waiter = self.dirty_waiter.borrow_mut();
+            if !waiter.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+                *waiter = Some(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub fn tail_grew(&self, bytes: usize) {
+        if bytes > 0 {
+            self.tail_bytes.set(self.tail_bytes.get() + bytes);
+        }
+    }
+
+    pub fn tail_shrank(&self, bytes: usize) {
+        self.tail_bytes.set(self.tail_bytes.get().saturating_sub(bytes));
+    }
+
+    /// Gives back the oldest extents that are wholly in their files until the budget holds.
+    pub fn evict_tails(&self) {
+        let budget = self.config.cache_bytes / 2;
+        while self.tail_bytes.get() > budget {
+            let Some((id, base, start)) = self.evictable.borrow_mut().pop_front() else {
+                return;
+            };
+            let Some(log) = self.log(id) else { continue };
+            let mut state = log.state.borrow_mut();
+            let freed = state.segment_at_mut(base).and_then(|s| s.extents.evict(start));
+            self.tail_shrank(freed.unwrap_or(0));
+        }
+    }
+
+    /// The open file of a segment, opening it if need be; `create` makes one that is not there.
+    pub async fn file(&self, log: &Log, base: Offset, create: bool) -> Result<Rc<File>, StorageError> {
+        let key = (log.id, base);
+        if let Some(file) = self.files.borrow_mut().touch(key) {
+            return Ok(file);
+        }
+        let path = FileKind::Log.path(&log.state().path, base);
+        let how = if create { Open::CREATE } else { Open::WRITE };
+        let file = match self.disk.open(&path, how).await {
+            Ok(file) => Rc::new(file),
+            Err(error) => return Err(self.failed(log.dir, &path, error)),
+        };
+        // Another task may have opened it meanwhile: both descriptors are good, one is kept.
+        self.files.borrow_mut().insert(key, file.clone(), self.config.open_files_max);
+        self.stats.opens.set(self.stats.opens.get() + 1);
+        Ok(file)
+    }
+
+    /// Forgets the open files of a log, or of one of its segments.
+    pub fn close_files(&self, id: LogId, base: Option<Offset>) {
+        self.files.borrow_mut().forget(|key| key.0 == id && base.is_none_or(|b| b == key.1));
+    }
+
+    /// Notes what a failure means for its directory, and gives the error to return.
+    pub fn failed(&self, dir: usize, path: &Path, error: io::Error) -> StorageError {
+        self.dirs[dir].on_fault(path, &error, self.clock.now());
+        self.stats.faults.set(self.stats.faults.get() + 1);
+        StorageError::io(path)(error)
+    }
+
+    /// How many descriptors are open.
+    pub fn files_open(&self) -> usize {
+        self.files.borrow().open.len()
+    }
+}
+
+impl Files {
+    fn touch(&mut self, key: (LogId, Offset)) -> Option<Rc<File>> {
+        self.uses += 1;
+        let uses = self.uses;
+        let (file, used) = self.open.get_mut(&key)?;
+        self.by_use.remove(used);
+        *used = uses;
+        self.by_use.insert(uses, key);
+        Some(file.clone())
+    }
+
+    fn insert(&mut self, key: (LogId, Offset), file: Rc<File>, cap: usize) {
+        self.forget(|known| *known == key);
+        while self.open.len() >= cap.max(1) {
+            let Some((_, oldest)) = self.by_use.pop_first() else { break };
+            self.open.remove(&oldest);
+        }
+        self.uses += 1;
+        self.by_use.insert(self.uses, key);
+        self.open.insert(key, (file, self.uses));
+    }
+
+    fn forget(&mut self, which: impl Fn(&(LogId, Offset)) -> bool) {
+        let by_use = &mut self.by_use;
+        self.open.retain(|key, (_, used)| {
+            let goes = which(key);
+            if goes {
+                by_use.remove(used);
+            }
+            !goes
+        });
+    }
+}
+
+impl Loading {
+    /// `true`: the caller reads the chunk, then calls [`Loading::done`]. `false`: another did meanwhile.
+    pub async fn begin(&self, key: ChunkKey) -> bool {
+        let mut waited = false;
+        std::future::poll_fn(|cx| {
+            let mut loading = self.0.borrow_mut();
+            match loading.get_mut(&key) {
+                Some(waiters) => {
+                    waited = true;
+                    waiters.push(cx.waker().clone());
+                    Poll::Pending
+                }
+                None if waited => Poll::Ready(false),
+                None => {
+                    loading.insert(key, Vec::new());
+                    Poll::Ready(true)
+                }
+            }
+        })
+        .await
+    }
+
+    pub fn done(&self, key: ChunkKey) {
+        let waiters = self.0.borrow_mut().remove(&key).unwrap_or_default();
+        for waker in waiters {
+            waker.wake();
+        }
+    }
+}
