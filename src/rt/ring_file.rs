@@ -101,6 +101,10 @@ impl RingFile {
         self.file.pre_allocate(len, false).await.map_err(os_error)
     }
 
+    pub(super) async fn reserve(&self, len: u64) -> io::Result<()> {
+        self.file.pre_allocate(len, true).await.map_err(os_error)
+    }
+
     pub(super) async fn truncate(&self, len: u64) -> io::Result<()> {
         self.file.truncate(len).await.map_err(os_error)
     }

@@ -495,6 +495,17 @@ impl SimFile {
         })
     }
 
+    pub(super) fn reserve(&self, len: u64) -> io::Result<()> {
+        self.with(|state, inode| {
+            let held = &state.inodes[inode];
+            let held_bytes = held.preallocated_bytes.max(held.current.allocated_bytes());
+            state.need_room(len.saturating_sub(held_bytes))?;
+            let inode = &mut state.inodes[inode];
+            inode.preallocated_bytes = inode.preallocated_bytes.max(len);
+            Ok(())
+        })
+    }
+
     pub(super) fn truncate(&self, len: u64) -> io::Result<()> {
         self.with(|state, inode| {
             let inode = &mut state.inodes[inode];

@@ -77,6 +77,17 @@ impl Index {
         self.times.truncate(keep);
     }
 
+    /// Puts the entries of `front`, those before this one's first, before it.
+    pub fn put_before(&mut self, mut front: Index) {
+        let first = self.offsets.first().map_or(u32::MAX, |e| e.relative);
+        front.offsets.retain(|e| e.relative < first);
+        front.offsets.append(&mut self.offsets);
+        for e in &self.times {
+            front.push_time(e.timestamp, e.relative);
+        }
+        *self = front;
+    }
+
     /// Bytes of memory held.
     pub fn size(&self) -> usize {
         self.offsets.capacity() * size_of::<OffsetEntry>() + self.times.capacity() * size_of::<TimeEntry>()

@@ -5,16 +5,31 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::epochs::Epochs;
 use super::error::AppendError;
+use super::gate::Gate;
+use super::recover::Listing;
 use super::segment::{Incoming, Segment};
 use super::shared::Shared;
-use crate::record::{BATCH_HEADER_BYTES, CheckedBatch, stamp};
+use crate::record::{BATCH_HEADER_BYTES, CheckedBatch, TimestampType, stamp, stamp_max_timestamp};
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 
 /// A log's number in its store: a slot, used again after a deletion.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LogId(pub u32);
+
+/// What the broker writes into the copy that it keeps of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamps {
+    /// The first record's offset.
+    pub base_offset: Offset,
+    /// The leader's epoch (KIP-101).
+    pub epoch: LeaderEpoch,
+    /// The timestamp type and largest timestamp, if not those that the batch came with; the CRC is computed anew.
+    pub restamp: Option<(TimestampType, Timestamp)>,
+}
 
 /// What of a topic's configuration the log needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +65,8 @@ pub struct Log {
     pub(super) topic_id: TopicId,
     pub(super) partition: TopicPartition,
     pub(super) state: RefCell<State>,
+    /// Held by whoever writes, cuts or removes the log's files: one at a time.
+    pub(super) gate: Gate,
 }
 
 pub(super) struct State {
@@ -57,6 +74,8 @@ pub(super) struct State {
     pub end: Offset,
     /// All below is on stable storage.
     pub durable: Offset,
+    /// Where the durable end lies; `None` in a log that has no segment.
+    pub durable_at: Option<Mark>,
     /// All below is durable in its segment, and the directory's checkpoint may say so.
     pub recovery_point: Offset,
     /// In order of their bases; empty until the first append.
@@ -66,20 +85,23 @@ pub(super) struct State {
     pub epochs_dirty: bool,
     pub config: LogConfig,
     pub stage: Stage,
+    /// All that the files hold beyond the checkpoint has been looked at.
+    pub scanned: bool,
+    pub listing: Option<Box<Listing>>,
+    /// Offset of the snapshot that whoever recovers began with.
+    pub replay_from: Option<Offset>,
     /// In the store's list of dirty logs.
     pub dirty: bool,
     /// Changed since the last checkpoint.
     pub changed: bool,
     /// Bytes of a usual commit, to size extents by.
     pub run_bytes: usize,
-    /// End of what the last commit took.
-    pub taken: Offset,
     /// Counts truncations: what was looked up before one is looked up again after it.
     pub generation: u32,
     /// Where lookups that will come again found their batch.
     pub marks: Marks,
-    /// Offset of the newest producer snapshot; −1 is none.
-    pub snapshot: Offset,
+    /// Where producer snapshots were taken, oldest first.
+    pub snapshots: SmallVec<[Offset; 2]>,
     /// The current directory; changes once, when the log is deleted.
     pub path: PathBuf,
 }
@@ -162,7 +184,8 @@ impl Log {
     ///
     /// - `base_offset`: the first record's offset, at or above [`Log::end_offset`]; panics below it.
     /// - `epoch`: the leader's, stamped into the batch (KIP-101); `now`: the wall clock, for rolling by age.
-    /// - One copy of the bytes, into aligned memory that is written and served from; stamped there.
+    /// - One copy of the bytes, into aligned memory that is written and served from; stamped there, also with what
+    ///   [`CheckedBatch::restamp`] asks.
     /// - `Err(Full)`, `Err(Offline)`: nothing was kept.
     pub fn append(
         &self,
@@ -171,21 +194,15 @@ impl Log {
         epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<(), AppendError> {
-        self.append_bytes(batch.bytes(), batch.last_offset_delta(), batch.max_timestamp(), base_offset, epoch, now)
+        let stamps = Stamps { base_offset, epoch, restamp: batch.restamp() };
+        self.append_stamped(batch, stamps, now)
     }
 
-    /// [`Log::append`] of a batch whose bytes the caller vouches for (as LogAppendTime rewrites them).
-    ///
-    /// - `bytes`: exactly one v2 batch; `last_offset_delta` and `max_timestamp`: as its header says.
-    pub fn append_bytes(
-        &self,
-        bytes: &[u8],
-        last_offset_delta: i32,
-        max_timestamp: Timestamp,
-        base_offset: Offset,
-        epoch: LeaderEpoch,
-        now: Timestamp,
-    ) -> Result<(), AppendError> {
+    /// [`Log::append`] with other stamps than the check asked for: log append time.
+    pub fn append_stamped(&self, batch: &CheckedBatch, stamps: Stamps, now: Timestamp) -> Result<(), AppendError> {
+        let base_offset = stamps.base_offset;
+        let max_timestamp = stamps.restamp.map_or(batch.max_timestamp(), |(_, max)| max);
+        let (bytes, last_offset_delta) = (batch.bytes(), batch.last_offset_delta());
         self.shared.dirs[self.dir].check_append()?;
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
@@ -200,13 +217,13 @@ impl Log {
             max_timestamp: max_timestamp.0,
             size: bytes.len() as u32,
         };
-        self.roll_if_due(state, &incoming, base_offset, now);
+        self.roll_if_due(state, &incoming, now);
         let segment = state.segments.back_mut().expect("rolling made one");
         let position = segment.size;
-        let taken = put_stamped(segment, bytes, state.run_bytes, base_offset, epoch);
+        let taken = put_stamped(segment, bytes, state.run_bytes, &stamps);
         segment.note(&incoming, position, state.config.index_interval_bytes);
         state.end = incoming.last_offset.plus(1);
-        state.epochs_dirty |= state.epochs.assign(epoch, base_offset);
+        state.epochs_dirty |= state.epochs.assign(stamps.epoch, base_offset);
         state.changed = true;
         let newly_dirty = !std::mem::replace(&mut state.dirty, true);
         drop(guard);
@@ -215,13 +232,13 @@ impl Log {
         Ok(())
     }
 
-    fn roll_if_due(&self, state: &mut State, incoming: &Incoming, base: Offset, now: Timestamp) {
+    fn roll_if_due(&self, state: &mut State, incoming: &Incoming, now: Timestamp) {
         let due = match state.segments.back() {
             None => true,
             Some(active) => active.must_roll(incoming, &state.config, now),
         };
         if due {
-            self.roll_at(state, base, now);
+            self.roll_now(state, now);
         }
     }
 
@@ -229,13 +246,13 @@ impl Log {
     pub fn roll(&self, now: Timestamp) {
         let mut state = self.state.borrow_mut();
         if state.stage == Stage::Open && state.segments.back().is_some_and(|s| s.size > 0) {
-            let end = state.end;
-            self.roll_at(&mut state, end, now);
+            self.roll_now(&mut state, now);
         }
     }
 
-    /// The old segment's file is finished by the commit that writes its last bytes.
-    fn roll_at(&self, state: &mut State, base: Offset, now: Timestamp) {
+    /// The old segment's file is finished after the commit that writes its last bytes. The new one is named after
+    /// the log's end, also where its first batch begins later: recovery knows by it that nothing is missing between.
+    fn roll_now(&self, state: &mut State, now: Timestamp) {
         if let Some(active) = state.segments.back_mut() {
             if active.size == 0 && !active.exists {
                 state.segments.pop_back();
@@ -244,7 +261,7 @@ impl Log {
                 self.shared.stats.rolls.set(self.shared.stats.rolls.get() + 1);
             }
         }
-        state.segments.push_back(Segment::new(base, now));
+        state.segments.push_back(Segment::new(state.end, now));
         state.changed = true;
     }
 
@@ -334,20 +351,36 @@ impl Log {
     }
 }
 
-/// Copies a batch to the segment's end with its offset and epoch in it. Returns the bytes of memory newly taken.
-fn put_stamped(segment: &mut Segment, bytes: &[u8], run_bytes: usize, base: Offset, epoch: LeaderEpoch) -> usize {
+/// Copies a batch to the segment's end and stamps it there. Returns the bytes of memory newly taken.
+fn put_stamped(segment: &mut Segment, bytes: &[u8], run_bytes: usize, stamps: &Stamps) -> usize {
     let position = segment.size;
-    let taken = segment.extents.make_room(position, run_bytes.max(bytes.len()));
+    let wanted = run_bytes.max(bytes.len());
+    let taken = segment.extents.make_room(position, wanted);
     if let Some(copy) = segment.extents.put_whole(bytes) {
-        stamp(copy, base, epoch);
+        stamps.write(copy);
         return taken;
     }
     // The batch lies across two extents, and so may its header.
+    if stamps.restamp.is_some() {
+        let mut copy = bytes.to_vec();
+        stamps.write(&mut copy);
+        return taken + segment.extents.put(position, &copy, wanted);
+    }
     let (head, rest) = bytes.split_at(BATCH_HEADER_BYTES);
     let mut stamped = [0; BATCH_HEADER_BYTES];
     stamped.copy_from_slice(head);
-    stamp(&mut stamped, base, epoch);
+    stamps.write(&mut stamped);
     taken
-        + segment.extents.put(position, &stamped, run_bytes.max(bytes.len()))
+        + segment.extents.put(position, &stamped, wanted)
         + segment.extents.put(position + BATCH_HEADER_BYTES as u32, rest, run_bytes)
+}
+
+impl Stamps {
+    /// `batch`: the whole batch; its header is enough where nothing is restamped.
+    fn write(&self, batch: &mut [u8]) {
+        stamp(batch, self.base_offset, self.epoch);
+        if let Some((kind, max)) = self.restamp {
+            stamp_max_timestamp(batch, kind, max);
+        }
+    }
 }

@@ -1,1 +1,53 @@
-//! (room under construction)
+//! Logs on disk: Kafka's files, written directly, committed in rounds, read without copies.
+//!
+//! **Path.** The shard's partition gives a checked batch → [`Log::append`] copies it once into the aligned tail, which
+//! is write buffer and hot cache at once → [`Store::commit`] makes all dirty logs durable in one round → readers get
+//! pinned slices of the same memory ([`Log::try_read`]), or of chunks read from disk ([`Log::read`]) → the server sends
+//! them. At start: [`Directories::prepare`], then per shard [`Store::open`], [`Store::open_log`], [`Log::recover`].
+//! Uses `types`, `record` and `rt`.
+//!
+//! **Invariants.** What a commit returned is on stable storage, and what recovery finds is a prefix of what was
+//! appended that holds all of it. Memory that was sealed is never written again. Two writes to one block are never in
+//! flight. Files hold batches and nothing else below the log's end, and zeros above it; after a roll or a clean close they
+//! end where the last batch does, and Kafka's dump tool reads them and their indexes.
+//!
+//! **Faults survived.** A crash at any write or sync; torn and stale sectors, by CRC, order and cutting; a full disk
+//! (appends are refused until there is room, nothing acknowledged is lost); a failed write or sync (that directory goes
+//! offline, others serve); side files that are torn or gone (all can be rebuilt); a second process on the directory.
+//!
+//! **Not obvious.** File lengths decide nothing: blocks are reserved ahead and writes are padded. While a segment is
+//! active, up to a block of zeros follows its last batch. A log that was reopened, or whose last block was evicted, takes
+//! appends before the front of that block is back in memory; the commit fetches it. Positions in a segment are 32 bits,
+//! as in Kafka's index.
+
+mod cache;
+mod change;
+mod checkpoint;
+mod chores;
+mod commit;
+mod directories;
+mod epochs;
+mod error;
+mod extent;
+mod frame;
+mod gate;
+mod index;
+mod join;
+mod log;
+mod names;
+mod read;
+mod recover;
+mod segment;
+mod shared;
+mod small;
+mod stats;
+mod store;
+
+pub use commit::Committed;
+pub use directories::Directories;
+pub use error::{AppendError, ReadError, StorageError};
+pub use log::{Log, LogConfig, LogId, SegmentInfo, Stamps};
+pub use read::{Missing, Read, TimedOffset};
+pub use recover::Recovered;
+pub use stats::StoreStats;
+pub use store::{DirectoryInfo, Store, StoreConfig};

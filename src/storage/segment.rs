@@ -29,6 +29,8 @@ pub(super) struct Segment {
     pub index: Index,
     /// Whether `index` covers the segment from its first byte; else the front is in its files.
     pub index_whole: bool,
+    /// The index files are good for batches below this position and this relative offset.
+    index_end: (u32, u32),
     /// Bytes appended since the last index entry.
     unindexed: u32,
     pub extents: Extents,
@@ -50,6 +52,7 @@ impl Segment {
             max_timestamp_offset: Offset(-1),
             index: Index::default(),
             index_whole: true,
+            index_end: (0, 0),
             unindexed: 0,
             extents: Extents::default(),
         }
@@ -66,6 +69,7 @@ impl Segment {
             max_timestamp: entry.max_timestamp,
             max_timestamp_offset: entry.max_timestamp_offset,
             index_whole: entry.size == 0,
+            index_end: (entry.size, u32::MAX),
             ..Segment::new(entry.base, Timestamp(entry.created))
         }
     }
@@ -115,6 +119,44 @@ impl Segment {
         }
         self.unindexed = self.unindexed.saturating_add(batch.size);
         self.size = position + batch.size;
+    }
+
+    /// The index files tell of nothing at or past the segment's present end, which is `end`.
+    pub fn bound_index(&mut self, end: Offset) {
+        self.index_end = (self.size, relative(self.base, end).unwrap_or(u32::MAX));
+    }
+
+    /// The index is in its files now, and comes back when someone reads there.
+    pub fn shelve_index(&mut self) {
+        self.index = Index::default();
+        self.index_whole = self.size == 0;
+        self.index_end = (self.size, u32::MAX);
+    }
+
+    /// Takes in what the index files hold for the part that is not in memory.
+    pub fn unshelve_index(&mut self, mut front: Index) {
+        front.truncate(self.index_end.0, self.index_end.1);
+        self.index.put_before(front);
+        self.index_whole = true;
+    }
+
+    /// Forgets what lies at or past `position`, which `end` is the offset of. Returns the bytes of memory freed.
+    pub fn truncate(&mut self, position: u32, end: Offset) -> usize {
+        self.size = position;
+        self.written = self.written.min(position);
+        self.allocated = 0;
+        self.finished = false;
+        self.unindexed = 0;
+        self.index.truncate(position, relative(self.base, end).unwrap_or(u32::MAX));
+        // Their entries past the cut would come to life with the next bytes there, so the files are removed.
+        self.index_end = (0, 0);
+        if self.max_timestamp_offset >= end {
+            // The largest that is known for sure; a segment cut in its middle may have had a larger one between.
+            let last = self.index.times.last();
+            self.max_timestamp = last.map_or(-1, |e| e.timestamp);
+            self.max_timestamp_offset = last.map_or(Offset(-1), |e| self.base.plus(e.relative as i64));
+        }
+        self.extents.truncate(position)
     }
 
     /// The last entry of the time index, at the segment's end as in Kafka.

@@ -10,11 +10,14 @@ use std::task::{Poll, Waker};
 use hashbrown::HashMap;
 
 use super::cache::{ChunkCache, ChunkKey};
+use super::chores::Chore;
 use super::error::{AppendError, Fault, StorageError, fault_of};
+use super::gate::Gate;
 use super::log::{Log, LogId};
 use super::names::FileKind;
 use super::stats::Stats;
 use super::store::StoreConfig;
+use crate::record::Codecs;
 use crate::rt::{Clock, Disk, File, Open};
 use crate::types::{Micros, Offset};
 
@@ -35,6 +38,13 @@ pub(super) struct Shared {
     pub evictable: RefCell<VecDeque<(LogId, Offset, u32)>>,
     /// Bytes of memory in extents.
     pub tail_bytes: Cell<usize>,
+    /// For looking at records: timestamps inside compressed batches.
+    pub codecs: RefCell<Codecs>,
+    pub chores: RefCell<VecDeque<Chore>>,
+    /// One checkpoint is written at a time.
+    pub checkpoint_gate: Gate,
+    generations: Cell<u32>,
+    pub chores_running: Cell<bool>,
     pub stats: Stats,
 }
 
@@ -151,6 +161,11 @@ impl Shared {
             loading: Loading::default(),
             evictable: RefCell::default(),
             tail_bytes: Cell::new(0),
+            codecs: RefCell::default(),
+            chores: RefCell::default(),
+            checkpoint_gate: Gate::default(),
+            generations: Cell::new(0),
+            chores_running: Cell::new(false),
             stats: Stats::default(),
         }
     }
@@ -242,6 +257,12 @@ impl Shared {
         self.dirs[dir].on_fault(path, &error, self.clock.now());
         self.stats.faults.set(self.stats.faults.get() + 1);
         StorageError::io(path)(error)
+    }
+
+    /// A number that no log's generation was before.
+    pub fn next_generation(&self) -> u32 {
+        self.generations.set(self.generations.get().wrapping_add(1));
+        self.generations.get()
     }
 
     /// How many descriptors are open.

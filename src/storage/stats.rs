@@ -13,6 +13,7 @@ pub(super) struct Stats {
     pub syncs: Cell<u64>,
     pub reads: Cell<u64>,
     pub read_bytes: Cell<u64>,
+    pub served_bytes: Cell<u64>,
     pub rolls: Cell<u64>,
     pub opens: Cell<u64>,
     pub faults: Cell<u64>,
@@ -32,6 +33,8 @@ pub struct StoreStats {
     /// Device reads (cache misses) and their bytes.
     pub reads: u64,
     pub read_bytes: u64,
+    /// Bytes that readers were given, from memory or disk.
+    pub served_bytes: u64,
     pub rolls: u64,
     pub opens: u64,
     pub faults: u64,

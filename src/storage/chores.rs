@@ -1,0 +1,112 @@
+//! What a store does behind the commit path: finishing rolled segments, unlinking what was deleted.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use super::error::StorageError;
+use super::log::{Log, LogId};
+use super::names::FileKind;
+use super::shared::Shared;
+use crate::rt::{Disk, Queue, spawn};
+use crate::types::Offset;
+
+/// One thing to do when there is time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Chore {
+    /// A segment took its last append and is durable: cut its file to its size, write its indexes.
+    Finish { log: LogId, base: Offset },
+    /// A directory or file that nothing names any more.
+    Remove { path: PathBuf },
+}
+
+impl Shared {
+    pub fn add_chore(&self, chore: Chore) {
+        let mut chores = self.chores.borrow_mut();
+        if !chores.contains(&chore) {
+            chores.push_back(chore);
+        }
+    }
+
+    /// Has the chores done: by a task of their own on the real disk, at once on a simulated one.
+    pub async fn start_chores(self: &Rc<Shared>) {
+        if self.chores.borrow().is_empty() || self.chores_running.replace(true) {
+            return;
+        }
+        match self.disk {
+            Disk::Ring => {
+                let shared = self.clone();
+                spawn(Queue::Background, "storage chores", async move { shared.run_chores().await });
+            }
+            Disk::Sim(_) => self.run_chores().await,
+        }
+    }
+
+    pub async fn run_chores(&self) {
+        loop {
+            let chore = self.chores.borrow_mut().pop_front();
+            let Some(chore) = chore else { break };
+            if let Err(error) = self.run_chore(&chore).await {
+                tracing::warn!(?chore, %error, "a storage chore failed; it is done at the next start");
+            }
+        }
+        self.chores_running.set(false);
+    }
+
+    async fn run_chore(&self, chore: &Chore) -> Result<(), StorageError> {
+        match chore {
+            Chore::Finish { log, base } => match self.log(*log) {
+                Some(log) => log.finish_segment(*base).await,
+                None => Ok(()),
+            },
+            Chore::Remove { path } => match self.disk.remove(path).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io(path)(error)),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+impl Log {
+    /// Cuts a rolled segment's file to its size and writes its indexes, as Kafka leaves them.
+    async fn finish_segment(&self, base: Offset) -> Result<(), StorageError> {
+        let _inside = self.gate.enter().await;
+        let size = match self.state().segment_at(base) {
+            Some(s) if !s.finished && s.written >= s.size => s.size,
+            _ => return Ok(()),
+        };
+        let file = self.shared.file(self, base, false).await?;
+        if let Err(error) = file.truncate(size as u64).await {
+            return Err(self.shared.failed(self.dir, file.path(), error));
+        }
+        self.write_index(base).await?;
+        let mut state = self.state.borrow_mut();
+        if let Some(segment) = state.segment_at_mut(base) {
+            segment.finished = true;
+            segment.allocated = size;
+            segment.shelve_index();
+        }
+        Ok(())
+    }
+
+    /// Writes both index files of a segment from memory, after loading what is only in the old ones.
+    pub(super) async fn write_index(&self, base: Offset) -> Result<(), StorageError> {
+        let path = self.state().path.clone();
+        let whole = |log: &Log| log.state().segment_at(base).is_none_or(|s| s.index_whole);
+        if !whole(self) {
+            let loaded = self.load_index(base).await;
+            loaded.map_err(|e| e.into_storage(&FileKind::Index.path(&path, base)))?;
+        }
+        let Some((offsets, times)) = self.state().segment_at(base).map(|s| (s.index.encode_offsets(), s.index.encode_times()))
+        else {
+            return Ok(());
+        };
+        for (kind, bytes) in [(FileKind::Index, offsets), (FileKind::TimeIndex, times)] {
+            let path = kind.path(&path, base);
+            // Not synced: a file that a crash spoils is found out when it is read, and rebuilt.
+            if let Err(error) = super::small::write(&self.shared.disk, &path, &bytes).await {
+                return Err(self.shared.failed(self.dir, &path, error));
+            }
+        }
+        Ok(())
+    }
+}

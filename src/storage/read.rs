@@ -1,0 +1,639 @@
+//! Reading a log: finding batches, and pinning their bytes without a copy.
+//!
+//! Every lookup is one synchronous function that either answers from memory or says which bytes it misses; the
+//! asynchronous form fetches those and asks again. After each fetch all is looked up anew, since appends,
+//! truncation and eviction go on meanwhile; only the position reached is kept, and not across a truncation.
+
+use std::cell::Cell;
+
+use smallvec::SmallVec;
+
+use super::cache::{CHUNK_BYTES, ChunkKey};
+use super::error::{ReadError, StorageError};
+use super::index::{Index, relative};
+use super::join::join_bounded;
+use super::log::{Log, Mark, Stage, State};
+use super::names::FileKind;
+use super::stats::Stats;
+use crate::record::{BATCH_HEADER_BYTES, BatchHeader, first_at_or_after};
+use crate::rt::{Page, Slice};
+use crate::types::{LeaderEpoch, Offset, Timestamp};
+
+/// What a read found: whole batches, but for the last, which `max_bytes` may cut.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    /// In order; pinned, not copied.
+    pub slices: SmallVec<[Slice; 4]>,
+    /// Of all slices.
+    pub bytes: usize,
+    /// First offset of the first batch, at or below what was asked for; the asked offset if nothing was read.
+    pub base_offset: Offset,
+}
+
+/// A record found by its time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TimedOffset {
+    pub offset: Offset,
+    pub timestamp: Timestamp,
+    /// The leader epoch of its batch.
+    pub epoch: LeaderEpoch,
+}
+
+/// What [`Log::try_read`] needs from disk first; [`Log::read`] gets it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Missing {
+    base: Offset,
+    what: Wanted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wanted {
+    /// Bytes of the segment's file.
+    Bytes { from: u32, to: u32 },
+    /// The part of its index that is in its files.
+    Index,
+}
+
+/// Why a lookup stopped.
+enum Stop {
+    Missing(Missing),
+    Failed(ReadError),
+}
+
+/// Chunks fetched for one lookup: they stay until it ends, however small the cache is.
+type Pins = SmallVec<[(ChunkKey, Page); 4]>;
+
+/// One lookup's place, kept while it waits for bytes.
+#[derive(Default)]
+struct Cursor {
+    pins: Pins,
+    generation: Option<u32>,
+    /// Headers below this have been looked at: by the walk for the beginning, and by that for the end.
+    reached: [Option<Mark>; 2],
+}
+
+/// Which of a lookup's walks.
+#[derive(Clone, Copy)]
+enum Walk {
+    Begin = 0,
+    End = 1,
+}
+
+/// A batch in the log.
+#[derive(Clone, Copy)]
+pub(super) struct Located {
+    pub base: Offset,
+    pub position: u32,
+    pub header: BatchHeader,
+    pub size: u32,
+}
+
+impl From<Missing> for Stop {
+    fn from(missing: Missing) -> Stop {
+        Stop::Missing(missing)
+    }
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+/// The most that a batch may inflate to when it is searched for a timestamp.
+const INFLATED_BYTES_MAX: usize = 256 << 20;
+
+impl Log {
+    /// Reads batches from the one that holds `from`, up to `upper`.
+    ///
+    /// - `from`: within `[start, end]`, else `Err(OutOfRange)`; inside a batch, the whole batch is returned (COMPAT 32).
+    /// - `upper`: a batch boundary, at most the end offset; nothing at or past it is returned.
+    /// - `max_bytes`: the last batch is cut there; but with `at_least_one` the first batch comes whole (KIP-74),
+    ///   and without, nothing comes if it does not fit.
+    /// - Answers from one segment at a time, as Kafka does.
+    pub async fn read(
+        &self,
+        from: Offset,
+        upper: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Read, ReadError> {
+        let mut cursor = Cursor::default();
+        loop {
+            match self.read_now(from, upper, max_bytes, at_least_one, &mut cursor) {
+                Ok(read) => return Ok(read),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
+            }
+        }
+    }
+
+    /// [`Log::read`] where all of it is in memory; `Ok(Err(missing))` where it is not, and `read` is to be awaited.
+    pub fn try_read(
+        &self,
+        from: Offset,
+        upper: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Result<Read, Missing>, ReadError> {
+        match self.read_now(from, upper, max_bytes, at_least_one, &mut Cursor::default()) {
+            Ok(read) => Ok(Ok(read)),
+            Err(Stop::Missing(missing)) => Ok(Err(missing)),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    fn read_now(
+        &self,
+        from: Offset,
+        upper: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+        cursor: &mut Cursor,
+    ) -> Result<Read, Stop> {
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        self.check_readable(state)?;
+        if from < state.start || from > state.end {
+            return Err(out_of_range(state).into());
+        }
+        let upper = upper.min(state.end);
+        let nothing = Read { base_offset: from, ..Read::default() };
+        if from >= upper {
+            return Ok(nothing);
+        }
+        let Some(first) = self.locate(state, from, cursor)? else {
+            return Ok(nothing);
+        };
+        if first.header.base_offset() >= upper {
+            return Ok(nothing);
+        }
+        state.marks.note(first.mark());
+        let segment = state.segment_at(first.base).expect("located in it");
+        let next_base = state.segments.iter().find(|s| s.base > first.base).map(|s| s.base);
+        let end = match next_base.is_some_and(|next| next <= upper) {
+            true => segment.size,
+            false => self.position_of(state, first.base, upper, cursor)?,
+        };
+        if !at_least_one && first.size as usize > max_bytes {
+            return Ok(nothing);
+        }
+        let limit = max_bytes.max(if at_least_one { first.size as usize } else { 0 });
+        let end = end.min(first.position.saturating_add(u32::try_from(limit).unwrap_or(u32::MAX)));
+        let mut read = Read { base_offset: first.header.base_offset(), ..Read::default() };
+        self.gather(state, first.base, first.position, end, cursor, &mut read.slices)?;
+        read.bytes = (end - first.position) as usize;
+        Stats::add(&self.shared.stats.served_bytes, read.bytes as u64);
+        Ok(read)
+    }
+
+    fn check_readable(&self, state: &State) -> Result<(), ReadError> {
+        match state.stage == Stage::Deleted || self.is_offline() {
+            true => Err(ReadError::Offline),
+            false => Ok(()),
+        }
+    }
+
+    /// The batch that holds `offset`, or the first one after it; `None` if there is none.
+    fn locate(&self, state: &State, offset: Offset, cursor: &mut Cursor) -> Result<Option<Located>, Stop> {
+        let Some(first) = state.segment_of(offset) else {
+            // Compaction may leave the first segment's base above the start.
+            return match state.segments.front() {
+                Some(segment) => self.walk(state, segment.base, 0, (cursor, Walk::Begin), |_| true),
+                None => Ok(None),
+            };
+        };
+        for i in first..state.segments.len() {
+            let segment = &state.segments[i];
+            let position = match state.marks.find(offset).filter(|m| m.base == segment.base) {
+                Some(mark) => mark.position,
+                None => self.index_position(segment, offset)?,
+            };
+            let wanted = |h: &BatchHeader| h.last_offset() >= offset;
+            let found = self.walk(state, segment.base, position, (cursor, Walk::Begin), wanted)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A position at or before the batch that holds `offset`, by the segment's index.
+    fn index_position(&self, segment: &super::segment::Segment, offset: Offset) -> Result<u32, Stop> {
+        let relative = relative(segment.base, offset).unwrap_or(u32::MAX);
+        let position = segment.index.position_before(relative);
+        if position == 0 && !segment.index_whole {
+            return Err(Missing { base: segment.base, what: Wanted::Index }.into());
+        }
+        Ok(position)
+    }
+
+    /// Where the batch boundary `upper` lies in the segment `base`.
+    fn position_of(&self, state: &mut State, base: Offset, upper: Offset, cursor: &mut Cursor) -> Result<u32, Stop> {
+        if let Some(end) = state.end_mark().filter(|m| m.offset == upper && m.base == base) {
+            return Ok(end.position);
+        }
+        if let Some(mark) = state.marks.find(upper).filter(|m| m.base == base) {
+            return Ok(mark.position);
+        }
+        let segment = state.segment_at(base).expect("located in it");
+        let from = self.index_position(segment, upper)?;
+        let found = self.walk(state, base, from, (cursor, Walk::End), |h| h.last_offset() >= upper)?;
+        let position = found.map_or(segment.size, |batch| batch.position);
+        state.marks.note(Mark { offset: upper, base, position });
+        Ok(position)
+    }
+
+    /// Walks the headers of a segment from `position` to the first batch that is `wanted`.
+    fn walk(
+        &self,
+        state: &State,
+        base: Offset,
+        position: u32,
+        (cursor, which): (&mut Cursor, Walk),
+        wanted: impl Fn(&BatchHeader) -> bool,
+    ) -> Result<Option<Located>, Stop> {
+        let Some(segment) = state.segment_at(base) else {
+            return Ok(None);
+        };
+        if cursor.generation != Some(state.generation) {
+            cursor.reached = [None; 2];
+            cursor.generation = Some(state.generation);
+        }
+        let resumed = cursor.reached[which as usize].filter(|m| m.base == base && m.position > position);
+        let mut position = resumed.map_or(position, |m| m.position);
+        while position < segment.size {
+            let batch = self.batch_at(state, base, position, segment.size, cursor)?;
+            // Found again from here if the lookup has to wait for more.
+            cursor.reached[which as usize] = Some(Mark { offset: Offset(-1), base, position });
+            if wanted(&batch.header) {
+                return Ok(Some(batch));
+            }
+            position += batch.size;
+        }
+        Ok(None)
+    }
+
+    /// The batch at `position`, held against the segment's bounds.
+    fn batch_at(
+        &self,
+        state: &State,
+        base: Offset,
+        position: u32,
+        end: u32,
+        cursor: &mut Cursor,
+    ) -> Result<Located, Stop> {
+        let corrupt = |why| ReadError::Corrupt { position: position as u64, why };
+        if end - position < BATCH_HEADER_BYTES as u32 {
+            return Err(corrupt("the segment ends inside a header").into());
+        }
+        let mut slices = SmallVec::new();
+        self.gather(state, base, position, position + BATCH_HEADER_BYTES as u32, cursor, &mut slices)?;
+        let mut raw = [0; BATCH_HEADER_BYTES];
+        copy_out(&slices, &mut raw);
+        let header = *BatchHeader::view(&raw).map_err(|_| corrupt("no batch header"))?;
+        let size = header.size().map_err(|_| corrupt("a length no batch has"))?;
+        if header.magic() != 2 || size > (end - position) as usize || header.base_offset() < base {
+            return Err(corrupt("not a batch").into());
+        }
+        Ok(Located { base, position, header, size: size as u32 })
+    }
+
+    /// Pins `from..to` of a segment, from its extents and from cached chunks.
+    fn gather(
+        &self,
+        state: &State,
+        base: Offset,
+        from: u32,
+        to: u32,
+        cursor: &mut Cursor,
+        out: &mut SmallVec<[Slice; 4]>,
+    ) -> Result<(), Stop> {
+        let segment = state.segment_at(base).expect("the caller looked it up");
+        let mut position = from;
+        while position < to {
+            if let Some((extent, until)) = segment.extents.at(position) {
+                let until = until.min(to);
+                out.push(extent.slice(position, until));
+                position = until;
+                continue;
+            }
+            let number = position / CHUNK_BYTES;
+            let chunk_start = number * CHUNK_BYTES;
+            let memory = segment.extents.next_after(position).unwrap_or(u32::MAX);
+            let until = to.min(memory).min(chunk_start.saturating_add(CHUNK_BYTES));
+            assert!(until <= segment.written, "bytes {position}..{until} are neither in memory nor in the file");
+            let key = ChunkKey { log: self.id, generation: state.generation, base, number };
+            let Some(slice) = self.cached(key, position - chunk_start, until - chunk_start, &cursor.pins) else {
+                let to = to.min(memory).min(segment.written);
+                return Err(Missing { base, what: Wanted::Bytes { from: position, to } }.into());
+            };
+            out.push(slice);
+            position = until;
+        }
+        Ok(())
+    }
+
+    fn cached(&self, key: ChunkKey, from: u32, to: u32, pins: &Pins) -> Option<Slice> {
+        let pinned = pins.iter().find(|(k, page)| *k == key && page.len() >= to as usize);
+        match pinned {
+            Some((_, page)) => Some(page.slice(from as usize..to as usize)),
+            None => self.shared.chunks.borrow_mut().find(key, from, to),
+        }
+    }
+
+    /// Gets what a lookup misses.
+    async fn fetch(&self, missing: Missing, cursor: &mut Cursor) -> Result<(), ReadError> {
+        match missing.what {
+            Wanted::Index => self.load_index(missing.base).await,
+            Wanted::Bytes { from, to } => {
+                cursor.pins.clear();
+                let chunks = from / CHUNK_BYTES..=(to - 1) / CHUNK_BYTES;
+                let loads = chunks.map(|number| self.load_chunk(missing.base, number));
+                for loaded in join_bounded(loads, FETCH_DEPTH).await {
+                    cursor.pins.extend(loaded?);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads one chunk as far as it is written; `None` if another reader did, or it is gone meanwhile.
+    async fn load_chunk(&self, base: Offset, number: u32) -> Result<Option<(ChunkKey, Page)>, ReadError> {
+        let Some((key, from, to)) = self.chunk_bounds(base, number) else {
+            return Ok(None);
+        };
+        if !self.shared.loading.begin(key).await {
+            return Ok(None);
+        }
+        let outcome = self.read_chunk(base, from, to).await;
+        self.shared.loading.done(key);
+        let page = outcome?;
+        self.shared.chunks.borrow_mut().insert(key, page.clone());
+        Ok(Some((key, page)))
+    }
+
+    fn chunk_bounds(&self, base: Offset, number: u32) -> Option<(ChunkKey, u32, u32)> {
+        let state = self.state();
+        let segment = state.segment_at(base)?;
+        let from = number * CHUNK_BYTES;
+        let to = from.saturating_add(CHUNK_BYTES).min(segment.written);
+        let key = ChunkKey { log: self.id, generation: state.generation, base, number };
+        (from < to).then_some((key, from, to))
+    }
+
+    pub(super) async fn read_chunk(&self, base: Offset, from: u32, to: u32) -> Result<Page, ReadError> {
+        let file = self.shared.file(self, base, false).await.map_err(|_| ReadError::Offline)?;
+        let page = match file.read(from as u64, (to - from) as usize).await {
+            Ok(page) => page,
+            Err(error) => {
+                self.shared.failed(self.dir, file.path(), error);
+                return Err(ReadError::Offline);
+            }
+        };
+        Stats::add(&self.shared.stats.reads, 1);
+        Stats::add(&self.shared.stats.read_bytes, page.len() as u64);
+        if page.len() < (to - from) as usize {
+            return Err(ReadError::Corrupt { position: from as u64, why: "the file is shorter than the log" });
+        }
+        Ok(page)
+    }
+
+    /// Reads the part of a segment's index that is in its files, or walks the batches if they are no good.
+    pub(super) async fn load_index(&self, base: Offset) -> Result<(), ReadError> {
+        let (path, size, first_known) = {
+            let state = self.state();
+            let Some(segment) = state.segment_at(base).filter(|s| !s.index_whole) else {
+                return Ok(());
+            };
+            let known = segment.index.offsets.first().map_or(segment.size, |e| e.position);
+            (state.path.clone(), segment.size, known)
+        };
+        let disk = &self.shared.disk;
+        let offsets = disk.read_file(&FileKind::Index.path(&path, base)).await.unwrap_or_default();
+        let times = disk.read_file(&FileKind::TimeIndex.path(&path, base)).await.unwrap_or_default();
+        let index = match Index::decode(&offsets, &times, size) {
+            Some(index) if !index.offsets.is_empty() || size <= CHUNK_BYTES => index,
+            _ => self.rebuild_index(base, first_known).await?,
+        };
+        let mut state = self.state.borrow_mut();
+        // Truncated or loaded by another reader meanwhile: the next lookup sees.
+        if let Some(segment) = state.segment_at_mut(base).filter(|s| !s.index_whole) {
+            segment.unshelve_index(index);
+        }
+        Ok(())
+    }
+
+    /// Walks the headers of a segment up to `end`.
+    async fn rebuild_index(&self, base: Offset, end: u32) -> Result<Index, ReadError> {
+        let interval = self.config().index_interval_bytes;
+        let mut builder = super::segment::Segment::new(base, Timestamp(0));
+        let mut cursor = Cursor::default();
+        let mut position = 0;
+        while position < end {
+            let batch = {
+                let state = self.state();
+                self.check_readable(&state)?;
+                let Some(size) = state.segment_at(base).map(|s| s.size).filter(|&s| s >= end) else {
+                    return Ok(Index::default());
+                };
+                self.batch_at(&state, base, position, size, &mut cursor)
+            };
+            match batch {
+                Ok(batch) => {
+                    builder.note(&super::segment::Incoming::of(&batch.header, batch.size), position, interval);
+                    position += batch.size;
+                }
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
+            }
+        }
+        Ok(builder.index)
+    }
+
+    /// The first record at or after the log's start and below `upper` whose timestamp is `target` or later.
+    ///
+    /// - Looks inside the batch (COMPAT 43); `Ok(None)` if there is no such record.
+    pub async fn offset_for_timestamp(
+        &self,
+        target: Timestamp,
+        upper: Offset,
+    ) -> Result<Option<TimedOffset>, ReadError> {
+        let mut cursor = Cursor::default();
+        let mut next: Option<Mark> = None;
+        loop {
+            let found = self.timed_batch(target, upper, next, &mut cursor);
+            let (batch, bytes, start) = match found {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(None),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Missing(missing)) => {
+                    self.fetch(missing, &mut cursor).await?;
+                    continue;
+                }
+            };
+            let mut codecs = self.shared.codecs.borrow_mut();
+            let first = first_at_or_after(&bytes, target, start, INFLATED_BYTES_MAX, &mut codecs);
+            match first.map_err(|_| batch.corrupt())? {
+                Some((offset, _)) if offset >= upper => return Ok(None),
+                Some((offset, timestamp)) => {
+                    let epoch = batch.header.leader_epoch();
+                    return Ok(Some(TimedOffset { offset, timestamp, epoch }));
+                }
+                None => next = Some(Mark { position: batch.position + batch.size, ..batch.mark() }),
+            }
+        }
+    }
+
+    /// The next batch, from `next` on, whose largest timestamp is `target` or later, with its bytes.
+    fn timed_batch(
+        &self,
+        target: Timestamp,
+        upper: Offset,
+        next: Option<Mark>,
+        cursor: &mut Cursor,
+    ) -> Result<Option<(Located, Vec<u8>, Offset)>, Stop> {
+        let state = self.state();
+        self.check_readable(&state)?;
+        let after = next.map_or(Offset(-1), |m| m.base);
+        let segments = state.segments.iter().filter(|s| s.base >= after);
+        for segment in segments.filter(|s| s.max_timestamp >= target.0 && s.base < upper) {
+            let from = match next.filter(|m| m.base == segment.base) {
+                Some(mark) => mark.position,
+                None if !segment.index_whole => {
+                    return Err(Missing { base: segment.base, what: Wanted::Index }.into());
+                }
+                None => {
+                    let earlier = segment.index.relative_before_time(target.0);
+                    segment.index.position_before(earlier)
+                }
+            };
+            let wanted = |h: &BatchHeader| h.max_timestamp() >= target && h.last_offset() >= state.start;
+            let Some(batch) = self.walk(&state, segment.base, from, (cursor, Walk::Begin), wanted)? else {
+                continue;
+            };
+            if batch.header.base_offset() >= upper {
+                return Ok(None);
+            }
+            let bytes = self.batch_bytes(&state, &batch, cursor)?;
+            return Ok(Some((batch, bytes, state.start)));
+        }
+        Ok(None)
+    }
+
+    /// The record with the largest timestamp of those below `upper`, the earliest if there are several (KIP-734).
+    ///
+    /// - `upper`: a batch boundary; `Ok(None)` if no record below it has a timestamp.
+    pub async fn max_timestamp(&self, upper: Offset) -> Result<Option<TimedOffset>, ReadError> {
+        let mut cursor = Cursor::default();
+        let largest = Cell::new(-1);
+        loop {
+            match self.largest_timestamp(upper, &largest, &mut cursor) {
+                Ok(()) => break,
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
+            }
+        }
+        match largest.get() {
+            ..0 => Ok(None),
+            target => self.offset_for_timestamp(Timestamp(target), upper).await,
+        }
+    }
+
+    /// Raises `largest` to the largest timestamp of a batch below `upper`.
+    fn largest_timestamp(&self, upper: Offset, largest: &Cell<i64>, cursor: &mut Cursor) -> Result<(), Stop> {
+        let state = self.state();
+        self.check_readable(&state)?;
+        let Some(last) = state.segment_of(upper.plus(-1)) else {
+            return Ok(());
+        };
+        let raise = |timestamp: i64| largest.set(largest.get().max(timestamp));
+        state.segments.iter().take(last).for_each(|s| raise(s.max_timestamp));
+        let segment = &state.segments[last];
+        if upper >= state.segments.get(last + 1).map_or(state.end, |next| next.base) {
+            raise(segment.max_timestamp);
+            return Ok(());
+        }
+        // Part of the segment: the time index up to `upper`, then the few batches after its last entry there.
+        if !segment.index_whole {
+            return Err(Missing { base: segment.base, what: Wanted::Index }.into());
+        }
+        let known = segment.index.times.partition_point(|e| segment.base.plus(e.relative as i64) < upper);
+        let from = match known.checked_sub(1).map(|i| segment.index.times[i]) {
+            Some(entry) => {
+                raise(entry.timestamp);
+                segment.index.position_before(entry.relative)
+            }
+            None => 0,
+        };
+        self.walk(&state, segment.base, from, (cursor, Walk::Begin), |h| {
+            let past = h.last_offset() >= upper;
+            if !past {
+                raise(h.max_timestamp().0);
+            }
+            past
+        })?;
+        Ok(())
+    }
+
+    /// Where the batch that reaches `offset` begins: (segment, position). `None` if no batch does.
+    pub(super) async fn find_boundary(&self, offset: Offset) -> Result<Option<(Offset, u32)>, ReadError> {
+        let mut cursor = Cursor::default();
+        loop {
+            let found = {
+                let state = self.state();
+                self.locate(&state, offset, &mut cursor)
+            };
+            match found {
+                Ok(found) => return Ok(found.map(|batch| (batch.base, batch.position))),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
+            }
+        }
+    }
+
+    fn batch_bytes(&self, state: &State, batch: &Located, cursor: &mut Cursor) -> Result<Vec<u8>, Stop> {
+        let mut slices = SmallVec::new();
+        self.gather(state, batch.base, batch.position, batch.position + batch.size, cursor, &mut slices)?;
+        let mut bytes = vec![0; batch.size as usize];
+        copy_out(&slices, &mut bytes);
+        Ok(bytes)
+    }
+}
+
+impl Located {
+    fn mark(&self) -> Mark {
+        Mark { offset: self.header.base_offset(), base: self.base, position: self.position }
+    }
+
+    fn corrupt(&self) -> ReadError {
+        ReadError::Corrupt { position: self.position as u64, why: "a batch that cannot be read" }
+    }
+}
+
+fn out_of_range(state: &State) -> ReadError {
+    ReadError::OutOfRange { start: state.start, end: state.end }
+}
+
+/// Copies as much of `slices` as `out` has room for.
+pub(super) fn copy_out(slices: &[Slice], out: &mut [u8]) {
+    let mut filled = 0;
+    for slice in slices {
+        let count = slice.len().min(out.len() - filled);
+        out[filled..filled + count].copy_from_slice(&slice[..count]);
+        filled += count;
+    }
+}
+
+impl ReadError {
+    /// As a file operation's error, where recovery reads.
+    pub(super) fn into_storage(self, path: &std::path::Path) -> StorageError {
+        match self {
+            ReadError::Corrupt { why, .. } => StorageError::Corrupt { path: path.to_owned(), why: why.to_owned() },
+            _ => StorageError::Offline,
+        }
+    }
+}
+
+/// Chunks read at once for one lookup.
+const FETCH_DEPTH: usize = 8;

@@ -1,0 +1,403 @@
+//! What a log holds after a restart: trusted up to the checkpoint, looked at batch by batch beyond it.
+//!
+//! After a clean close nothing is read. Otherwise the scan begins at the recovery point and ends at the first batch
+//! that is torn, stale, zero or out of order. There the file is cut, durably, before anything is appended: what
+//! comes after a cut reads as zeros, so bytes of an earlier life can never be taken for data. File lengths only
+//! bound the scan; they decide nothing.
+
+use std::path::{Path, PathBuf};
+
+use super::directories::Found;
+use super::epochs::Epochs;
+use super::error::StorageError;
+use super::log::{Log, LogConfig, Marks, Stage, State};
+use super::names::{DELETED_SUFFIX, EPOCH_CHECKPOINT, FileKind, START_OFFSET};
+use super::read::copy_out;
+use super::segment::{Incoming, Segment};
+use crate::record::{BATCH_HEADER_BYTES, BatchHeader, Limits, check_slice};
+use crate::rt::{File, Open, Page};
+use crate::types::{Offset, Timestamp};
+
+/// What recovery had to do.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Recovered {
+    /// Bytes of log read and checked beyond the checkpoint.
+    pub scanned_bytes: u64,
+    /// Bytes of file cut off, padding included.
+    pub truncated_bytes: u64,
+}
+
+/// A log's directory as listed, while the log recovers.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Listing {
+    /// Bases and file lengths of segments, in order.
+    segments: Vec<(Offset, u64)>,
+    /// Where producer snapshots were taken, in order.
+    snapshots: Vec<Offset>,
+}
+
+/// Where a scan stands.
+struct Scan {
+    segment: Segment,
+    end: Offset,
+}
+
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// The state of a log that was just opened: new, or as the last run's checkpoint has it.
+pub(super) fn initial_state(found: Option<Found>, path: PathBuf, config: LogConfig, generation: u32) -> State {
+    let mut state = State {
+        start: Offset::ZERO,
+        end: Offset::ZERO,
+        durable: Offset::ZERO,
+        durable_at: None,
+        recovery_point: Offset::ZERO,
+        segments: Default::default(),
+        epochs: Epochs::default(),
+        epochs_dirty: false,
+        config,
+        stage: Stage::Open,
+        scanned: true,
+        listing: None,
+        replay_from: None,
+        dirty: false,
+        changed: true,
+        run_bytes: 0,
+        generation,
+        marks: Marks::default(),
+        snapshots: Default::default(),
+        path,
+    };
+    let Some(found) = found else { return state };
+    state.stage = Stage::Unrecovered;
+    state.scanned = found.clean;
+    state.changed = !found.clean;
+    if let Some(entry) = found.entry {
+        state.start = entry.start;
+        state.set_end(entry.recovery_point);
+        state.epochs = entry.epochs;
+        state.segments = entry.segments.iter().map(Segment::from_entry).collect();
+        state.bound_last_index();
+        if entry.snapshot >= Offset::ZERO {
+            state.snapshots.push(entry.snapshot);
+        }
+    }
+    state
+}
+
+impl State {
+    fn set_end(&mut self, end: Offset) {
+        (self.end, self.durable, self.recovery_point) = (end, end, end);
+    }
+
+    /// The index files of the last segment are good up to the recovery point only.
+    fn bound_last_index(&mut self) {
+        let end = self.end;
+        if let Some(last) = self.segments.back_mut() {
+            last.bound_index(end);
+        }
+        self.durable_at = self.end_mark();
+    }
+}
+
+impl Log {
+    /// Finds the log's end and makes it ready for appends. Once after opening; for a new log it returns at once.
+    ///
+    /// - `on_batch`: called for every batch from the offset of the snapshot that [`Log::latest_snapshot`] gave (or
+    ///   from the log's start) to the end, in order: whoever has state to rebuild does it there.
+    /// - `Err(SnapshotAhead)`: what the snapshot tells of was lost. It is removed; take the latest one again, and
+    ///   recover again.
+    pub async fn recover(&self, mut on_batch: impl FnMut(&BatchHeader)) -> Result<Recovered, StorageError> {
+        if self.state().stage != Stage::Unrecovered {
+            return Ok(Recovered::default());
+        }
+        let mut recovered = Recovered::default();
+        let from = self.state().replay_from.unwrap_or(Offset::ZERO);
+        if !self.state().scanned {
+            self.list().await?;
+            self.adopt_listing().await?;
+            self.replay(from, &mut on_batch).await?;
+            recovered = self.scan(from, &mut on_batch).await?;
+            self.state.borrow_mut().scanned = true;
+            self.remove_snapshots_past_end().await?;
+            if from > self.end_offset() {
+                self.state.borrow_mut().replay_from = None;
+                return Err(StorageError::SnapshotAhead);
+            }
+        } else {
+            self.replay(from, &mut on_batch).await?;
+        }
+        let mut state = self.state.borrow_mut();
+        state.listing = None;
+        state.stage = Stage::Open;
+        Ok(recovered)
+    }
+
+    /// Lists the directory, once.
+    pub(super) async fn list(&self) -> Result<(), StorageError> {
+        if self.state().listing.is_some() {
+            return Ok(());
+        }
+        let path = self.state().path.clone();
+        let entries = self.shared.disk.list(&path).await.map_err(|e| self.shared.failed(self.dir, &path, e))?;
+        let mut listing = Listing::default();
+        for entry in entries {
+            match FileKind::parse(&entry.name) {
+                Some((FileKind::Log, base)) => listing.segments.push((base, entry.len)),
+                Some((FileKind::Snapshot, offset)) => listing.snapshots.push(offset),
+                _ => {}
+            }
+        }
+        let mut state = self.state.borrow_mut();
+        state.snapshots = listing.snapshots.iter().copied().collect();
+        state.listing = Some(Box::new(listing));
+        Ok(())
+    }
+
+    /// Holds the checkpoint's segments against the files that are there; what does not fit is scanned.
+    async fn adopt_listing(&self) -> Result<(), StorageError> {
+        let path = self.state().path.clone();
+        let start_file = self.shared.disk.read_file(&path.join(START_OFFSET)).await.ok();
+        let start = start_file.and_then(|b| String::from_utf8(b).ok()?.trim().parse().ok()).map(Offset);
+        let epochs_file = match self.state().epochs.entries().is_empty() {
+            true => self.shared.disk.read_file(&path.join(EPOCH_CHECKPOINT)).await.ok(),
+            false => None,
+        };
+        let epochs = epochs_file.and_then(|b| Epochs::decode(&String::from_utf8(b).ok()?));
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
+        let files = state.listing.as_ref().map(|l| l.segments.clone()).unwrap_or_default();
+        let len = |base: Offset| files.iter().find(|f| f.0 == base).map(|f| f.1);
+        let known = state.segments.len();
+        // Segments below the start may have been removed since the checkpoint; a hole further up ends the trust.
+        while state.segments.front().is_some_and(|s| len(s.base).is_none()) {
+            state.segments.pop_front();
+        }
+        let fits = |s: &Segment| len(s.base).is_some_and(|len| len >= s.size as u64);
+        let trusted = state.segments.iter().take_while(|s| fits(s)).count();
+        if trusted < state.segments.len() || (trusted == 0 && known > 0) {
+            let next = state.segments.get(trusted).map_or(Offset::ZERO, |s| s.base);
+            state.segments.truncate(trusted);
+            state.set_end(next);
+        }
+        if state.segments.is_empty() {
+            let first = files.first().map_or(Offset::ZERO, |f| f.0);
+            state.set_end(first);
+        }
+        let first = state.segments.front().map(|s| s.base).or(files.first().map(|f| f.0));
+        let floor = first.unwrap_or(Offset::ZERO);
+        state.start = state.start.max(start.unwrap_or(floor)).max(floor);
+        if let Some(epochs) = epochs {
+            state.epochs = epochs;
+        }
+        let end = state.end;
+        state.epochs.truncate_end(end);
+        state.bound_last_index();
+        Ok(())
+    }
+
+    /// Gives `on_batch` the batches from `from` up to the end as it is known so far, without checking them.
+    async fn replay(&self, from: Offset, on_batch: &mut impl FnMut(&BatchHeader)) -> Result<(), StorageError> {
+        let (mut next, end, path) = {
+            let state = self.state();
+            (from.max(state.start), state.end, state.path.clone())
+        };
+        while next < end {
+            let read = self.read(next, end, WINDOW_BYTES, true).await.map_err(|e| e.into_storage(&path))?;
+            if read.bytes == 0 {
+                break;
+            }
+            let mut bytes = vec![0; read.bytes];
+            copy_out(&read.slices, &mut bytes);
+            for batch in crate::record::split(&bytes) {
+                let corrupt = |e| StorageError::Corrupt { path: path.clone(), why: format!("below the checkpoint: {e}") };
+                let header = batch.map_err(corrupt)?.header;
+                if header.base_offset() >= from {
+                    on_batch(header);
+                }
+                next = header.next_offset().max(next.plus(1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what lies beyond the known end, takes in what is good, and cuts off the rest.
+    async fn scan(&self, from: Offset, on_batch: &mut impl FnMut(&BatchHeader)) -> Result<Recovered, StorageError> {
+        let mut recovered = Recovered::default();
+        let (files, path) = {
+            let state = self.state();
+            let files = state.listing.as_ref().map(|l| l.segments.clone()).unwrap_or_default();
+            (files, state.path.clone())
+        };
+        let last = self.state().segments.back().map(|s| s.base);
+        let mut torn = false;
+        for (base, len) in files {
+            if last.is_some_and(|last| base < last) {
+                if self.state().segment_at(base).is_none() {
+                    self.remove_segment(&path, base).await?;
+                }
+                continue;
+            }
+            let contiguous = last == Some(base) || base == self.end_offset();
+            if torn || !contiguous {
+                recovered.truncated_bytes += len;
+                torn = true;
+                self.remove_segment(&path, base).await?;
+                continue;
+            }
+            let scan = self.scan_segment(&path, base, len, from, on_batch, &mut recovered).await?;
+            // A rolled segment that lost its end: nothing after it was acknowledged.
+            let mut state = self.state.borrow_mut();
+            state.set_end(scan.end);
+            state.segments.retain(|s| s.base != base);
+            state.segments.push_back(scan.segment);
+        }
+        if torn {
+            self.shared.disk.sync_dir(&path).await.map_err(|e| self.shared.failed(self.dir, &path, e))?;
+        }
+        let mut state = self.state.borrow_mut();
+        let end = state.end;
+        state.epochs.truncate_end(end);
+        state.start = state.start.min(end);
+        state.durable_at = state.end_mark();
+        Ok(recovered)
+    }
+
+    async fn remove_segment(&self, path: &Path, base: Offset) -> Result<(), StorageError> {
+        for kind in [FileKind::Log, FileKind::Index, FileKind::TimeIndex] {
+            let file = kind.path(path, base);
+            match self.shared.disk.remove(&file).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.shared.failed(self.dir, &file, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Scans one segment from its trusted size on, and cuts its file where the scan ends.
+    async fn scan_segment(
+        &self,
+        path: &Path,
+        base: Offset,
+        len: u64,
+        from: Offset,
+        on_batch: &mut impl FnMut(&BatchHeader),
+        recovered: &mut Recovered,
+    ) -> Result<Scan, StorageError> {
+        let name = FileKind::Log.path(path, base);
+        let failed = |error| self.shared.failed(self.dir, &name, error);
+        let mut scan = self.begin_scan(base);
+        let file = self.shared.disk.open(&name, Open::WRITE).await.map_err(failed)?;
+        let trusted = scan.segment.size;
+        let mut window = Window::default();
+        loop {
+            let position = scan.segment.size;
+            let Some(bytes) = window.batch(&file, position as u64, len).await.map_err(failed)? else {
+                break;
+            };
+            let Some(header) = self.check_batch(bytes, &scan) else {
+                break;
+            };
+            let incoming = Incoming::of(&header, bytes.len() as u32);
+            scan.segment.note(&incoming, position, self.config().index_interval_bytes);
+            scan.end = header.next_offset();
+            self.state.borrow_mut().epochs.assign(header.leader_epoch(), header.base_offset());
+            if header.base_offset() >= from {
+                on_batch(&header);
+            }
+        }
+        let end = scan.segment.size;
+        scan.segment.written = end;
+        recovered.scanned_bytes += (end - trusted) as u64;
+        recovered.truncated_bytes += len.saturating_sub(end as u64);
+        // Also where the length is right: blocks reserved past it may hold writes that never became part of it.
+        file.truncate(end as u64).await.map_err(failed)?;
+        file.datasync().await.map_err(failed)?;
+        file.close().await.map_err(failed)?;
+        Ok(scan)
+    }
+
+    fn begin_scan(&self, base: Offset) -> Scan {
+        let mut state = self.state.borrow_mut();
+        let end = state.end;
+        let known = state.segments.iter().position(|s| s.base == base);
+        let segment = match known.and_then(|i| state.segments.remove(i)) {
+            Some(segment) => segment,
+            None => Segment { exists: true, ..Segment::new(base, self.shared.clock.wall()) },
+        };
+        Scan { segment, end }
+    }
+
+    /// The header of a batch that belongs at the scan's end; `None` if these bytes do not.
+    fn check_batch(&self, bytes: &[u8], scan: &Scan) -> Option<BatchHeader> {
+        let mut codecs = self.shared.codecs.borrow_mut();
+        let facts = check_slice(bytes, &Limits::log(), &mut codecs).ok()?;
+        let header = facts.header;
+        let in_order = header.base_offset() >= scan.end && header.last_offset() >= header.base_offset();
+        let fits = super::index::relative(scan.segment.base, header.last_offset()).is_some();
+        (in_order && fits).then_some(header)
+    }
+
+    /// Whether anything of the scan was cut decides nothing here: a snapshot past the end tells of lost batches.
+    async fn remove_snapshots_past_end(&self) -> Result<(), StorageError> {
+        let (path, end, offsets) = {
+            let state = self.state();
+            (state.path.clone(), state.end, state.snapshots.clone())
+        };
+        for &offset in offsets.iter().filter(|&&o| o > end) {
+            let file = FileKind::Snapshot.path(&path, offset);
+            self.shared.disk.remove(&file).await.map_err(|e| self.shared.failed(self.dir, &file, e))?;
+        }
+        self.state.borrow_mut().snapshots.retain(|o| *o <= end);
+        Ok(())
+    }
+
+    /// Whether a name is a directory that [`super::Store::delete`] left.
+    pub fn is_deleted_name(name: &str) -> bool {
+        name.ends_with(DELETED_SUFFIX)
+    }
+}
+
+/// A stretch of a file being scanned, moved on as it is used up.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    page: Option<Page>,
+}
+
+impl Window {
+    /// The bytes of the batch at `position`, as long as its header says; `None` if `len` ends before it does.
+    async fn batch(&mut self, file: &File, position: u64, len: u64) -> std::io::Result<Option<&[u8]>> {
+        let header_end = position + BATCH_HEADER_BYTES as u64;
+        if header_end > len || !self.cover(file, position, header_end, len).await? {
+            return Ok(None);
+        }
+        let Some(size) = BatchHeader::view(self.bytes(position)).ok().and_then(|h| h.size().ok()) else {
+            return Ok(None);
+        };
+        let end = position + size as u64;
+        // A length that the file cannot hold is not believed, so this bounds what is read by what there is.
+        if end > len || !self.cover(file, position, end, len).await? {
+            return Ok(None);
+        }
+        Ok(Some(&self.bytes(position)[..size]))
+    }
+
+    fn bytes(&self, position: u64) -> &[u8] {
+        self.page.as_ref().map_or(&[], |page| &page[(position - self.start) as usize..])
+    }
+
+    /// Reads so that `position..end` is in the window. `false`: the file is shorter than it was listed.
+    async fn cover(&mut self, file: &File, position: u64, end: u64, len: u64) -> std::io::Result<bool> {
+        let held = self.page.as_ref().map_or(0, |page| page.len() as u64);
+        if self.start <= position && end <= self.start + held {
+            return Ok(true);
+        }
+        let wanted = ((end - position) as usize).max(WINDOW_BYTES).min((len - position) as usize);
+        self.page = Some(file.read(position, wanted).await?);
+        self.start = position;
+        Ok(self.page.as_ref().is_some_and(|page| page.len() as u64 >= end - position))
+    }
+}
+

@@ -1,0 +1,330 @@
+//! One shard's store: its logs, opened, committed, checkpointed and closed.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hashbrown::HashSet;
+use std::cell::RefCell;
+
+use super::checkpoint::Checkpoint;
+use super::chores::Chore;
+use super::commit::Committed;
+use super::directories::{Directories, checkpoint_path};
+use super::error::StorageError;
+use super::gate::Gate;
+use super::join::join_bounded;
+use super::log::{Log, LogConfig, LogId, Stage};
+use super::names::{DELETED_SUFFIX, PARTITION_METADATA, decode_partition_metadata, encode_partition_metadata};
+use super::shared::{Directory, Shared};
+use super::stats::StoreStats;
+use crate::rt::{Clock, Disk, Space, sleep};
+use crate::types::{ShardId, TopicId, TopicPartition, Uuid};
+
+/// How a store is sized.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreConfig {
+    /// Whose it is: names its checkpoint files.
+    pub shard: ShardId,
+    /// Memory for tails and read cache, half each. What is not yet written comes on top.
+    pub cache_bytes: usize,
+    /// Descriptors of segments held open.
+    pub open_files_max: usize,
+    /// Logs of one commit round in flight at once.
+    pub commit_depth: usize,
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig { shard: ShardId(0), cache_bytes: 256 << 20, open_files_max: 4096, commit_depth: 64 }
+    }
+}
+
+/// One shard's logs in all log directories.
+pub struct Store {
+    pub(super) shared: Rc<Shared>,
+    directories: Directories,
+    /// Names whose start-up image has been used: a log created later under the name is another one.
+    opened: RefCell<HashSet<String>>,
+}
+
+/// One log directory, for DescribeLogDirs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirectoryInfo {
+    pub path: PathBuf,
+    pub id: Uuid,
+    pub offline: bool,
+    pub full: bool,
+    /// `None` if the file system does not say.
+    pub space: Option<Space>,
+}
+
+impl Store {
+    /// A store over prepared directories. No I/O yet.
+    pub fn open(disk: Disk, directories: &Directories, config: StoreConfig, clock: Clock) -> Store {
+        let dirs = directories.images().iter().map(|image| {
+            let dir = Directory::new(image.path.clone());
+            dir.generation.set(image.generation);
+            dir
+        });
+        let shared = Shared::new(disk, clock, config, dirs.collect());
+        if config.shard == ShardId(0) {
+            let leftovers = directories.images().iter().flat_map(|i| i.leftovers.iter());
+            leftovers.for_each(|path| shared.add_chore(Chore::Remove { path: path.clone() }));
+        }
+        Store { shared: Rc::new(shared), directories: directories.clone(), opened: RefCell::default() }
+    }
+
+    /// Opens a partition's log, creating it where there is none. One call per partition at a time.
+    ///
+    /// - Before the first append or read, [`Log::recover`] must have run, for a new log too.
+    /// - A directory left by a deleted topic of the same name is moved out of the way.
+    pub async fn open_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+    ) -> Result<Rc<Log>, StorageError> {
+        let name = partition.to_string();
+        let first = self.opened.borrow_mut().insert(name.clone());
+        let image = self.directories.find(&name).filter(|_| first);
+        let reused = match image {
+            None => None,
+            Some((dir, found)) => {
+                let path = self.shared.dirs[dir].path.join(&name);
+                let known = match &found.entry {
+                    Some(entry) => Some(entry.topic_id),
+                    None => self.read_topic_id(&path).await,
+                };
+                if known.is_none_or(|id| id == topic_id) {
+                    Some((dir, found.clone()))
+                } else {
+                    self.shared.retire(dir, &path, &name).await?;
+                    None
+                }
+            }
+        };
+        let (dir, found) = match reused {
+            Some((dir, found)) => (dir, Some(found)),
+            None => (self.place()?, None),
+        };
+        let path = self.shared.dirs[dir].path.join(&name);
+        if found.is_none() {
+            self.shared.disk.create_dir(&path).await.map_err(|e| self.shared.failed(dir, &path, e))?;
+        }
+        if found.as_ref().is_none_or(|f| f.entry.is_none()) {
+            let file = path.join(PARTITION_METADATA);
+            let text = encode_partition_metadata(topic_id);
+            let written = super::small::write(&self.shared.disk, &file, text.as_bytes()).await;
+            written.map_err(|e| self.shared.failed(dir, &file, e))?;
+        }
+        let mut logs = self.shared.logs.borrow_mut();
+        let slot = logs.iter().position(Option::is_none).unwrap_or(logs.len());
+        let log = Rc::new(Log {
+            id: LogId(slot as u32),
+            shared: self.shared.clone(),
+            dir,
+            topic_id,
+            partition: partition.clone(),
+            state: RefCell::new(super::recover::initial_state(found, path, config, self.shared.next_generation())),
+            gate: Gate::default(),
+        });
+        if slot == logs.len() {
+            logs.push(None);
+        }
+        logs[slot] = Some(log.clone());
+        Ok(log)
+    }
+
+    async fn read_topic_id(&self, path: &Path) -> Option<TopicId> {
+        let bytes = self.shared.disk.read_file(&path.join(PARTITION_METADATA)).await.ok()?;
+        decode_partition_metadata(std::str::from_utf8(&bytes).ok()?)
+    }
+
+    /// The directory that works and holds the fewest logs of this store, as Kafka places them.
+    fn place(&self) -> Result<usize, StorageError> {
+        let logs = self.shared.logs.borrow();
+        let count = |dir: usize| logs.iter().flatten().filter(|log| log.dir == dir).count();
+        let dirs = self.shared.dirs.iter().enumerate();
+        let working = dirs.filter(|(_, d)| !d.is_offline()).map(|(i, _)| i);
+        working.min_by_key(|&i| count(i)).ok_or(StorageError::Offline)
+    }
+
+    /// Removes a log: its directory is renamed at once and unlinked in the background.
+    pub async fn delete(&self, log: &Rc<Log>) -> Result<(), StorageError> {
+        let _inside = log.gate.enter().await;
+        let path = {
+            let mut state = log.state.borrow_mut();
+            if std::mem::replace(&mut state.stage, Stage::Deleted) == Stage::Deleted {
+                return Ok(());
+            }
+            let held: usize = state.segments.iter().map(|s| s.extents.size()).sum();
+            self.shared.tail_shrank(held);
+            state.segments.clear();
+            state.path.clone()
+        };
+        self.shared.close_files(log.id, None);
+        self.shared.chunks.borrow_mut().forget(log.id);
+        self.shared.logs.borrow_mut()[log.id.0 as usize] = None;
+        self.shared.retire(log.dir, &path, &log.partition.to_string()).await?;
+        self.shared.start_chores().await;
+        Ok(())
+    }
+
+    /// Removes partition directories of the last run that `keep` does not want: topics deleted meanwhile.
+    /// Once, by one shard, after every shard has opened what it owns.
+    pub async fn delete_strays(&self, keep: impl Fn(&str) -> bool) -> Result<usize, StorageError> {
+        let mut count = 0;
+        for (dir, image) in self.directories.images().iter().enumerate() {
+            for name in image.logs.keys().filter(|name| !keep(name)) {
+                self.shared.retire(dir, &image.path.join(name), name).await?;
+                count += 1;
+            }
+        }
+        self.shared.start_chores().await;
+        Ok(count)
+    }
+
+    /// The log in a slot.
+    pub fn log(&self, id: LogId) -> Option<Rc<Log>> {
+        self.shared.log(id)
+    }
+
+    /// All logs that are open.
+    pub fn logs(&self) -> Vec<Rc<Log>> {
+        self.shared.logs.borrow().iter().flatten().cloned().collect()
+    }
+
+    /// Returns once some log has appends that are not durable; while the disk is full, only from time to time.
+    pub async fn dirty(&self) {
+        loop {
+            self.shared.dirty().await;
+            if let Disk::Sim(_) = self.shared.disk {
+                return;
+            }
+            if !self.shared.all_dirty_back_off() {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// One round: makes durable all that is appended now. Appends go on meanwhile. One round at a time.
+    pub async fn commit(&self) -> Committed {
+        self.shared.commit().await
+    }
+
+    /// Notes on disk how far the logs are durable, so that recovery need not look further back. Every minute or so,
+    /// best after the partitions wrote their producer snapshots.
+    pub async fn checkpoint(&self) -> Result<(), StorageError> {
+        let logs = self.logs();
+        let changed = logs.iter().filter(|log| std::mem::take(&mut log.state.borrow_mut().changed));
+        let writes = changed.map(|log| log.write_side_files());
+        for outcome in join_bounded(writes, SIDE_FILES_DEPTH).await {
+            outcome?;
+        }
+        for dir in 0..self.shared.dirs.len() {
+            self.shared.write_checkpoint(dir, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits everything, cuts files to their logs' ends, writes indexes, and marks the directories clean.
+    /// Nothing may be appended after.
+    pub async fn close(&self) -> Result<(), StorageError> {
+        let committed = self.commit().await;
+        if let Some((_, error)) = committed.failed.into_iter().next() {
+            return Err(error);
+        }
+        self.shared.run_chores().await;
+        let closes = self.logs().into_iter().map(|log| async move { log.finish_active().await });
+        for outcome in join_bounded(closes, SIDE_FILES_DEPTH).await {
+            outcome?;
+        }
+        for dir in 0..self.shared.dirs.len() {
+            if !self.shared.dirs[dir].is_offline() {
+                self.shared.write_checkpoint(dir, true).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The log directories, for DescribeLogDirs.
+    pub async fn directories(&self) -> Vec<DirectoryInfo> {
+        let mut infos = Vec::new();
+        for (dir, (_, id)) in self.shared.dirs.iter().zip(self.directories.ids()) {
+            infos.push(DirectoryInfo {
+                path: dir.path.clone(),
+                id,
+                offline: dir.is_offline(),
+                full: dir.is_full(),
+                space: self.shared.disk.space(&dir.path).await.ok(),
+            });
+        }
+        infos
+    }
+
+    /// What it has done and holds.
+    pub fn stats(&self) -> StoreStats {
+        let (stats, shared) = (&self.shared.stats, &self.shared);
+        StoreStats {
+            appends: stats.appends.get(),
+            append_bytes: stats.append_bytes.get(),
+            commits: stats.commits.get(),
+            writes: stats.writes.get(),
+            write_bytes: stats.write_bytes.get(),
+            syncs: stats.syncs.get(),
+            reads: stats.reads.get(),
+            read_bytes: stats.read_bytes.get(),
+            served_bytes: stats.served_bytes.get(),
+            rolls: stats.rolls.get(),
+            opens: stats.opens.get(),
+            faults: stats.faults.get(),
+            logs: shared.logs.borrow().iter().flatten().count() as u64,
+            files_open: shared.files_open() as u64,
+            tail_bytes: shared.tail_bytes.get() as u64,
+            chunk_bytes: shared.chunks.borrow().size() as u64,
+        }
+    }
+}
+
+impl Shared {
+    /// Renames a partition's directory out of the way and leaves its unlinking to the chores.
+    pub(super) async fn retire(&self, dir: usize, path: &Path, name: &str) -> Result<(), StorageError> {
+        let parent = &self.dirs[dir].path;
+        let unique = Uuid::random().0;
+        let suffix = u32::from_be_bytes([unique[0], unique[1], unique[2], unique[3]]);
+        let gone = parent.join(format!("{name}.{suffix:08x}{DELETED_SUFFIX}"));
+        self.disk.rename(path, &gone).await.map_err(|e| self.failed(dir, path, e))?;
+        self.disk.sync_dir(parent).await.map_err(|e| self.failed(dir, parent, e))?;
+        self.add_chore(Chore::Remove { path: gone });
+        Ok(())
+    }
+
+    fn all_dirty_back_off(&self) -> bool {
+        let now = self.clock.now();
+        let dirty = self.dirty.borrow();
+        dirty.iter().filter_map(|id| self.log(*id)).all(|log| self.dirs[log.dir].is_backing_off(now))
+    }
+
+    /// Writes this shard's checkpoint of one directory.
+    pub(super) async fn write_checkpoint(&self, dir: usize, clean: bool) -> Result<(), StorageError> {
+        let _inside = self.checkpoint_gate.enter().await;
+        let directory = &self.dirs[dir];
+        directory.check()?;
+        directory.generation.set(directory.generation.get() + 1);
+        let logs = self.logs.borrow();
+        let logs = logs.iter().flatten().filter(|log| log.dir == dir);
+        let checkpoint = Checkpoint {
+            clean,
+            generation: directory.generation.get(),
+            logs: logs.filter_map(|log| log.checkpoint_entry()).collect(),
+        };
+        let path = checkpoint_path(&directory.path, &self.config.shard.to_string());
+        let written = self.disk.replace_file(&path, &checkpoint.encode()).await;
+        written.map_err(|error| self.failed(dir, &path, error))
+    }
+}
+
+/// Logs whose side files are written at once.
+const SIDE_FILES_DEPTH: usize = 8;
