@@ -65,7 +65,11 @@ impl ChunkCache {
             None => {
                 self.by_key.insert(key, self.slots.len());
                 // Not yet used: a chunk that is read once goes before one that was hit.
-                self.slots.push(Slot { key, page, used: false });
+                self.slots.push(Slot {
+                    key,
+                    page,
+                    used: false,
+                });
             }
         }
         while self.size > self.budget && self.slots.len() > 1 {
@@ -149,7 +153,10 @@ mod tests {
     fn a_short_reading_is_replaced() {
         let mut cache = ChunkCache::new(1 << 20);
         cache.insert(key(0), page(1));
-        assert!(cache.find(key(0), 4000, 4097).is_none(), "past what was read");
+        assert!(
+            cache.find(key(0), 4000, 4097).is_none(),
+            "past what was read"
+        );
         cache.insert(key(0), Buffer::copy_of(&[2; 8192]).freeze());
         assert_eq!(cache.find(key(0), 4096, 4097).as_deref(), Some(&[2][..]));
         assert_eq!(cache.size(), 8192);

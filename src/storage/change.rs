@@ -26,7 +26,14 @@ impl Log {
         // What stays must be in the files: the memory of a block that is cut goes.
         self.commit_inside().await?;
         let path = self.state().path.clone();
-        let cut = self.find_boundary(to).await.map_err(|e| e.into_storage(&path))?;
+        let cut = self
+            .find_boundary(to)
+            .await
+            .map_err(|e| e.into_storage(&path))?;
+        let largest = self
+            .largest_timestamp(to)
+            .await
+            .map_err(|e| e.into_storage(&path))?;
         let removed: Vec<Offset> = {
             let mut guard = self.state.borrow_mut();
             let state = &mut *guard;
@@ -35,13 +42,18 @@ impl Log {
                 _ => (to, 0),
             };
             let mut removed = Vec::new();
-            while state.segments.back().is_some_and(|s| s.base > base || (cut.is_none() && s.base == base)) {
+            while state
+                .segments
+                .back()
+                .is_some_and(|s| s.base > base || (cut.is_none() && s.base == base))
+            {
                 let segment = state.segments.pop_back().expect("looked at just above");
                 self.shared.tail_shrank(segment.extents.size());
                 removed.push(segment.base);
             }
             if let Some(segment) = state.segments.back_mut() {
-                self.shared.tail_shrank(segment.truncate(position, to));
+                self.shared
+                    .tail_shrank(segment.truncate(position, to, largest));
             }
             if to < state.start {
                 let gone = state.segments.drain(..);
@@ -49,7 +61,9 @@ impl Log {
                 state.start = to;
             }
             if state.segments.is_empty() {
-                state.segments.push_back(Segment::new(to, self.shared.clock.wall()));
+                state
+                    .segments
+                    .push_back(Segment::new(to, self.shared.clock.wall()));
             }
             state.generation = self.shared.next_generation();
             state.marks.clear();
@@ -66,11 +80,20 @@ impl Log {
     /// Makes the files follow a truncation: the cut one first, so that what is removed was past its end.
     async fn cut_files(&self, removed: &[Offset], to: Offset) -> Result<(), StorageError> {
         let path = self.state().path.clone();
-        let active = self.state().segments.back().filter(|s| s.exists).map(|s| (s.base, s.size));
+        let active = self
+            .state()
+            .segments
+            .back()
+            .filter(|s| s.exists)
+            .map(|s| (s.base, s.size));
         if let Some((base, size)) = active {
             let file = self.shared.file(self, base, false).await?;
-            file.truncate(size as u64).await.map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
-            file.datasync().await.map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
+            file.truncate(size as u64)
+                .await
+                .map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
+            file.datasync()
+                .await
+                .map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
         }
         let mut gone: Vec<_> = Vec::new();
         for &base in removed {
@@ -82,9 +105,13 @@ impl Log {
             gone.push(FileKind::TimeIndex.path(&path, base));
         }
         let snapshots = std::mem::take(&mut self.state.borrow_mut().snapshots);
-        let lost = snapshots.iter().filter(|&&o| o > to).map(|&o| FileKind::Snapshot.path(&path, o));
+        let lost = snapshots
+            .iter()
+            .filter(|&&o| o > to)
+            .map(|&o| FileKind::Snapshot.path(&path, o));
         gone.extend(lost);
-        self.state.borrow_mut().snapshots = snapshots.iter().copied().filter(|&o| o <= to).collect();
+        self.state.borrow_mut().snapshots =
+            snapshots.iter().copied().filter(|&o| o <= to).collect();
         for file in gone {
             match self.shared.disk.remove(&file).await {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -93,7 +120,11 @@ impl Log {
                 _ => {}
             }
         }
-        self.shared.disk.sync_dir(&path).await.map_err(|e| self.shared.failed(self.dir, &path, e))
+        self.shared
+            .disk
+            .sync_dir(&path)
+            .await
+            .map_err(|e| self.shared.failed(self.dir, &path, e))
     }
 
     /// Moves the log's start up to `to`, durably, and removes the segments that lie wholly below it (KIP-107).
@@ -110,7 +141,11 @@ impl Log {
             return Ok(start);
         }
         let file = path.join(START_OFFSET);
-        let written = self.shared.disk.replace_file(&file, format!("{to}\n").as_bytes()).await;
+        let written = self
+            .shared
+            .disk
+            .replace_file(&file, format!("{to}\n").as_bytes())
+            .await;
         written.map_err(|error| self.shared.failed(self.dir, &file, error))?;
         let mut gone = Vec::new();
         {
@@ -118,7 +153,10 @@ impl Log {
             state.start = to;
             state.changed = true;
             state.epochs_dirty |= state.epochs.truncate_start(to);
-            while state.segments.len() > 1 && state.segments[1].base <= to && state.segments[1].base <= state.recovery_point {
+            while state.segments.len() > 1
+                && state.segments[1].base <= to
+                && state.segments[1].base <= state.recovery_point
+            {
                 let segment = state.segments.pop_front().expect("there are two");
                 self.shared.tail_shrank(segment.extents.size());
                 gone.push(segment.base);
@@ -127,7 +165,9 @@ impl Log {
         for base in gone {
             self.shared.close_files(self.id, Some(base));
             for kind in [FileKind::Log, FileKind::Index, FileKind::TimeIndex] {
-                self.shared.add_chore(Chore::Remove { path: kind.path(&path, base) });
+                self.shared.add_chore(Chore::Remove {
+                    path: kind.path(&path, base),
+                });
             }
         }
         drop(_inside);
@@ -139,8 +179,15 @@ impl Log {
     pub fn wants_snapshot(&self) -> bool {
         let state = self.state();
         let newest = state.snapshots.last().copied().unwrap_or(state.start);
-        let since = state.segments.iter().filter(|s| s.base >= newest).map(|s| s.size as u64).sum::<u64>();
-        newest < state.end && (state.segments.back().is_some_and(|s| s.base > newest) || since > SNAPSHOT_EVERY_BYTES)
+        let since = state
+            .segments
+            .iter()
+            .filter(|s| s.base >= newest)
+            .map(|s| s.size as u64)
+            .sum::<u64>();
+        newest < state.end
+            && (state.segments.back().is_some_and(|s| s.base > newest)
+                || since > SNAPSHOT_EVERY_BYTES)
     }
 
     /// Stores `state`, the producers' state at `offset` of the log, so that recovery replays only what comes after.
@@ -180,10 +227,17 @@ impl Log {
             (state.path.clone(), state.snapshots.clone())
         };
         for &offset in offsets.iter().rev() {
-            let Ok(bytes) = self.shared.disk.read_file(&FileKind::Snapshot.path(&path, offset)).await else {
+            let Ok(bytes) = self
+                .shared
+                .disk
+                .read_file(&FileKind::Snapshot.path(&path, offset))
+                .await
+            else {
                 continue;
             };
-            if let Some(frame) = frame::decode(Kind::Producers, &bytes).filter(|f| f.sequence == offset.0 as u64) {
+            if let Some(frame) =
+                frame::decode(Kind::Producers, &bytes).filter(|f| f.sequence == offset.0 as u64)
+            {
                 self.state.borrow_mut().replay_from = Some(offset);
                 return Ok(Some((offset, frame.payload.to_vec())));
             }
@@ -212,7 +266,13 @@ impl Log {
             topic_id: self.topic_id,
             start: state.start,
             recovery_point: state.recovery_point,
-            snapshot: state.snapshots.iter().rev().find(|o| **o <= state.recovery_point).copied().unwrap_or(Offset(-1)),
+            snapshot: state
+                .snapshots
+                .iter()
+                .rev()
+                .find(|o| **o <= state.recovery_point)
+                .copied()
+                .unwrap_or(Offset(-1)),
             epochs: {
                 let mut epochs = state.epochs.clone();
                 epochs.truncate_end(state.recovery_point);
@@ -228,7 +288,12 @@ impl Log {
         if self.state().stage != Stage::Open || self.is_offline() {
             return Ok(());
         }
-        let active = self.state().segments.back().filter(|s| s.exists && s.size > 0).map(|s| s.base);
+        let active = self
+            .state()
+            .segments
+            .back()
+            .filter(|s| s.exists && s.size > 0)
+            .map(|s| s.base);
         if let Some(base) = active {
             self.write_index(base).await?;
         }
@@ -251,7 +316,10 @@ impl Log {
     pub(super) async fn finish_active(&self) -> Result<(), StorageError> {
         let touched = {
             let mut state = self.state.borrow_mut();
-            let active = state.segments.back_mut().filter(|s| s.exists && s.allocated > 0);
+            let active = state
+                .segments
+                .back_mut()
+                .filter(|s| s.exists && s.allocated > 0);
             active.map(|segment| {
                 segment.note_time();
                 segment.allocated = 0;
@@ -261,10 +329,18 @@ impl Log {
         let changed = std::mem::take(&mut self.state.borrow_mut().changed);
         if let Some((base, size)) = touched {
             let file = self.shared.file(self, base, false).await?;
-            file.truncate(size as u64).await.map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
-            file.datasync().await.map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
+            file.truncate(size as u64)
+                .await
+                .map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
+            file.datasync()
+                .await
+                .map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
         }
-        if changed { self.write_side_files().await } else { Ok(()) }
+        if changed {
+            self.write_side_files().await
+        } else {
+            Ok(())
+        }
     }
 }
 

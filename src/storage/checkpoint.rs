@@ -98,7 +98,12 @@ fn encode_log(log: &LogEntry, out: &mut Vec<u8>) {
     for s in &log.segments {
         out.extend_from_slice(&s.base.0.to_le_bytes());
         out.extend_from_slice(&s.size.to_le_bytes());
-        for value in [s.first_timestamp, s.max_timestamp, s.max_timestamp_offset.0, s.created] {
+        for value in [
+            s.first_timestamp,
+            s.max_timestamp,
+            s.max_timestamp_offset.0,
+            s.created,
+        ] {
             out.extend_from_slice(&value.to_le_bytes());
         }
     }

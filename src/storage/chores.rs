@@ -35,7 +35,9 @@ impl Shared {
         match self.disk {
             Disk::Ring => {
                 let shared = self.clone();
-                spawn(Queue::Background, "storage chores", async move { shared.run_chores().await });
+                spawn(Queue::Background, "storage chores", async move {
+                    shared.run_chores().await
+                });
             }
             Disk::Sim(_) => self.run_chores().await,
         }
@@ -59,7 +61,9 @@ impl Shared {
                 None => Ok(()),
             },
             Chore::Remove { path } => match self.disk.remove(path).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io(path)(error)),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(StorageError::io(path)(error))
+                }
                 _ => Ok(()),
             },
         }
@@ -96,7 +100,10 @@ impl Log {
             let loaded = self.load_index(base).await;
             loaded.map_err(|e| e.into_storage(&FileKind::Index.path(&path, base)))?;
         }
-        let Some((offsets, times)) = self.state().segment_at(base).map(|s| (s.index.encode_offsets(), s.index.encode_times()))
+        let Some((offsets, times)) = self
+            .state()
+            .segment_at(base)
+            .map(|s| (s.index.encode_offsets(), s.index.encode_times()))
         else {
             return Ok(());
         };

@@ -128,9 +128,15 @@ impl Log {
         state.dirty = false;
         let mut parts: SmallVec<[Part; 1]> = SmallVec::new();
         let mut bytes = 0;
-        let first = state.segments.iter().rposition(|s| s.written >= s.size && s.size > 0);
+        let first = state
+            .segments
+            .iter()
+            .rposition(|s| s.written >= s.size && s.size > 0);
         for segment in state.segments.iter_mut().skip(first.map_or(0, |i| i + 1)) {
-            let mut part = Part { base: segment.base, writes: SmallVec::new() };
+            let mut part = Part {
+                base: segment.base,
+                writes: SmallVec::new(),
+            };
             for extent in segment.extents.iter_mut().filter(|e| e.written < e.end) {
                 bytes += (extent.end - extent.written) as usize;
                 part.writes.push(Write {
@@ -146,7 +152,11 @@ impl Log {
         }
         // Between what is usual and what came now, so that one large run does not cost memory for long.
         state.run_bytes = (state.run_bytes * 3 + bytes) / 4;
-        Taken { end: state.end, generation: state.generation, parts }
+        Taken {
+            end: state.end,
+            generation: state.generation,
+            parts,
+        }
     }
 
     fn stay_dirty(&self) {
@@ -159,9 +169,15 @@ impl Log {
 
     async fn write_part(&self, part: &Part) -> Result<(), StorageError> {
         let file = self.segment_file(part).await?;
-        let overlapping = part.writes.windows(2).any(|w| w[1].start < w[0].start + w[0].page.len() as u32);
+        let overlapping = part
+            .writes
+            .windows(2)
+            .any(|w| w[1].start < w[0].start + w[0].page.len() as u32);
         let depth = if overlapping { 1 } else { WRITE_DEPTH };
-        let writes = part.writes.iter().map(|w| self.write_page(&file, part.base, w));
+        let writes = part
+            .writes
+            .iter()
+            .map(|w| self.write_page(&file, part.base, w));
         for outcome in join_bounded(writes, depth).await {
             outcome?;
         }
@@ -176,8 +192,15 @@ impl Log {
     async fn segment_file(&self, part: &Part) -> Result<Rc<File>, StorageError> {
         let (exists, allocated, path, limit) = {
             let state = self.state();
-            let segment = state.segment_at(part.base).expect("the gate keeps segments that are written to");
-            (segment.exists, segment.allocated, state.path.clone(), state.config.segment_bytes)
+            let segment = state
+                .segment_at(part.base)
+                .expect("the gate keeps segments that are written to");
+            (
+                segment.exists,
+                segment.allocated,
+                state.path.clone(),
+                state.config.segment_bytes,
+            )
         };
         let file = self.shared.file(self, part.base, !exists).await?;
         if !exists {
@@ -188,7 +211,12 @@ impl Log {
                 }
             }
         }
-        let end = part.writes.iter().map(|w| w.start + w.page.len() as u32).max().unwrap_or(0);
+        let end = part
+            .writes
+            .iter()
+            .map(|w| w.start + w.page.len() as u32)
+            .max()
+            .unwrap_or(0);
         let mut reserved = allocated;
         if end > allocated {
             let step = allocated.clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
@@ -202,13 +230,20 @@ impl Log {
             }
         }
         let mut state = self.state.borrow_mut();
-        let segment = state.segment_at_mut(part.base).expect("the gate keeps segments that are written to");
+        let segment = state
+            .segment_at_mut(part.base)
+            .expect("the gate keeps segments that are written to");
         segment.exists = true;
         segment.allocated = reserved;
         Ok(file)
     }
 
-    async fn write_page(&self, file: &File, base: Offset, write: &Write) -> Result<(), StorageError> {
+    async fn write_page(
+        &self,
+        file: &File,
+        base: Offset,
+        write: &Write,
+    ) -> Result<(), StorageError> {
         let page = match write.gap {
             0 => write.page.clone(),
             gap => self.complete_block(base, write.start, gap).await?,
@@ -221,23 +256,42 @@ impl Log {
         Stats::add(&self.shared.stats.writes, 1);
         Stats::add(&self.shared.stats.write_bytes, bytes);
         let mut state = self.state.borrow_mut();
-        let segment = state.segment_at_mut(base).expect("the gate keeps segments that are written to");
+        let segment = state
+            .segment_at_mut(base)
+            .expect("the gate keeps segments that are written to");
         segment.written = segment.written.max(write.end);
-        if let Some(extent) = segment.extents.iter_mut().find(|e| e.start == write.start && e.end == write.end) {
+        if let Some(extent) = segment
+            .extents
+            .iter_mut()
+            .find(|e| e.start == write.start && e.end == write.end)
+        {
             extent.written = write.end;
-            self.shared.evictable.borrow_mut().push_back((self.id, base, write.start));
+            self.shared
+                .evictable
+                .borrow_mut()
+                .push_back((self.id, base, write.start));
         }
         Ok(())
     }
 
     /// Fetches the front of the block that a log reopened in its middle goes on in.
-    async fn complete_block(&self, base: Offset, start: u32, gap: u32) -> Result<Page, StorageError> {
+    async fn complete_block(
+        &self,
+        base: Offset,
+        start: u32,
+        gap: u32,
+    ) -> Result<Page, StorageError> {
         let head = self.read_chunk(base, start, start + gap).await;
         let path = self.state().path.clone();
         let head = head.map_err(|error| error.into_storage(&FileKind::Log.path(&path, base)))?;
         let mut state = self.state.borrow_mut();
-        let segment = state.segment_at_mut(base).expect("the gate keeps segments that are written to");
-        let extent = segment.extents.iter_mut().find(|e| e.start == start && e.valid > start);
+        let segment = state
+            .segment_at_mut(base)
+            .expect("the gate keeps segments that are written to");
+        let extent = segment
+            .extents
+            .iter_mut()
+            .find(|e| e.start == start && e.valid > start);
         let extent = extent.expect("an extent that is not written stays");
         extent.fill_head(&head);
         Ok(extent.seal())
@@ -247,7 +301,10 @@ impl Log {
     fn settle(&self, taken: Taken) -> Offset {
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
-        assert_eq!(state.generation, taken.generation, "the gate keeps a log from being cut while it is written");
+        assert_eq!(
+            state.generation, taken.generation,
+            "the gate keeps a log from being cut while it is written"
+        );
         state.durable = state.durable.max(taken.end);
         state.recovery_point = state.recovery_point.max(taken.end);
         if let Some(mark) = durable_mark(taken.end, &taken.parts) {
@@ -256,8 +313,14 @@ impl Log {
         }
         let count = state.segments.len();
         let rolled = state.segments.iter().take(count.saturating_sub(1)).rev();
-        for segment in rolled.take_while(|s| !s.finished).filter(|s| s.written >= s.size) {
-            self.shared.add_chore(Chore::Finish { log: self.id, base: segment.base });
+        for segment in rolled
+            .take_while(|s| !s.finished)
+            .filter(|s| s.written >= s.size)
+        {
+            self.shared.add_chore(Chore::Finish {
+                log: self.id,
+                base: segment.base,
+            });
         }
         state.durable
     }
@@ -267,5 +330,9 @@ impl Log {
 fn durable_mark(end: Offset, parts: &[Part]) -> Option<Mark> {
     let last = parts.last()?;
     let position = last.writes.iter().map(|w| w.end).max()?;
-    Some(Mark { offset: end, base: last.base, position })
+    Some(Mark {
+        offset: end,
+        base: last.base,
+        position,
+    })
 }

@@ -59,7 +59,9 @@ impl Directories {
         let mut locks = Vec::new();
         let mut found = Vec::new();
         for path in paths {
-            disk.create_dir(path).await.map_err(StorageError::io(path))?;
+            disk.create_dir(path)
+                .await
+                .map_err(StorageError::io(path))?;
             if let Disk::Ring = disk {
                 locks.push(lock(path)?);
             }
@@ -67,14 +69,23 @@ impl Directories {
             let properties = read_properties(disk, path, &entries).await?;
             found.push((path, entries, properties));
         }
-        let known = found.iter().find_map(|(_, _, p)| p.as_ref().map(|p| p.cluster_id.clone()));
-        let cluster_id = known.or(cluster_id).unwrap_or_else(|| Str::from(Uuid::random().to_string()));
+        let known = found
+            .iter()
+            .find_map(|(_, _, p)| p.as_ref().map(|p| p.cluster_id.clone()));
+        let cluster_id = known
+            .or(cluster_id)
+            .unwrap_or_else(|| Str::from(Uuid::random().to_string()));
         let mut dirs = Vec::new();
         for (path, entries, properties) in found {
             let id = identify(disk, path, properties, node_id, &cluster_id).await?;
             dirs.push(read_directory(disk, path, id, &entries).await?);
         }
-        Ok(Directories(Arc::new(Inner { cluster_id, node_id, dirs, _locks: locks })))
+        Ok(Directories(Arc::new(Inner {
+            cluster_id,
+            node_id,
+            dirs,
+            _locks: locks,
+        })))
     }
 
     /// Stable from the first start on.
@@ -93,7 +104,10 @@ impl Directories {
 
     /// Names of the partition directories that exist.
     pub fn partitions(&self) -> impl Iterator<Item = &str> {
-        self.0.dirs.iter().flat_map(|d| d.logs.keys().map(String::as_str))
+        self.0
+            .dirs
+            .iter()
+            .flat_map(|d| d.logs.keys().map(String::as_str))
     }
 
     pub(super) fn images(&self) -> &[DirectoryImage] {
@@ -102,17 +116,27 @@ impl Directories {
 
     /// The directory that holds a partition, and what is known of it.
     pub(super) fn find(&self, name: &str) -> Option<(usize, &Found)> {
-        self.0.dirs.iter().enumerate().find_map(|(i, d)| Some((i, d.logs.get(name)?)))
+        self.0
+            .dirs
+            .iter()
+            .enumerate()
+            .find_map(|(i, d)| Some((i, d.logs.get(name)?)))
     }
 }
 
 fn lock(path: &Path) -> Result<std::fs::File, StorageError> {
     let name = path.join(".lock");
-    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&name);
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name);
     let file = file.map_err(StorageError::io(&name))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked { path: path.to_owned() }),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked {
+            path: path.to_owned(),
+        }),
         Err(std::fs::TryLockError::Error(error)) => Err(StorageError::io(&name)(error)),
     }
 }
@@ -124,21 +148,39 @@ struct Properties {
     directory_id: Option<Uuid>,
 }
 
-async fn read_properties(disk: &Disk, path: &Path, entries: &[Entry]) -> Result<Option<Properties>, StorageError> {
+async fn read_properties(
+    disk: &Disk,
+    path: &Path,
+    entries: &[Entry],
+) -> Result<Option<Properties>, StorageError> {
     let name = path.join(META_PROPERTIES);
     if !entries.iter().any(|e| e.name == META_PROPERTIES) {
         return Ok(None);
     }
-    let bytes = disk.read_file(&name).await.map_err(StorageError::io(&name))?;
+    let bytes = disk
+        .read_file(&name)
+        .await
+        .map_err(StorageError::io(&name))?;
     let text = String::from_utf8_lossy(&bytes);
     let value = |key: &str| {
-        let pairs = text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once('='));
-        pairs.into_iter().find(|(k, _)| k.trim() == key).map(|(_, v)| v.trim().to_owned())
+        let pairs = text
+            .lines()
+            .filter(|l| !l.starts_with('#'))
+            .filter_map(|l| l.split_once('='));
+        pairs
+            .into_iter()
+            .find(|(k, _)| k.trim() == key)
+            .map(|(_, v)| v.trim().to_owned())
     };
-    let corrupt = |key: &str| StorageError::Corrupt { path: name.clone(), why: format!("no usable {key}") };
+    let corrupt = |key: &str| StorageError::Corrupt {
+        path: name.clone(),
+        why: format!("no usable {key}"),
+    };
     Ok(Some(Properties {
         cluster_id: Str::from(value("cluster.id").ok_or_else(|| corrupt("cluster.id"))?),
-        node_id: value("node.id").and_then(|v| v.parse().ok()).ok_or_else(|| corrupt("node.id"))?,
+        node_id: value("node.id")
+            .and_then(|v| v.parse().ok())
+            .ok_or_else(|| corrupt("node.id"))?,
         directory_id: value("directory.id").and_then(|v| v.parse().ok()),
     }))
 }
@@ -151,10 +193,18 @@ async fn identify(
     node: NodeId,
     cluster: &Str,
 ) -> Result<Uuid, StorageError> {
-    let foreign = |why| Err(StorageError::Foreign { path: path.to_owned(), why });
+    let foreign = |why| {
+        Err(StorageError::Foreign {
+            path: path.to_owned(),
+            why,
+        })
+    };
     let known = match properties {
         Some(p) if p.cluster_id != *cluster => {
-            return foreign(format!("belongs to cluster {}, not {cluster}", p.cluster_id));
+            return foreign(format!(
+                "belongs to cluster {}, not {cluster}",
+                p.cluster_id
+            ));
         }
         Some(p) if p.node_id != node.0 => {
             return foreign(format!("belongs to node {}, not {node}", p.node_id));
@@ -168,7 +218,9 @@ async fn identify(
     let id = Uuid::random();
     let text = format!("version=1\ncluster.id={cluster}\nnode.id={node}\ndirectory.id={id}\n");
     let name = path.join(META_PROPERTIES);
-    disk.replace_file(&name, text.as_bytes()).await.map_err(StorageError::io(&name))?;
+    disk.replace_file(&name, text.as_bytes())
+        .await
+        .map_err(StorageError::io(&name))?;
     Ok(id)
 }
 
@@ -191,7 +243,13 @@ async fn read_directory(
         }
     }
     let generation = merge_checkpoints(disk, path, &checkpoints, &mut logs).await?;
-    Ok(DirectoryImage { path: path.to_owned(), id, logs, leftovers, generation })
+    Ok(DirectoryImage {
+        path: path.to_owned(),
+        id,
+        logs,
+        leftovers,
+        generation,
+    })
 }
 
 /// Reads what the shards of the last run left, gives each log the newest word on it, and writes all of it into one
@@ -207,21 +265,31 @@ async fn merge_checkpoints(
         let bytes = disk.read_file(file).await.map_err(StorageError::io(file))?;
         match Checkpoint::decode(&bytes) {
             Some(checkpoint) => read.push(checkpoint),
-            None => tracing::warn!(file = %file.display(), "not a checkpoint; its logs are scanned"),
+            None => {
+                tracing::warn!(file = %file.display(), "not a checkpoint; its logs are scanned")
+            }
         }
     }
     read.sort_by_key(|c| c.generation);
-    let mut merged = Checkpoint { generation: read.last().map_or(0, |c| c.generation) + 1, ..Checkpoint::default() };
+    let mut merged = Checkpoint {
+        generation: read.last().map_or(0, |c| c.generation) + 1,
+        ..Checkpoint::default()
+    };
     for checkpoint in read {
         for entry in checkpoint.logs {
             if let Some(found) = logs.get_mut(&entry.name) {
-                *found = Found { entry: Some(entry), clean: checkpoint.clean };
+                *found = Found {
+                    entry: Some(entry),
+                    clean: checkpoint.clean,
+                };
             }
         }
     }
     merged.logs = logs.values().filter_map(|f| f.entry.clone()).collect();
     let base = checkpoint_path(path, BASE);
-    disk.replace_file(&base, &merged.encode()).await.map_err(StorageError::io(&base))?;
+    disk.replace_file(&base, &merged.encode())
+        .await
+        .map_err(StorageError::io(&base))?;
     for file in files.iter().filter(|f| **f != base) {
         disk.remove(file).await.map_err(StorageError::io(file))?;
     }
@@ -247,8 +315,15 @@ mod tests {
     #[test]
     fn ids_are_given_once_and_kept() {
         let disk = Disk::Sim(SimDisk::new(1));
-        let first = block_on(Directories::prepare(&disk, &paths(), NodeId(4), None)).expect("formats");
-        let again = block_on(Directories::prepare(&disk, &paths(), NodeId(4), Some(Str::from("x")))).expect("opens");
+        let first =
+            block_on(Directories::prepare(&disk, &paths(), NodeId(4), None)).expect("formats");
+        let again = block_on(Directories::prepare(
+            &disk,
+            &paths(),
+            NodeId(4),
+            Some(Str::from("x")),
+        ))
+        .expect("opens");
         assert_eq!(first.cluster_id(), again.cluster_id());
         assert!(first.ids().eq(again.ids()));
     }
@@ -261,6 +336,9 @@ mod tests {
         assert!(matches!(other, Err(StorageError::Foreign { .. })));
         block_on(Directories::prepare(&disk, &paths()[1..], NodeId(4), None)).expect("formats");
         let mixed = block_on(Directories::prepare(&disk, &paths(), NodeId(4), None));
-        assert!(matches!(mixed, Err(StorageError::Foreign { .. })), "two clusters");
+        assert!(
+            matches!(mixed, Err(StorageError::Foreign { .. })),
+            "two clusters"
+        );
     }
 }

@@ -11,7 +11,9 @@ pub(super) struct Epochs {
 impl Epochs {
     /// From entries in order; `None` if they are not strictly growing.
     pub fn from_entries(entries: Vec<(LeaderEpoch, Offset)>) -> Option<Epochs> {
-        let sorted = entries.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1);
+        let sorted = entries
+            .windows(2)
+            .all(|w| w[0].0 < w[1].0 && w[0].1 < w[1].1);
         sorted.then_some(Epochs { entries })
     }
 
@@ -30,7 +32,11 @@ impl Epochs {
         if epoch < LeaderEpoch(0) || self.latest().is_some_and(|latest| latest == epoch) {
             return false;
         }
-        while self.entries.last().is_some_and(|&(e, s)| e >= epoch || s >= start) {
+        while self
+            .entries
+            .last()
+            .is_some_and(|&(e, s)| e >= epoch || s >= start)
+        {
             self.entries.pop();
         }
         self.entries.push((epoch, start));
@@ -95,7 +101,10 @@ impl Epochs {
         let mut entries = Vec::new();
         for line in lines.by_ref().take(count) {
             let (epoch, start) = line.split_once(' ')?;
-            entries.push((LeaderEpoch(epoch.parse().ok()?), Offset(start.parse().ok()?)));
+            entries.push((
+                LeaderEpoch(epoch.parse().ok()?),
+                Offset(start.parse().ok()?),
+            ));
         }
         if entries.len() != count || lines.next().is_some() {
             return None;
@@ -109,7 +118,10 @@ mod tests {
     use super::*;
 
     fn epochs(entries: &[(i32, i64)]) -> Epochs {
-        let entries = entries.iter().map(|&(e, s)| (LeaderEpoch(e), Offset(s))).collect();
+        let entries = entries
+            .iter()
+            .map(|&(e, s)| (LeaderEpoch(e), Offset(s)))
+            .collect();
         Epochs::from_entries(entries).expect("sorted")
     }
 
@@ -126,7 +138,10 @@ mod tests {
         assert_eq!(end(3), (2, 20), "between two epochs");
         assert_eq!(end(7), (7, 50), "the newest ends at the log's end");
         assert_eq!(end(8), (-1, -1), "from the future");
-        assert_eq!(Epochs::default().end_of(LeaderEpoch(0), Offset(0)).1, Offset(-1));
+        assert_eq!(
+            Epochs::default().end_of(LeaderEpoch(0), Offset(0)).1,
+            Offset(-1)
+        );
     }
 
     #[test]
@@ -155,7 +170,14 @@ mod tests {
         let cache = epochs(&[(0, 0), (3, 17)]);
         assert_eq!(cache.encode(), "0\n2\n0 0\n3 17\n");
         assert_eq!(Epochs::decode(&cache.encode()), Some(cache));
-        for bad in ["", "1\n0\n", "0\n2\n0 0\n", "0\n1\n0 0\n1 1\n", "0\n2\n1 5\n0 9\n", "0\nx\n"] {
+        for bad in [
+            "",
+            "1\n0\n",
+            "0\n2\n0 0\n",
+            "0\n1\n0 0\n1 1\n",
+            "0\n2\n1 5\n0 9\n",
+            "0\nx\n",
+        ] {
             assert_eq!(Epochs::decode(bad), None, "{bad:?}");
         }
     }

@@ -87,7 +87,9 @@ impl fmt::Display for AppendError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ReadError::OutOfRange { start, end } => write!(f, "the log holds offsets {start} to {end}"),
+            ReadError::OutOfRange { start, end } => {
+                write!(f, "the log holds offsets {start} to {end}")
+            }
             ReadError::Offline => f.write_str("the log directory is offline"),
             ReadError::Corrupt { position, why } => write!(f, "corrupt at byte {position}: {why}"),
         }
@@ -100,7 +102,9 @@ impl fmt::Display for StorageError {
             StorageError::Io { path, source } => write!(f, "{}: {source}", path.display()),
             StorageError::Offline => f.write_str("the log directory is offline"),
             StorageError::Corrupt { path, why } => write!(f, "{}: {why}", path.display()),
-            StorageError::SnapshotAhead => f.write_str("the producer snapshot lies past the end of the log"),
+            StorageError::SnapshotAhead => {
+                f.write_str("the producer snapshot lies past the end of the log")
+            }
             StorageError::Locked { path } => {
                 write!(f, "{}: another process uses this directory", path.display())
             }

@@ -51,7 +51,9 @@ impl Extent {
     fn open(position: u32, head: Option<&[u8]>, wanted: usize) -> Extent {
         let start = floor(position);
         let gap = (position - start) as usize;
-        let capacity = (gap + wanted).next_power_of_two().clamp(EXTENT_BYTES_MIN, EXTENT_BYTES_MAX);
+        let capacity = (gap + wanted)
+            .next_power_of_two()
+            .clamp(EXTENT_BYTES_MIN, EXTENT_BYTES_MAX);
         let mut buffer = AppendBuffer::with_capacity(capacity);
         match head {
             Some(bytes) => _ = buffer.append(bytes),
@@ -105,7 +107,11 @@ impl Extent {
     /// Puts `head`, the file's bytes of `start..valid`, before the data; slices taken before keep the old memory.
     pub fn fill_head(&mut self, head: &[u8]) {
         let gap = (self.valid - self.start) as usize;
-        assert!(head.len() >= gap, "a head of {} bytes for a gap of {gap}", head.len());
+        assert!(
+            head.len() >= gap,
+            "a head of {} bytes for a gap of {gap}",
+            head.len()
+        );
         let used = (self.end - self.start) as usize;
         let mut buffer = AppendBuffer::with_capacity(self.capacity().max(used));
         buffer.append(&head[..gap]);
@@ -121,6 +127,7 @@ impl Extent {
 }
 
 impl Extents {
+    #[cfg(test)]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Extent> {
         self.list.iter()
     }
@@ -129,6 +136,7 @@ impl Extents {
         self.list.iter_mut()
     }
 
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -142,13 +150,19 @@ impl Extents {
     pub fn at(&self, position: u32) -> Option<(&Extent, u32)> {
         let after = self.list.partition_point(|e| e.valid <= position);
         let extent = self.list.get(after.checked_sub(1)?)?;
-        let to = self.list.get(after).map_or(extent.end, |next| extent.end.min(next.valid));
+        let to = self
+            .list
+            .get(after)
+            .map_or(extent.end, |next| extent.end.min(next.valid));
         (position < to).then_some((extent, to))
     }
 
     /// The lowest position above `position` that is in memory.
     pub fn next_after(&self, position: u32) -> Option<u32> {
-        self.list.iter().map(|e| e.valid).find(|&valid| valid > position)
+        self.list
+            .iter()
+            .map(|e| e.valid)
+            .find(|&valid| valid > position)
     }
 
     /// Copies `bytes` to the end, `position`, into as many extents as it takes. `wanted` is how much more is
@@ -265,7 +279,10 @@ mod tests {
         let more = bytes(100, 200);
         extents.put(5000, &more, 0);
         let last = extents.iter().next_back().expect("two");
-        assert_eq!((last.start, last.valid, last.written, last.end), (4096, 4096, 5000, 5100));
+        assert_eq!(
+            (last.start, last.valid, last.written, last.end),
+            (4096, 4096, 5000, 5100)
+        );
         assert_eq!(gather(&extents, 0, 5000), data);
         assert_eq!(gather(&extents, 4990, 5100)[10..], more);
     }
@@ -280,7 +297,10 @@ mod tests {
         let extent = extents.iter_mut().next().expect("one");
         extent.seal();
         extent.fill_head(&[9; 4096]);
-        assert_eq!((&*extent.slice(4999, 5003), &*pinned), (&b"\x09new"[..], &b"new"[..]));
+        assert_eq!(
+            (&*extent.slice(4999, 5003), &*pinned),
+            (&b"\x09new"[..], &b"new"[..])
+        );
         assert_eq!(extent.seal().len(), 4096);
     }
 

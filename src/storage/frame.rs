@@ -29,8 +29,6 @@ pub(super) enum Kind {
     Metadata = 3,
     /// A snapshot of the metadata; the sequence is that of the last entry in it.
     MetadataSnapshot = 4,
-    /// One commit round in the journal; the sequence counts rounds.
-    Journal = 5,
 }
 
 /// A frame whose CRC holds.
@@ -73,7 +71,10 @@ pub(super) fn encode(kind: Kind, sequence: u64, payload: &[u8]) -> Vec<u8> {
 /// The frame that `bytes` begin with; `None` if there is none of that kind whose CRC holds.
 pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Option<Frame<'_>> {
     let head = bytes.get(..FRAME_HEADER_BYTES)?;
-    if head[..4] != MAGIC || head[4..6] != (kind as u16).to_le_bytes() || head[6..8] != VERSION.to_le_bytes() {
+    if head[..4] != MAGIC
+        || head[4..6] != (kind as u16).to_le_bytes()
+        || head[6..8] != VERSION.to_le_bytes()
+    {
         return None;
     }
     let size = payload_size(head)?;
@@ -134,9 +135,15 @@ mod tests {
     fn reads_back_what_it_wrote() {
         let bytes = encode(Kind::Producers, 42, b"state");
         let frame = decode(Kind::Producers, &bytes).expect("whole");
-        assert_eq!((frame.sequence, frame.payload, frame.size), (42, &b"state"[..], bytes.len()));
+        assert_eq!(
+            (frame.sequence, frame.payload, frame.size),
+            (42, &b"state"[..], bytes.len())
+        );
         assert_eq!(decode(Kind::Checkpoint, &bytes), None, "another kind");
-        assert_eq!(header(Kind::Producers, 42, &[b"st", b"ate"])[..], bytes[..24]);
+        assert_eq!(
+            header(Kind::Producers, 42, &[b"st", b"ate"])[..],
+            bytes[..24]
+        );
     }
 
     #[test]

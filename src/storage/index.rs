@@ -53,20 +53,31 @@ impl Index {
             .last()
             .is_none_or(|e| e.timestamp < timestamp && e.relative < relative);
         if timestamp >= 0 && grows {
-            self.times.push(TimeEntry { timestamp, relative });
+            self.times.push(TimeEntry {
+                timestamp,
+                relative,
+            });
         }
     }
 
     /// A position at or before the batch that holds `relative`: where a walk of headers begins.
     pub fn position_before(&self, relative: u32) -> u32 {
         let i = self.offsets.partition_point(|e| e.relative <= relative);
-        if i == 0 { 0 } else { self.offsets[i - 1].position }
+        if i == 0 {
+            0
+        } else {
+            self.offsets[i - 1].position
+        }
     }
 
     /// A relative offset at or before the first batch whose largest timestamp is `target` or later.
     pub fn relative_before_time(&self, target: i64) -> u32 {
         let i = self.times.partition_point(|e| e.timestamp < target);
-        if i == 0 { 0 } else { self.times[i - 1].relative }
+        if i == 0 {
+            0
+        } else {
+            self.times[i - 1].relative
+        }
     }
 
     /// Drops what points at or past `position`.
@@ -86,11 +97,6 @@ impl Index {
             front.push_time(e.timestamp, e.relative);
         }
         *self = front;
-    }
-
-    /// Bytes of memory held.
-    pub fn size(&self) -> usize {
-        self.offsets.capacity() * size_of::<OffsetEntry>() + self.times.capacity() * size_of::<TimeEntry>()
     }
 
     /// The bytes of the `.index` file.
@@ -116,7 +122,9 @@ impl Index {
     /// Reads both files back; `None` if either is not sorted, not whole, or points past `segment_size`.
     pub fn decode(offsets: &[u8], times: &[u8], segment_size: u32) -> Option<Index> {
         let mut index = Index::default();
-        if !offsets.len().is_multiple_of(OFFSET_ENTRY_BYTES) || !times.len().is_multiple_of(TIME_ENTRY_BYTES) {
+        if !offsets.len().is_multiple_of(OFFSET_ENTRY_BYTES)
+            || !times.len().is_multiple_of(TIME_ENTRY_BYTES)
+        {
             return None;
         }
         for raw in offsets.chunks_exact(OFFSET_ENTRY_BYTES) {
@@ -141,7 +149,10 @@ impl Index {
             if !sorted {
                 return None;
             }
-            index.times.push(TimeEntry { timestamp, relative });
+            index.times.push(TimeEntry {
+                timestamp,
+                relative,
+            });
         }
         Some(index)
     }
@@ -173,7 +184,11 @@ mod tests {
     #[test]
     fn finds_the_entry_at_or_before() {
         let index = sample();
-        assert_eq!(index.offsets.len(), 3, "an entry that does not grow is not taken");
+        assert_eq!(
+            index.offsets.len(),
+            3,
+            "an entry that does not grow is not taken"
+        );
         assert_eq!(index.position_before(0), 0);
         assert_eq!(index.position_before(18), 0);
         assert_eq!(index.position_before(19), 5000);
@@ -186,8 +201,14 @@ mod tests {
     #[test]
     fn files_are_kafkas_bytes() {
         let index = sample();
-        assert_eq!(index.encode_offsets()[8..16], [0, 0, 0, 19, 0, 0, 0x13, 0x88]);
-        assert_eq!(index.encode_times()[..12], [0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 9]);
+        assert_eq!(
+            index.encode_offsets()[8..16],
+            [0, 0, 0, 19, 0, 0, 0x13, 0x88]
+        );
+        assert_eq!(
+            index.encode_times()[..12],
+            [0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 9]
+        );
         let again = Index::decode(&index.encode_offsets(), &index.encode_times(), 9001);
         assert_eq!(again, Some(index));
     }
@@ -196,8 +217,16 @@ mod tests {
     fn refuses_files_that_lie() {
         let index = sample();
         let (offsets, times) = (index.encode_offsets(), index.encode_times());
-        assert_eq!(Index::decode(&offsets, &times, 9000), None, "points past the end");
-        assert_eq!(Index::decode(&offsets[..7], &times, 9001), None, "not whole");
+        assert_eq!(
+            Index::decode(&offsets, &times, 9000),
+            None,
+            "points past the end"
+        );
+        assert_eq!(
+            Index::decode(&offsets[..7], &times, 9001),
+            None,
+            "not whole"
+        );
         assert_eq!(Index::decode(&[0; 16], &[], 9001), None, "not sorted");
         assert_eq!(Index::decode(&[], &[0; 24], 9001), None, "not sorted");
     }
@@ -216,7 +245,10 @@ mod tests {
     fn relative_offsets_stay_inside_i32() {
         assert_eq!(relative(Offset(5), Offset(5)), Some(0));
         assert_eq!(relative(Offset(5), Offset(4)), None);
-        assert_eq!(relative(Offset(0), Offset(i32::MAX as i64)), Some(i32::MAX as u32));
+        assert_eq!(
+            relative(Offset(0), Offset(i32::MAX as i64)),
+            Some(i32::MAX as u32)
+        );
         assert_eq!(relative(Offset(0), Offset(i32::MAX as i64 + 1)), None);
     }
 }

@@ -10,14 +10,19 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Runs `futures`, at most `depth` at a time, and returns their results in order.
-pub(super) async fn join_bounded<F: Future>(futures: impl IntoIterator<Item = F>, depth: usize) -> Vec<F::Output> {
+pub(super) async fn join_bounded<F: Future>(
+    futures: impl IntoIterator<Item = F>,
+    depth: usize,
+) -> Vec<F::Output> {
     let mut source = futures.into_iter().enumerate();
     let mut results: Vec<Option<F::Output>> = Vec::new();
     let mut running: Vec<Child<F>> = Vec::new();
     std::future::poll_fn(|cx| {
         loop {
             while running.len() < depth.max(1) {
-                let Some((slot, future)) = source.next() else { break };
+                let Some((slot, future)) = source.next() else {
+                    break;
+                };
                 results.push(None);
                 running.push(Child::new(slot, future));
             }
@@ -42,7 +47,10 @@ pub(super) async fn join_bounded<F: Future>(futures: impl IntoIterator<Item = F>
         }
     })
     .await;
-    results.into_iter().map(|r| r.expect("every child has ended")).collect()
+    results
+        .into_iter()
+        .map(|r| r.expect("every child has ended"))
+        .collect()
 }
 
 struct Child<F: Future> {
@@ -77,7 +85,9 @@ impl<F: Future> Child<F> {
         if !self.flag.ready.swap(false, Ordering::AcqRel) {
             return Poll::Pending;
         }
-        self.future.as_mut().poll(&mut Context::from_waker(&self.waker))
+        self.future
+            .as_mut()
+            .poll(&mut Context::from_waker(&self.waker))
     }
 }
 
@@ -85,7 +95,10 @@ impl Flag {
     /// Keeps one clone of the parent's waker, made only when the parent's task changed: glommio counts
     /// a task's wakers in 16 bits.
     fn remember(&self, parent: &Waker) {
-        let mut slot = self.parent.lock().expect("never poisoned: nothing panics under this lock");
+        let mut slot = self
+            .parent
+            .lock()
+            .expect("never poisoned: nothing panics under this lock");
         if !slot.as_ref().is_some_and(|known| known.will_wake(parent)) {
             *slot = Some(parent.clone());
         }
@@ -99,7 +112,10 @@ impl Wake for Flag {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.ready.swap(true, Ordering::AcqRel) {
-            let parent = self.parent.lock().expect("never poisoned: nothing panics under this lock");
+            let parent = self
+                .parent
+                .lock()
+                .expect("never poisoned: nothing panics under this lock");
             if let Some(waker) = parent.as_ref() {
                 waker.wake_by_ref();
             }

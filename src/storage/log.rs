@@ -129,7 +129,11 @@ pub(super) struct Marks([Option<Mark>; 4]);
 
 impl Marks {
     pub fn find(&self, offset: Offset) -> Option<Mark> {
-        self.0.iter().flatten().find(|m| m.offset == offset).copied()
+        self.0
+            .iter()
+            .flatten()
+            .find(|m| m.offset == offset)
+            .copied()
     }
 
     pub fn note(&mut self, mark: Mark) {
@@ -155,7 +159,9 @@ pub struct SegmentInfo {
 impl State {
     /// The segment that holds `offset`: the last whose base is not above it.
     pub fn segment_of(&self, offset: Offset) -> Option<usize> {
-        self.segments.partition_point(|s| s.base <= offset).checked_sub(1)
+        self.segments
+            .partition_point(|s| s.base <= offset)
+            .checked_sub(1)
     }
 
     pub fn segment_at(&self, base: Offset) -> Option<&Segment> {
@@ -194,12 +200,21 @@ impl Log {
         epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<(), AppendError> {
-        let stamps = Stamps { base_offset, epoch, restamp: batch.restamp() };
+        let stamps = Stamps {
+            base_offset,
+            epoch,
+            restamp: batch.restamp(),
+        };
         self.append_stamped(batch, stamps, now)
     }
 
     /// [`Log::append`] with other stamps than the check asked for: log append time.
-    pub fn append_stamped(&self, batch: &CheckedBatch, stamps: Stamps, now: Timestamp) -> Result<(), AppendError> {
+    pub fn append_stamped(
+        &self,
+        batch: &CheckedBatch,
+        stamps: Stamps,
+        now: Timestamp,
+    ) -> Result<(), AppendError> {
         let base_offset = stamps.base_offset;
         let max_timestamp = stamps.restamp.map_or(batch.max_timestamp(), |(_, max)| max);
         let (bytes, last_offset_delta) = (batch.bytes(), batch.last_offset_delta());
@@ -211,7 +226,11 @@ impl Log {
             Stage::Deleted => return Err(AppendError::Offline),
             Stage::Unrecovered => panic!("{} takes appends only after recovery", self.partition),
         }
-        assert!(base_offset >= state.end, "append at {base_offset} in a log that ends at {}", state.end);
+        assert!(
+            base_offset >= state.end,
+            "append at {base_offset} in a log that ends at {}",
+            state.end
+        );
         let incoming = Incoming {
             last_offset: base_offset.plus(last_offset_delta as i64),
             max_timestamp: max_timestamp.0,
@@ -258,7 +277,10 @@ impl Log {
                 state.segments.pop_back();
             } else {
                 active.note_time();
-                self.shared.stats.rolls.set(self.shared.stats.rolls.get() + 1);
+                self.shared
+                    .stats
+                    .rolls
+                    .set(self.shared.stats.rolls.get() + 1);
             }
         }
         state.segments.push_back(Segment::new(state.end, now));
@@ -372,7 +394,9 @@ fn put_stamped(segment: &mut Segment, bytes: &[u8], run_bytes: usize, stamps: &S
     stamps.write(&mut stamped);
     taken
         + segment.extents.put(position, &stamped, wanted)
-        + segment.extents.put(position + BATCH_HEADER_BYTES as u32, rest, run_bytes)
+        + segment
+            .extents
+            .put(position + BATCH_HEADER_BYTES as u32, rest, run_bytes)
 }
 
 impl Stamps {

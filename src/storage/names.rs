@@ -48,7 +48,12 @@ impl FileKind {
             return None;
         }
         let base = Offset(digits.parse().ok()?);
-        let kinds = [FileKind::Log, FileKind::Index, FileKind::TimeIndex, FileKind::Snapshot];
+        let kinds = [
+            FileKind::Log,
+            FileKind::Index,
+            FileKind::TimeIndex,
+            FileKind::Snapshot,
+        ];
         let kind = kinds.into_iter().find(|k| k.suffix() == &name[20..])?;
         Some((kind, base))
     }
@@ -89,7 +94,13 @@ mod tests {
         assert_eq!(path, Path::new("d/00000000000000368769.log"));
         let kind = FileKind::parse("00000000000000368769.timeindex");
         assert_eq!(kind, Some((FileKind::TimeIndex, Offset(368_769))));
-        for other in ["", "0.log", "0000000000000036876x.log", "00000000000000368769.log.deleted", "99999999999999999999.log"] {
+        for other in [
+            "",
+            "0.log",
+            "0000000000000036876x.log",
+            "00000000000000368769.log.deleted",
+            "99999999999999999999.log",
+        ] {
             assert_eq!(FileKind::parse(other), None, "{other}");
         }
     }

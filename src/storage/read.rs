@@ -158,7 +158,10 @@ impl Log {
             return Err(out_of_range(state).into());
         }
         let upper = upper.min(state.end);
-        let nothing = Read { base_offset: from, ..Read::default() };
+        let nothing = Read {
+            base_offset: from,
+            ..Read::default()
+        };
         if from >= upper {
             return Ok(nothing);
         }
@@ -170,7 +173,11 @@ impl Log {
         }
         state.marks.note(first.mark());
         let segment = state.segment_at(first.base).expect("located in it");
-        let next_base = state.segments.iter().find(|s| s.base > first.base).map(|s| s.base);
+        let next_base = state
+            .segments
+            .iter()
+            .find(|s| s.base > first.base)
+            .map(|s| s.base);
         let end = match next_base.is_some_and(|next| next <= upper) {
             true => segment.size,
             false => self.position_of(state, first.base, upper, cursor)?,
@@ -179,9 +186,23 @@ impl Log {
             return Ok(nothing);
         }
         let limit = max_bytes.max(if at_least_one { first.size as usize } else { 0 });
-        let end = end.min(first.position.saturating_add(u32::try_from(limit).unwrap_or(u32::MAX)));
-        let mut read = Read { base_offset: first.header.base_offset(), ..Read::default() };
-        self.gather(state, first.base, first.position, end, cursor, &mut read.slices)?;
+        let end = end.min(
+            first
+                .position
+                .saturating_add(u32::try_from(limit).unwrap_or(u32::MAX)),
+        );
+        let mut read = Read {
+            base_offset: first.header.base_offset(),
+            ..Read::default()
+        };
+        self.gather(
+            state,
+            first.base,
+            first.position,
+            end,
+            cursor,
+            &mut read.slices,
+        )?;
         read.bytes = (end - first.position) as usize;
         Stats::add(&self.shared.stats.served_bytes, read.bytes as u64);
         Ok(read)
@@ -195,7 +216,12 @@ impl Log {
     }
 
     /// The batch that holds `offset`, or the first one after it; `None` if there is none.
-    fn locate(&self, state: &State, offset: Offset, cursor: &mut Cursor) -> Result<Option<Located>, Stop> {
+    fn locate(
+        &self,
+        state: &State,
+        offset: Offset,
+        cursor: &mut Cursor,
+    ) -> Result<Option<Located>, Stop> {
         let Some(first) = state.segment_of(offset) else {
             // Compaction may leave the first segment's base above the start.
             return match state.segments.front() {
@@ -219,18 +245,35 @@ impl Log {
     }
 
     /// A position at or before the batch that holds `offset`, by the segment's index.
-    fn index_position(&self, segment: &super::segment::Segment, offset: Offset) -> Result<u32, Stop> {
+    fn index_position(
+        &self,
+        segment: &super::segment::Segment,
+        offset: Offset,
+    ) -> Result<u32, Stop> {
         let relative = relative(segment.base, offset).unwrap_or(u32::MAX);
         let position = segment.index.position_before(relative);
         if position == 0 && !segment.index_whole {
-            return Err(Missing { base: segment.base, what: Wanted::Index }.into());
+            return Err(Missing {
+                base: segment.base,
+                what: Wanted::Index,
+            }
+            .into());
         }
         Ok(position)
     }
 
     /// Where the batch boundary `upper` lies in the segment `base`.
-    fn position_of(&self, state: &mut State, base: Offset, upper: Offset, cursor: &mut Cursor) -> Result<u32, Stop> {
-        if let Some(end) = state.end_mark().filter(|m| m.offset == upper && m.base == base) {
+    fn position_of(
+        &self,
+        state: &mut State,
+        base: Offset,
+        upper: Offset,
+        cursor: &mut Cursor,
+    ) -> Result<u32, Stop> {
+        if let Some(end) = state
+            .end_mark()
+            .filter(|m| m.offset == upper && m.base == base)
+        {
             return Ok(end.position);
         }
         if let Some(mark) = state.marks.find(upper).filter(|m| m.base == base) {
@@ -238,9 +281,15 @@ impl Log {
         }
         let segment = state.segment_at(base).expect("located in it");
         let from = self.index_position(segment, upper)?;
-        let found = self.walk(state, base, from, (cursor, Walk::End), |h| h.last_offset() >= upper)?;
+        let found = self.walk(state, base, from, (cursor, Walk::End), |h| {
+            h.last_offset() >= upper
+        })?;
         let position = found.map_or(segment.size, |batch| batch.position);
-        state.marks.note(Mark { offset: upper, base, position });
+        state.marks.note(Mark {
+            offset: upper,
+            base,
+            position,
+        });
         Ok(position)
     }
 
@@ -260,12 +309,17 @@ impl Log {
             cursor.reached = [None; 2];
             cursor.generation = Some(state.generation);
         }
-        let resumed = cursor.reached[which as usize].filter(|m| m.base == base && m.position > position);
+        let resumed =
+            cursor.reached[which as usize].filter(|m| m.base == base && m.position > position);
         let mut position = resumed.map_or(position, |m| m.position);
         while position < segment.size {
             let batch = self.batch_at(state, base, position, segment.size, cursor)?;
             // Found again from here if the lookup has to wait for more.
-            cursor.reached[which as usize] = Some(Mark { offset: Offset(-1), base, position });
+            cursor.reached[which as usize] = Some(Mark {
+                offset: Offset(-1),
+                base,
+                position,
+            });
             if wanted(&batch.header) {
                 return Ok(Some(batch));
             }
@@ -283,20 +337,37 @@ impl Log {
         end: u32,
         cursor: &mut Cursor,
     ) -> Result<Located, Stop> {
-        let corrupt = |why| ReadError::Corrupt { position: position as u64, why };
+        let corrupt = |why| ReadError::Corrupt {
+            position: position as u64,
+            why,
+        };
         if end - position < BATCH_HEADER_BYTES as u32 {
             return Err(corrupt("the segment ends inside a header").into());
         }
         let mut slices = SmallVec::new();
-        self.gather(state, base, position, position + BATCH_HEADER_BYTES as u32, cursor, &mut slices)?;
+        self.gather(
+            state,
+            base,
+            position,
+            position + BATCH_HEADER_BYTES as u32,
+            cursor,
+            &mut slices,
+        )?;
         let mut raw = [0; BATCH_HEADER_BYTES];
         copy_out(&slices, &mut raw);
         let header = *BatchHeader::view(&raw).map_err(|_| corrupt("no batch header"))?;
-        let size = header.size().map_err(|_| corrupt("a length no batch has"))?;
+        let size = header
+            .size()
+            .map_err(|_| corrupt("a length no batch has"))?;
         if header.magic() != 2 || size > (end - position) as usize || header.base_offset() < base {
             return Err(corrupt("not a batch").into());
         }
-        Ok(Located { base, position, header, size: size as u32 })
+        Ok(Located {
+            base,
+            position,
+            header,
+            size: size as u32,
+        })
     }
 
     /// Pins `from..to` of a segment, from its extents and from cached chunks.
@@ -322,11 +393,28 @@ impl Log {
             let chunk_start = number * CHUNK_BYTES;
             let memory = segment.extents.next_after(position).unwrap_or(u32::MAX);
             let until = to.min(memory).min(chunk_start.saturating_add(CHUNK_BYTES));
-            assert!(until <= segment.written, "bytes {position}..{until} are neither in memory nor in the file");
-            let key = ChunkKey { log: self.id, generation: state.generation, base, number };
-            let Some(slice) = self.cached(key, position - chunk_start, until - chunk_start, &cursor.pins) else {
+            assert!(
+                until <= segment.written,
+                "bytes {position}..{until} are neither in memory nor in the file"
+            );
+            let key = ChunkKey {
+                log: self.id,
+                generation: state.generation,
+                base,
+                number,
+            };
+            let Some(slice) = self.cached(
+                key,
+                position - chunk_start,
+                until - chunk_start,
+                &cursor.pins,
+            ) else {
                 let to = to.min(memory).min(segment.written);
-                return Err(Missing { base, what: Wanted::Bytes { from: position, to } }.into());
+                return Err(Missing {
+                    base,
+                    what: Wanted::Bytes { from: position, to },
+                }
+                .into());
             };
             out.push(slice);
             position = until;
@@ -335,7 +423,9 @@ impl Log {
     }
 
     fn cached(&self, key: ChunkKey, from: u32, to: u32, pins: &Pins) -> Option<Slice> {
-        let pinned = pins.iter().find(|(k, page)| *k == key && page.len() >= to as usize);
+        let pinned = pins
+            .iter()
+            .find(|(k, page)| *k == key && page.len() >= to as usize);
         match pinned {
             Some((_, page)) => Some(page.slice(from as usize..to as usize)),
             None => self.shared.chunks.borrow_mut().find(key, from, to),
@@ -359,7 +449,11 @@ impl Log {
     }
 
     /// Reads one chunk as far as it is written; `None` if another reader did, or it is gone meanwhile.
-    async fn load_chunk(&self, base: Offset, number: u32) -> Result<Option<(ChunkKey, Page)>, ReadError> {
+    async fn load_chunk(
+        &self,
+        base: Offset,
+        number: u32,
+    ) -> Result<Option<(ChunkKey, Page)>, ReadError> {
         let Some((key, from, to)) = self.chunk_bounds(base, number) else {
             return Ok(None);
         };
@@ -378,12 +472,26 @@ impl Log {
         let segment = state.segment_at(base)?;
         let from = number * CHUNK_BYTES;
         let to = from.saturating_add(CHUNK_BYTES).min(segment.written);
-        let key = ChunkKey { log: self.id, generation: state.generation, base, number };
+        let key = ChunkKey {
+            log: self.id,
+            generation: state.generation,
+            base,
+            number,
+        };
         (from < to).then_some((key, from, to))
     }
 
-    pub(super) async fn read_chunk(&self, base: Offset, from: u32, to: u32) -> Result<Page, ReadError> {
-        let file = self.shared.file(self, base, false).await.map_err(|_| ReadError::Offline)?;
+    pub(super) async fn read_chunk(
+        &self,
+        base: Offset,
+        from: u32,
+        to: u32,
+    ) -> Result<Page, ReadError> {
+        let file = self
+            .shared
+            .file(self, base, false)
+            .await
+            .map_err(|_| ReadError::Offline)?;
         let page = match file.read(from as u64, (to - from) as usize).await {
             Ok(page) => page,
             Err(error) => {
@@ -394,7 +502,10 @@ impl Log {
         Stats::add(&self.shared.stats.reads, 1);
         Stats::add(&self.shared.stats.read_bytes, page.len() as u64);
         if page.len() < (to - from) as usize {
-            return Err(ReadError::Corrupt { position: from as u64, why: "the file is shorter than the log" });
+            return Err(ReadError::Corrupt {
+                position: from as u64,
+                why: "the file is shorter than the log",
+            });
         }
         Ok(page)
     }
@@ -406,15 +517,25 @@ impl Log {
             let Some(segment) = state.segment_at(base).filter(|s| !s.index_whole) else {
                 return Ok(());
             };
-            let known = segment.index.offsets.first().map_or(segment.size, |e| e.position);
+            let known = segment
+                .index
+                .offsets
+                .first()
+                .map_or(segment.size, |e| e.position);
             (state.path.clone(), segment.size, known)
         };
         let disk = &self.shared.disk;
-        let offsets = disk.read_file(&FileKind::Index.path(&path, base)).await.unwrap_or_default();
-        let times = disk.read_file(&FileKind::TimeIndex.path(&path, base)).await.unwrap_or_default();
+        let offsets = disk
+            .read_file(&FileKind::Index.path(&path, base))
+            .await
+            .unwrap_or_default();
+        let times = disk
+            .read_file(&FileKind::TimeIndex.path(&path, base))
+            .await
+            .unwrap_or_default();
         let index = match Index::decode(&offsets, &times, size) {
             Some(index) if !index.offsets.is_empty() || size <= CHUNK_BYTES => index,
-            _ => self.rebuild_index(base, first_known).await?,
+            _ => Box::pin(self.rebuild_index(base, first_known)).await?,
         };
         let mut state = self.state.borrow_mut();
         // Truncated or loaded by another reader meanwhile: the next lookup sees.
@@ -434,14 +555,19 @@ impl Log {
             let batch = {
                 let state = self.state();
                 self.check_readable(&state)?;
-                let Some(size) = state.segment_at(base).map(|s| s.size).filter(|&s| s >= end) else {
+                let Some(size) = state.segment_at(base).map(|s| s.size).filter(|&s| s >= end)
+                else {
                     return Ok(Index::default());
                 };
                 self.batch_at(&state, base, position, size, &mut cursor)
             };
             match batch {
                 Ok(batch) => {
-                    builder.note(&super::segment::Incoming::of(&batch.header, batch.size), position, interval);
+                    builder.note(
+                        &super::segment::Incoming::of(&batch.header, batch.size),
+                        position,
+                        interval,
+                    );
                     position += batch.size;
                 }
                 Err(Stop::Failed(error)) => return Err(error),
@@ -478,9 +604,18 @@ impl Log {
                 Some((offset, _)) if offset >= upper => return Ok(None),
                 Some((offset, timestamp)) => {
                     let epoch = batch.header.leader_epoch();
-                    return Ok(Some(TimedOffset { offset, timestamp, epoch }));
+                    return Ok(Some(TimedOffset {
+                        offset,
+                        timestamp,
+                        epoch,
+                    }));
                 }
-                None => next = Some(Mark { position: batch.position + batch.size, ..batch.mark() }),
+                None => {
+                    next = Some(Mark {
+                        position: batch.position + batch.size,
+                        ..batch.mark()
+                    })
+                }
             }
         }
     }
@@ -501,15 +636,22 @@ impl Log {
             let from = match next.filter(|m| m.base == segment.base) {
                 Some(mark) => mark.position,
                 None if !segment.index_whole => {
-                    return Err(Missing { base: segment.base, what: Wanted::Index }.into());
+                    return Err(Missing {
+                        base: segment.base,
+                        what: Wanted::Index,
+                    }
+                    .into());
                 }
                 None => {
                     let earlier = segment.index.relative_before_time(target.0);
                     segment.index.position_before(earlier)
                 }
             };
-            let wanted = |h: &BatchHeader| h.max_timestamp() >= target && h.last_offset() >= state.start;
-            let Some(batch) = self.walk(&state, segment.base, from, (cursor, Walk::Begin), wanted)? else {
+            let wanted =
+                |h: &BatchHeader| h.max_timestamp() >= target && h.last_offset() >= state.start;
+            let Some(batch) =
+                self.walk(&state, segment.base, from, (cursor, Walk::Begin), wanted)?
+            else {
                 continue;
             };
             if batch.header.base_offset() >= upper {
@@ -525,40 +667,70 @@ impl Log {
     ///
     /// - `upper`: a batch boundary; `Ok(None)` if no record below it has a timestamp.
     pub async fn max_timestamp(&self, upper: Offset) -> Result<Option<TimedOffset>, ReadError> {
-        let mut cursor = Cursor::default();
-        let largest = Cell::new(-1);
-        loop {
-            match self.largest_timestamp(upper, &largest, &mut cursor) {
-                Ok(()) => break,
-                Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
-            }
-        }
-        match largest.get() {
+        let own = self.largest_timestamp(upper).await?;
+        let older = {
+            let state = self.state();
+            let last = state.segment_of(upper.plus(-1)).unwrap_or(0);
+            state
+                .segments
+                .iter()
+                .take(last)
+                .map(|s| s.max_timestamp)
+                .max()
+        };
+        match own.max(older.unwrap_or(-1)) {
             ..0 => Ok(None),
             target => self.offset_for_timestamp(Timestamp(target), upper).await,
         }
     }
 
-    /// Raises `largest` to the largest timestamp of a batch below `upper`.
-    fn largest_timestamp(&self, upper: Offset, largest: &Cell<i64>, cursor: &mut Cursor) -> Result<(), Stop> {
+    /// The largest timestamp below `upper` in the segment that `upper` ends in; −1 is none.
+    pub(super) async fn largest_timestamp(&self, upper: Offset) -> Result<i64, ReadError> {
+        let mut cursor = Cursor::default();
+        let largest = Cell::new(-1);
+        loop {
+            match self.raise_to_largest(upper, &largest, &mut cursor) {
+                Ok(()) => return Ok(largest.get()),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
+            }
+        }
+    }
+
+    fn raise_to_largest(
+        &self,
+        upper: Offset,
+        largest: &Cell<i64>,
+        cursor: &mut Cursor,
+    ) -> Result<(), Stop> {
         let state = self.state();
         self.check_readable(&state)?;
         let Some(last) = state.segment_of(upper.plus(-1)) else {
             return Ok(());
         };
         let raise = |timestamp: i64| largest.set(largest.get().max(timestamp));
-        state.segments.iter().take(last).for_each(|s| raise(s.max_timestamp));
         let segment = &state.segments[last];
-        if upper >= state.segments.get(last + 1).map_or(state.end, |next| next.base) {
+        if upper
+            >= state
+                .segments
+                .get(last + 1)
+                .map_or(state.end, |next| next.base)
+        {
             raise(segment.max_timestamp);
             return Ok(());
         }
         // Part of the segment: the time index up to `upper`, then the few batches after its last entry there.
         if !segment.index_whole {
-            return Err(Missing { base: segment.base, what: Wanted::Index }.into());
+            return Err(Missing {
+                base: segment.base,
+                what: Wanted::Index,
+            }
+            .into());
         }
-        let known = segment.index.times.partition_point(|e| segment.base.plus(e.relative as i64) < upper);
+        let known = segment
+            .index
+            .times
+            .partition_point(|e| segment.base.plus(e.relative as i64) < upper);
         let from = match known.checked_sub(1).map(|i| segment.index.times[i]) {
             Some(entry) => {
                 raise(entry.timestamp);
@@ -577,7 +749,10 @@ impl Log {
     }
 
     /// Where the batch that reaches `offset` begins: (segment, position). `None` if no batch does.
-    pub(super) async fn find_boundary(&self, offset: Offset) -> Result<Option<(Offset, u32)>, ReadError> {
+    pub(super) async fn find_boundary(
+        &self,
+        offset: Offset,
+    ) -> Result<Option<(Offset, u32)>, ReadError> {
         let mut cursor = Cursor::default();
         loop {
             let found = {
@@ -592,9 +767,21 @@ impl Log {
         }
     }
 
-    fn batch_bytes(&self, state: &State, batch: &Located, cursor: &mut Cursor) -> Result<Vec<u8>, Stop> {
+    fn batch_bytes(
+        &self,
+        state: &State,
+        batch: &Located,
+        cursor: &mut Cursor,
+    ) -> Result<Vec<u8>, Stop> {
         let mut slices = SmallVec::new();
-        self.gather(state, batch.base, batch.position, batch.position + batch.size, cursor, &mut slices)?;
+        self.gather(
+            state,
+            batch.base,
+            batch.position,
+            batch.position + batch.size,
+            cursor,
+            &mut slices,
+        )?;
         let mut bytes = vec![0; batch.size as usize];
         copy_out(&slices, &mut bytes);
         Ok(bytes)
@@ -603,16 +790,26 @@ impl Log {
 
 impl Located {
     fn mark(&self) -> Mark {
-        Mark { offset: self.header.base_offset(), base: self.base, position: self.position }
+        Mark {
+            offset: self.header.base_offset(),
+            base: self.base,
+            position: self.position,
+        }
     }
 
     fn corrupt(&self) -> ReadError {
-        ReadError::Corrupt { position: self.position as u64, why: "a batch that cannot be read" }
+        ReadError::Corrupt {
+            position: self.position as u64,
+            why: "a batch that cannot be read",
+        }
     }
 }
 
 fn out_of_range(state: &State) -> ReadError {
-    ReadError::OutOfRange { start: state.start, end: state.end }
+    ReadError::OutOfRange {
+        start: state.start,
+        end: state.end,
+    }
 }
 
 /// Copies as much of `slices` as `out` has room for.
@@ -629,7 +826,10 @@ impl ReadError {
     /// As a file operation's error, where recovery reads.
     pub(super) fn into_storage(self, path: &std::path::Path) -> StorageError {
         match self {
-            ReadError::Corrupt { why, .. } => StorageError::Corrupt { path: path.to_owned(), why: why.to_owned() },
+            ReadError::Corrupt { why, .. } => StorageError::Corrupt {
+                path: path.to_owned(),
+                why: why.to_owned(),
+            },
             _ => StorageError::Offline,
         }
     }

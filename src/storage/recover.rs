@@ -16,7 +16,7 @@ use super::read::copy_out;
 use super::segment::{Incoming, Segment};
 use crate::record::{BATCH_HEADER_BYTES, BatchHeader, Limits, check_slice};
 use crate::rt::{File, Open, Page};
-use crate::types::{Offset, Timestamp};
+use crate::types::Offset;
 
 /// What recovery had to do.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -45,7 +45,12 @@ struct Scan {
 const WINDOW_BYTES: usize = 1 << 20;
 
 /// The state of a log that was just opened: new, or as the last run's checkpoint has it.
-pub(super) fn initial_state(found: Option<Found>, path: PathBuf, config: LogConfig, generation: u32) -> State {
+pub(super) fn initial_state(
+    found: Option<Found>,
+    path: PathBuf,
+    config: LogConfig,
+    generation: u32,
+) -> State {
     let mut state = State {
         start: Offset::ZERO,
         end: Offset::ZERO,
@@ -107,7 +112,10 @@ impl Log {
     ///   from the log's start) to the end, in order: whoever has state to rebuild does it there.
     /// - `Err(SnapshotAhead)`: what the snapshot tells of was lost. It is removed; take the latest one again, and
     ///   recover again.
-    pub async fn recover(&self, mut on_batch: impl FnMut(&BatchHeader)) -> Result<Recovered, StorageError> {
+    pub async fn recover(
+        &self,
+        mut on_batch: impl FnMut(&BatchHeader),
+    ) -> Result<Recovered, StorageError> {
         if self.state().stage != Stage::Unrecovered {
             return Ok(Recovered::default());
         }
@@ -139,7 +147,12 @@ impl Log {
             return Ok(());
         }
         let path = self.state().path.clone();
-        let entries = self.shared.disk.list(&path).await.map_err(|e| self.shared.failed(self.dir, &path, e))?;
+        let entries = self
+            .shared
+            .disk
+            .list(&path)
+            .await
+            .map_err(|e| self.shared.failed(self.dir, &path, e))?;
         let mut listing = Listing::default();
         for entry in entries {
             match FileKind::parse(&entry.name) {
@@ -157,20 +170,40 @@ impl Log {
     /// Holds the checkpoint's segments against the files that are there; what does not fit is scanned.
     async fn adopt_listing(&self) -> Result<(), StorageError> {
         let path = self.state().path.clone();
-        let start_file = self.shared.disk.read_file(&path.join(START_OFFSET)).await.ok();
-        let start = start_file.and_then(|b| String::from_utf8(b).ok()?.trim().parse().ok()).map(Offset);
+        let start_file = self
+            .shared
+            .disk
+            .read_file(&path.join(START_OFFSET))
+            .await
+            .ok();
+        let start = start_file
+            .and_then(|b| String::from_utf8(b).ok()?.trim().parse().ok())
+            .map(Offset);
         let epochs_file = match self.state().epochs.entries().is_empty() {
-            true => self.shared.disk.read_file(&path.join(EPOCH_CHECKPOINT)).await.ok(),
+            true => self
+                .shared
+                .disk
+                .read_file(&path.join(EPOCH_CHECKPOINT))
+                .await
+                .ok(),
             false => None,
         };
         let epochs = epochs_file.and_then(|b| Epochs::decode(&String::from_utf8(b).ok()?));
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
-        let files = state.listing.as_ref().map(|l| l.segments.clone()).unwrap_or_default();
+        let files = state
+            .listing
+            .as_ref()
+            .map(|l| l.segments.clone())
+            .unwrap_or_default();
         let len = |base: Offset| files.iter().find(|f| f.0 == base).map(|f| f.1);
         let known = state.segments.len();
         // Segments below the start may have been removed since the checkpoint; a hole further up ends the trust.
-        while state.segments.front().is_some_and(|s| len(s.base).is_none()) {
+        while state
+            .segments
+            .front()
+            .is_some_and(|s| len(s.base).is_none())
+        {
             state.segments.pop_front();
         }
         let fits = |s: &Segment| len(s.base).is_some_and(|len| len >= s.size as u64);
@@ -184,7 +217,11 @@ impl Log {
             let first = files.first().map_or(Offset::ZERO, |f| f.0);
             state.set_end(first);
         }
-        let first = state.segments.front().map(|s| s.base).or(files.first().map(|f| f.0));
+        let first = state
+            .segments
+            .front()
+            .map(|s| s.base)
+            .or(files.first().map(|f| f.0));
         let floor = first.unwrap_or(Offset::ZERO);
         state.start = state.start.max(start.unwrap_or(floor)).max(floor);
         if let Some(epochs) = epochs {
@@ -197,20 +234,30 @@ impl Log {
     }
 
     /// Gives `on_batch` the batches from `from` up to the end as it is known so far, without checking them.
-    async fn replay(&self, from: Offset, on_batch: &mut impl FnMut(&BatchHeader)) -> Result<(), StorageError> {
+    async fn replay(
+        &self,
+        from: Offset,
+        on_batch: &mut impl FnMut(&BatchHeader),
+    ) -> Result<(), StorageError> {
         let (mut next, end, path) = {
             let state = self.state();
             (from.max(state.start), state.end, state.path.clone())
         };
         while next < end {
-            let read = self.read(next, end, WINDOW_BYTES, true).await.map_err(|e| e.into_storage(&path))?;
+            let read = self
+                .read(next, end, WINDOW_BYTES, true)
+                .await
+                .map_err(|e| e.into_storage(&path))?;
             if read.bytes == 0 {
                 break;
             }
             let mut bytes = vec![0; read.bytes];
             copy_out(&read.slices, &mut bytes);
             for batch in crate::record::split(&bytes) {
-                let corrupt = |e| StorageError::Corrupt { path: path.clone(), why: format!("below the checkpoint: {e}") };
+                let corrupt = |e| StorageError::Corrupt {
+                    path: path.clone(),
+                    why: format!("below the checkpoint: {e}"),
+                };
                 let header = batch.map_err(corrupt)?.header;
                 if header.base_offset() >= from {
                     on_batch(header);
@@ -222,11 +269,19 @@ impl Log {
     }
 
     /// Checks what lies beyond the known end, takes in what is good, and cuts off the rest.
-    async fn scan(&self, from: Offset, on_batch: &mut impl FnMut(&BatchHeader)) -> Result<Recovered, StorageError> {
+    async fn scan(
+        &self,
+        from: Offset,
+        on_batch: &mut impl FnMut(&BatchHeader),
+    ) -> Result<Recovered, StorageError> {
         let mut recovered = Recovered::default();
         let (files, path) = {
             let state = self.state();
-            let files = state.listing.as_ref().map(|l| l.segments.clone()).unwrap_or_default();
+            let files = state
+                .listing
+                .as_ref()
+                .map(|l| l.segments.clone())
+                .unwrap_or_default();
             (files, state.path.clone())
         };
         let last = self.state().segments.back().map(|s| s.base);
@@ -245,7 +300,9 @@ impl Log {
                 self.remove_segment(&path, base).await?;
                 continue;
             }
-            let scan = self.scan_segment(&path, base, len, from, on_batch, &mut recovered).await?;
+            let scan = self
+                .scan_segment(&path, base, len, from, on_batch, &mut recovered)
+                .await?;
             // A rolled segment that lost its end: nothing after it was acknowledged.
             let mut state = self.state.borrow_mut();
             state.set_end(scan.end);
@@ -253,7 +310,11 @@ impl Log {
             state.segments.push_back(scan.segment);
         }
         if torn {
-            self.shared.disk.sync_dir(&path).await.map_err(|e| self.shared.failed(self.dir, &path, e))?;
+            self.shared
+                .disk
+                .sync_dir(&path)
+                .await
+                .map_err(|e| self.shared.failed(self.dir, &path, e))?;
         }
         let mut state = self.state.borrow_mut();
         let end = state.end;
@@ -288,21 +349,34 @@ impl Log {
         let name = FileKind::Log.path(path, base);
         let failed = |error| self.shared.failed(self.dir, &name, error);
         let mut scan = self.begin_scan(base);
-        let file = self.shared.disk.open(&name, Open::WRITE).await.map_err(failed)?;
+        let file = self
+            .shared
+            .disk
+            .open(&name, Open::WRITE)
+            .await
+            .map_err(failed)?;
         let trusted = scan.segment.size;
         let mut window = Window::default();
         loop {
             let position = scan.segment.size;
-            let Some(bytes) = window.batch(&file, position as u64, len).await.map_err(failed)? else {
+            let Some(bytes) = window
+                .batch(&file, position as u64, len)
+                .await
+                .map_err(failed)?
+            else {
                 break;
             };
             let Some(header) = self.check_batch(bytes, &scan) else {
                 break;
             };
             let incoming = Incoming::of(&header, bytes.len() as u32);
-            scan.segment.note(&incoming, position, self.config().index_interval_bytes);
+            scan.segment
+                .note(&incoming, position, self.config().index_interval_bytes);
             scan.end = header.next_offset();
-            self.state.borrow_mut().epochs.assign(header.leader_epoch(), header.base_offset());
+            self.state
+                .borrow_mut()
+                .epochs
+                .assign(header.leader_epoch(), header.base_offset());
             if header.base_offset() >= from {
                 on_batch(&header);
             }
@@ -324,7 +398,7 @@ impl Log {
         let known = state.segments.iter().position(|s| s.base == base);
         let segment = match known.and_then(|i| state.segments.remove(i)) {
             Some(segment) => segment,
-            None => Segment { exists: true, ..Segment::new(base, self.shared.clock.wall()) },
+            None => Segment::found(base, self.shared.clock.wall()),
         };
         Scan { segment, end }
     }
@@ -334,7 +408,8 @@ impl Log {
         let mut codecs = self.shared.codecs.borrow_mut();
         let facts = check_slice(bytes, &Limits::log(), &mut codecs).ok()?;
         let header = facts.header;
-        let in_order = header.base_offset() >= scan.end && header.last_offset() >= header.base_offset();
+        let in_order =
+            header.base_offset() >= scan.end && header.last_offset() >= header.base_offset();
         let fits = super::index::relative(scan.segment.base, header.last_offset()).is_some();
         (in_order && fits).then_some(header)
     }
@@ -347,7 +422,11 @@ impl Log {
         };
         for &offset in offsets.iter().filter(|&&o| o > end) {
             let file = FileKind::Snapshot.path(&path, offset);
-            self.shared.disk.remove(&file).await.map_err(|e| self.shared.failed(self.dir, &file, e))?;
+            self.shared
+                .disk
+                .remove(&file)
+                .await
+                .map_err(|e| self.shared.failed(self.dir, &file, e))?;
         }
         self.state.borrow_mut().snapshots.retain(|o| *o <= end);
         Ok(())
@@ -368,12 +447,20 @@ struct Window {
 
 impl Window {
     /// The bytes of the batch at `position`, as long as its header says; `None` if `len` ends before it does.
-    async fn batch(&mut self, file: &File, position: u64, len: u64) -> std::io::Result<Option<&[u8]>> {
+    async fn batch(
+        &mut self,
+        file: &File,
+        position: u64,
+        len: u64,
+    ) -> std::io::Result<Option<&[u8]>> {
         let header_end = position + BATCH_HEADER_BYTES as u64;
         if header_end > len || !self.cover(file, position, header_end, len).await? {
             return Ok(None);
         }
-        let Some(size) = BatchHeader::view(self.bytes(position)).ok().and_then(|h| h.size().ok()) else {
+        let Some(size) = BatchHeader::view(self.bytes(position))
+            .ok()
+            .and_then(|h| h.size().ok())
+        else {
             return Ok(None);
         };
         let end = position + size as u64;
@@ -385,19 +472,31 @@ impl Window {
     }
 
     fn bytes(&self, position: u64) -> &[u8] {
-        self.page.as_ref().map_or(&[], |page| &page[(position - self.start) as usize..])
+        self.page
+            .as_ref()
+            .map_or(&[], |page| &page[(position - self.start) as usize..])
     }
 
     /// Reads so that `position..end` is in the window. `false`: the file is shorter than it was listed.
-    async fn cover(&mut self, file: &File, position: u64, end: u64, len: u64) -> std::io::Result<bool> {
+    async fn cover(
+        &mut self,
+        file: &File,
+        position: u64,
+        end: u64,
+        len: u64,
+    ) -> std::io::Result<bool> {
         let held = self.page.as_ref().map_or(0, |page| page.len() as u64);
         if self.start <= position && end <= self.start + held {
             return Ok(true);
         }
-        let wanted = ((end - position) as usize).max(WINDOW_BYTES).min((len - position) as usize);
+        let wanted = ((end - position) as usize)
+            .max(WINDOW_BYTES)
+            .min((len - position) as usize);
         self.page = Some(file.read(position, wanted).await?);
         self.start = position;
-        Ok(self.page.as_ref().is_some_and(|page| page.len() as u64 >= end - position))
+        Ok(self
+            .page
+            .as_ref()
+            .is_some_and(|page| page.len() as u64 >= end - position))
     }
 }
-

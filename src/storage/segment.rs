@@ -58,6 +58,13 @@ impl Segment {
         }
     }
 
+    /// One whose file is there and has not been looked at.
+    pub fn found(base: Offset, now: Timestamp) -> Segment {
+        let mut segment = Segment::new(base, now);
+        segment.exists = true;
+        segment
+    }
+
     /// As a checkpoint remembers it; its index stays in its files until it is asked for.
     pub fn from_entry(entry: &SegmentEntry) -> Segment {
         Segment {
@@ -94,11 +101,14 @@ impl Segment {
             (first @ 0.., newest @ 0..) => newest.saturating_sub(first),
             _ => now.0.saturating_sub(self.created),
         };
-        let too_long = self.size as u64 + batch.size as u64 > config.segment_bytes.min(SEGMENT_BYTES_LIMIT) as u64;
+        let too_long = self.size as u64 + batch.size as u64
+            > config.segment_bytes.min(SEGMENT_BYTES_LIMIT) as u64;
         too_long
             || waited > config.segment_ms
-            || self.index.offsets.len() >= config.index_bytes as usize / super::index::OFFSET_ENTRY_BYTES
-            || self.index.times.len() >= config.index_bytes as usize / super::index::TIME_ENTRY_BYTES
+            || self.index.offsets.len()
+                >= config.index_bytes as usize / super::index::OFFSET_ENTRY_BYTES
+            || self.index.times.len()
+                >= config.index_bytes as usize / super::index::TIME_ENTRY_BYTES
             || relative(self.base, batch.last_offset).is_none()
     }
 
@@ -140,21 +150,21 @@ impl Segment {
         self.index_whole = true;
     }
 
-    /// Forgets what lies at or past `position`, which `end` is the offset of. Returns the bytes of memory freed.
-    pub fn truncate(&mut self, position: u32, end: Offset) -> usize {
+    /// Forgets what lies at or past `position`, which `end` is the offset of; `max_timestamp` is the largest of what
+    /// stays. Returns the bytes of memory freed.
+    pub fn truncate(&mut self, position: u32, end: Offset, max_timestamp: i64) -> usize {
         self.size = position;
         self.written = self.written.min(position);
         self.allocated = 0;
         self.finished = false;
         self.unindexed = 0;
-        self.index.truncate(position, relative(self.base, end).unwrap_or(u32::MAX));
+        self.index
+            .truncate(position, relative(self.base, end).unwrap_or(u32::MAX));
         // Their entries past the cut would come to life with the next bytes there, so the files are removed.
         self.index_end = (0, 0);
         if self.max_timestamp_offset >= end {
-            // The largest that is known for sure; a segment cut in its middle may have had a larger one between.
-            let last = self.index.times.last();
-            self.max_timestamp = last.map_or(-1, |e| e.timestamp);
-            self.max_timestamp_offset = last.map_or(Offset(-1), |e| self.base.plus(e.relative as i64));
+            // No record that stays is later than this one: that is all a lookup needs of it.
+            (self.max_timestamp, self.max_timestamp_offset) = (max_timestamp, end.plus(-1));
         }
         self.extents.truncate(position)
     }
@@ -215,13 +225,22 @@ mod tests {
     fn rolls_by_size_and_by_the_time_between_records() {
         let (config, now) = (config(), Timestamp(50));
         let mut segment = Segment::new(Offset(0), now);
-        assert!(!segment.must_roll(&batch(9, 5, 20_000), &config, now), "an empty segment takes any batch");
+        assert!(
+            !segment.must_roll(&batch(9, 5, 20_000), &config, now),
+            "an empty segment takes any batch"
+        );
         segment.note(&batch(9, 5, 6000), 0, 4096);
         assert!(!segment.must_roll(&batch(10, 5, 4000), &config, now));
         assert!(segment.must_roll(&batch(10, 5, 4001), &config, now), "size");
-        assert!(segment.must_roll(&batch(10, 1006, 1), &config, now), "record time");
+        assert!(
+            segment.must_roll(&batch(10, 1006, 1), &config, now),
+            "record time"
+        );
         assert!(!segment.must_roll(&batch(10, -1, 1), &config, Timestamp(1050)));
-        assert!(segment.must_roll(&batch(10, -1, 1), &config, Timestamp(1051)), "age, without timestamps");
+        assert!(
+            segment.must_roll(&batch(10, -1, 1), &config, Timestamp(1051)),
+            "age, without timestamps"
+        );
     }
 
     #[test]
@@ -239,7 +258,12 @@ mod tests {
         for i in 0..10 {
             segment.note(&batch(100 + i, i, 1000), segment.size, 4096);
         }
-        let entries: Vec<_> = segment.index.offsets.iter().map(|e| (e.relative, e.position)).collect();
+        let entries: Vec<_> = segment
+            .index
+            .offsets
+            .iter()
+            .map(|e| (e.relative, e.position))
+            .collect();
         assert_eq!(entries, [(5, 5000)]);
         assert_eq!(segment.index.times.len(), 1);
         assert_eq!((segment.first_timestamp, segment.max_timestamp), (0, 9));

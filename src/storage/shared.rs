@@ -119,7 +119,8 @@ impl Directory {
         }
         match fault_of(error) {
             Fault::Full => {
-                self.state.set(DirectoryState::Full(Micros(now.0 + FULL_RETRY_US)));
+                self.state
+                    .set(DirectoryState::Full(Micros(now.0 + FULL_RETRY_US)));
                 if !matches!(before, DirectoryState::Full(_)) {
                     tracing::warn!(directory = %self.path.display(), "disk full: appends are refused until there is room");
                 }
@@ -177,7 +178,9 @@ impl Shared {
     /// Counts an append and, if the log was clean, puts it on the dirty list.
     pub fn appended(&self, id: LogId, bytes: usize, newly_dirty: bool) {
         self.stats.appends.set(self.stats.appends.get() + 1);
-        self.stats.append_bytes.set(self.stats.append_bytes.get() + bytes as u64);
+        self.stats
+            .append_bytes
+            .set(self.stats.append_bytes.get() + bytes as u64);
         if newly_dirty {
             self.mark_dirty(id);
         }
@@ -212,7 +215,8 @@ impl Shared {
     }
 
     pub fn tail_shrank(&self, bytes: usize) {
-        self.tail_bytes.set(self.tail_bytes.get().saturating_sub(bytes));
+        self.tail_bytes
+            .set(self.tail_bytes.get().saturating_sub(bytes));
     }
 
     /// Gives back the oldest extents that are wholly in their files until the budget holds.
@@ -224,13 +228,20 @@ impl Shared {
             };
             let Some(log) = self.log(id) else { continue };
             let mut state = log.state.borrow_mut();
-            let freed = state.segment_at_mut(base).and_then(|s| s.extents.evict(start));
+            let freed = state
+                .segment_at_mut(base)
+                .and_then(|s| s.extents.evict(start));
             self.tail_shrank(freed.unwrap_or(0));
         }
     }
 
     /// The open file of a segment, opening it if need be; `create` makes one that is not there.
-    pub async fn file(&self, log: &Log, base: Offset, create: bool) -> Result<Rc<File>, StorageError> {
+    pub async fn file(
+        &self,
+        log: &Log,
+        base: Offset,
+        create: bool,
+    ) -> Result<Rc<File>, StorageError> {
         let key = (log.id, base);
         if let Some(file) = self.files.borrow_mut().touch(key) {
             return Ok(file);
@@ -242,14 +253,18 @@ impl Shared {
             Err(error) => return Err(self.failed(log.dir, &path, error)),
         };
         // Another task may have opened it meanwhile: both descriptors are good, one is kept.
-        self.files.borrow_mut().insert(key, file.clone(), self.config.open_files_max);
+        self.files
+            .borrow_mut()
+            .insert(key, file.clone(), self.config.open_files_max);
         self.stats.opens.set(self.stats.opens.get() + 1);
         Ok(file)
     }
 
     /// Forgets the open files of a log, or of one of its segments.
     pub fn close_files(&self, id: LogId, base: Option<Offset>) {
-        self.files.borrow_mut().forget(|key| key.0 == id && base.is_none_or(|b| b == key.1));
+        self.files
+            .borrow_mut()
+            .forget(|key| key.0 == id && base.is_none_or(|b| b == key.1));
     }
 
     /// Notes what a failure means for its directory, and gives the error to return.
@@ -285,7 +300,9 @@ impl Files {
     fn insert(&mut self, key: (LogId, Offset), file: Rc<File>, cap: usize) {
         self.forget(|known| *known == key);
         while self.open.len() >= cap.max(1) {
-            let Some((_, oldest)) = self.by_use.pop_first() else { break };
+            let Some((_, oldest)) = self.by_use.pop_first() else {
+                break;
+            };
             self.open.remove(&oldest);
         }
         self.uses += 1;

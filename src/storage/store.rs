@@ -15,7 +15,9 @@ use super::error::StorageError;
 use super::gate::Gate;
 use super::join::join_bounded;
 use super::log::{Log, LogConfig, LogId, Stage};
-use super::names::{DELETED_SUFFIX, PARTITION_METADATA, decode_partition_metadata, encode_partition_metadata};
+use super::names::{
+    DELETED_SUFFIX, PARTITION_METADATA, decode_partition_metadata, encode_partition_metadata,
+};
 use super::shared::{Directory, Shared};
 use super::stats::StoreStats;
 use crate::rt::{Clock, Disk, Space, sleep};
@@ -36,7 +38,12 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> StoreConfig {
-        StoreConfig { shard: ShardId(0), cache_bytes: 256 << 20, open_files_max: 4096, commit_depth: 64 }
+        StoreConfig {
+            shard: ShardId(0),
+            cache_bytes: 256 << 20,
+            open_files_max: 4096,
+            commit_depth: 64,
+        }
     }
 }
 
@@ -72,7 +79,11 @@ impl Store {
             let leftovers = directories.images().iter().flat_map(|i| i.leftovers.iter());
             leftovers.for_each(|path| shared.add_chore(Chore::Remove { path: path.clone() }));
         }
-        Store { shared: Rc::new(shared), directories: directories.clone(), opened: RefCell::default() }
+        Store {
+            shared: Rc::new(shared),
+            directories: directories.clone(),
+            opened: RefCell::default(),
+        }
     }
 
     /// Opens a partition's log, creating it where there is none. One call per partition at a time.
@@ -110,7 +121,11 @@ impl Store {
         };
         let path = self.shared.dirs[dir].path.join(&name);
         if found.is_none() {
-            self.shared.disk.create_dir(&path).await.map_err(|e| self.shared.failed(dir, &path, e))?;
+            self.shared
+                .disk
+                .create_dir(&path)
+                .await
+                .map_err(|e| self.shared.failed(dir, &path, e))?;
         }
         if found.as_ref().is_none_or(|f| f.entry.is_none()) {
             let file = path.join(PARTITION_METADATA);
@@ -126,7 +141,12 @@ impl Store {
             dir,
             topic_id,
             partition: partition.clone(),
-            state: RefCell::new(super::recover::initial_state(found, path, config, self.shared.next_generation())),
+            state: RefCell::new(super::recover::initial_state(
+                found,
+                path,
+                config,
+                self.shared.next_generation(),
+            )),
             gate: Gate::default(),
         });
         if slot == logs.len() {
@@ -137,7 +157,12 @@ impl Store {
     }
 
     async fn read_topic_id(&self, path: &Path) -> Option<TopicId> {
-        let bytes = self.shared.disk.read_file(&path.join(PARTITION_METADATA)).await.ok()?;
+        let bytes = self
+            .shared
+            .disk
+            .read_file(&path.join(PARTITION_METADATA))
+            .await
+            .ok()?;
         decode_partition_metadata(std::str::from_utf8(&bytes).ok()?)
     }
 
@@ -147,7 +172,9 @@ impl Store {
         let count = |dir: usize| logs.iter().flatten().filter(|log| log.dir == dir).count();
         let dirs = self.shared.dirs.iter().enumerate();
         let working = dirs.filter(|(_, d)| !d.is_offline()).map(|(i, _)| i);
-        working.min_by_key(|&i| count(i)).ok_or(StorageError::Offline)
+        working
+            .min_by_key(|&i| count(i))
+            .ok_or(StorageError::Offline)
     }
 
     /// Removes a log: its directory is renamed at once and unlinked in the background.
@@ -166,7 +193,9 @@ impl Store {
         self.shared.close_files(log.id, None);
         self.shared.chunks.borrow_mut().forget(log.id);
         self.shared.logs.borrow_mut()[log.id.0 as usize] = None;
-        self.shared.retire(log.dir, &path, &log.partition.to_string()).await?;
+        self.shared
+            .retire(log.dir, &path, &log.partition.to_string())
+            .await?;
         self.shared.start_chores().await;
         Ok(())
     }
@@ -177,7 +206,9 @@ impl Store {
         let mut count = 0;
         for (dir, image) in self.directories.images().iter().enumerate() {
             for name in image.logs.keys().filter(|name| !keep(name)) {
-                self.shared.retire(dir, &image.path.join(name), name).await?;
+                self.shared
+                    .retire(dir, &image.path.join(name), name)
+                    .await?;
                 count += 1;
             }
         }
@@ -192,7 +223,13 @@ impl Store {
 
     /// All logs that are open.
     pub fn logs(&self) -> Vec<Rc<Log>> {
-        self.shared.logs.borrow().iter().flatten().cloned().collect()
+        self.shared
+            .logs
+            .borrow()
+            .iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Returns once some log has appends that are not durable; while the disk is full, only from time to time.
@@ -218,7 +255,9 @@ impl Store {
     /// best after the partitions wrote their producer snapshots.
     pub async fn checkpoint(&self) -> Result<(), StorageError> {
         let logs = self.logs();
-        let changed = logs.iter().filter(|log| std::mem::take(&mut log.state.borrow_mut().changed));
+        let changed = logs
+            .iter()
+            .filter(|log| std::mem::take(&mut log.state.borrow_mut().changed));
         let writes = changed.map(|log| log.write_side_files());
         for outcome in join_bounded(writes, SIDE_FILES_DEPTH).await {
             outcome?;
@@ -237,7 +276,10 @@ impl Store {
             return Err(error);
         }
         self.shared.run_chores().await;
-        let closes = self.logs().into_iter().map(|log| async move { log.finish_active().await });
+        let closes = self
+            .logs()
+            .into_iter()
+            .map(|log| async move { log.finish_active().await });
         for outcome in join_bounded(closes, SIDE_FILES_DEPTH).await {
             outcome?;
         }
@@ -290,13 +332,24 @@ impl Store {
 
 impl Shared {
     /// Renames a partition's directory out of the way and leaves its unlinking to the chores.
-    pub(super) async fn retire(&self, dir: usize, path: &Path, name: &str) -> Result<(), StorageError> {
+    pub(super) async fn retire(
+        &self,
+        dir: usize,
+        path: &Path,
+        name: &str,
+    ) -> Result<(), StorageError> {
         let parent = &self.dirs[dir].path;
         let unique = Uuid::random().0;
         let suffix = u32::from_be_bytes([unique[0], unique[1], unique[2], unique[3]]);
         let gone = parent.join(format!("{name}.{suffix:08x}{DELETED_SUFFIX}"));
-        self.disk.rename(path, &gone).await.map_err(|e| self.failed(dir, path, e))?;
-        self.disk.sync_dir(parent).await.map_err(|e| self.failed(dir, parent, e))?;
+        self.disk
+            .rename(path, &gone)
+            .await
+            .map_err(|e| self.failed(dir, path, e))?;
+        self.disk
+            .sync_dir(parent)
+            .await
+            .map_err(|e| self.failed(dir, parent, e))?;
         self.add_chore(Chore::Remove { path: gone });
         Ok(())
     }
@@ -304,11 +357,18 @@ impl Shared {
     fn all_dirty_back_off(&self) -> bool {
         let now = self.clock.now();
         let dirty = self.dirty.borrow();
-        dirty.iter().filter_map(|id| self.log(*id)).all(|log| self.dirs[log.dir].is_backing_off(now))
+        dirty
+            .iter()
+            .filter_map(|id| self.log(*id))
+            .all(|log| self.dirs[log.dir].is_backing_off(now))
     }
 
     /// Writes this shard's checkpoint of one directory.
-    pub(super) async fn write_checkpoint(&self, dir: usize, clean: bool) -> Result<(), StorageError> {
+    pub(super) async fn write_checkpoint(
+        &self,
+        dir: usize,
+        clean: bool,
+    ) -> Result<(), StorageError> {
         let _inside = self.checkpoint_gate.enter().await;
         let directory = &self.dirs[dir];
         directory.check()?;
