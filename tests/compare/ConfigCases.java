@@ -14,9 +14,12 @@ final class ConfigCases {
         list(c);
     }
 
-    /** Waits until what was altered is seen, then writes the keys down with their sources and synonyms. */
+    /**
+     * Writes the keys down with their sources and synonyms. Kafka's broker learns of a change a moment after it is
+     * answered, but learns everything in order: a topic that is seen shows that what came before it is seen too.
+     */
     static void shown(Side s, String label, String topic, String... keys) {
-        try { Thread.sleep(60); } catch (InterruptedException e) { throw new IllegalStateException(e); }
+        s.create("barrier" + s.lines.size(), 1);
         s.say(label, 4, Ask.describe(TOPIC, topic, keys).setIncludeSynonyms(true));
     }
 

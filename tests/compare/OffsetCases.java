@@ -55,7 +55,9 @@ final class OffsetCases {
         });
         c.add("ListOffsets/log append time", s -> {
             var topic = s.create("t", 1, "message.timestamp.type", "LogAppendTime");
-            s.fill(topic, 0, Batch.of(3), Batch.of(3).codec(1));
+            s.fill(topic, 0, Batch.of(3));
+            try { Thread.sleep(5); } catch (InterruptedException e) { throw new IllegalStateException(e); }
+            s.fill(topic, 0, Batch.of(3).codec(1));
             for (int v : new int[] {1, 7, 11}) for (long time : new long[] {0, T, T + 1, Long.MAX_VALUE}) s.say(time == Long.MAX_VALUE ? "after all" : "time " + time, v, Ask.listOffsets(topic, Ask.at(0, time)));
             s.say("the latest time", 7, Ask.listOffsets(topic, Ask.at(0, -3)));
         });
