@@ -133,6 +133,25 @@ pub fn bytes(text: &str) -> Result<usize, String> {
     Ok(bytes as usize)
 }
 
+/// A rate a second: a number, with `k` or `m` for thousands and millions; more than zero.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let wrong = || "expected records a second, as in 50000, 50k or 1.5m".to_owned();
+    let (number, scale) = match text.parse::<f64>() {
+        Ok(number) => (number, 1.0),
+        Err(_) => match split_unit(text) {
+            Some((number, "k" | "K")) => (number, 1e3),
+            Some((number, "m" | "M")) => (number, 1e6),
+            _ => return Err(wrong()),
+        },
+    };
+    let rate = number * scale;
+    if rate > 0.0 && rate <= 1e9 {
+        Ok(rate)
+    } else {
+        Err("must be more than 0 and at most 1000m".to_owned())
+    }
+}
+
 /// `KEY=VALUE`.
 pub fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -229,6 +248,15 @@ mod tests {
         assert_eq!(bytes("1MiB"), Ok(1 << 20));
         for wrong in ["", "k", "-1", "1x", "2g", "99999999999"] {
             assert!(bytes(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn reads_rates() {
+        assert_eq!(rate("50000"), Ok(50_000.0));
+        assert_eq!(rate("1.5m"), Ok(1_500_000.0));
+        for wrong in ["0", "-1", "fast", "nan", "inf", "2000m"] {
+            assert!(rate(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! **What lives here.** Arguments and what is allowed in them, what is asked of which room, and how the answer is
 //! printed: tables for people, JSON for programs (`--json`), progress only on a terminal.
 //!
-//! **Path.** `main` → [`run`] → a subcommand → `client` (most), `record` (on segment files), `config` and
+//! **Path.** `main` → [`run`] → a subcommand → `client` or `load` (most), `record` (on segment files), `config` and
 //! `protocol` (their tables), `server` (the broker) → an exit status: 0 done, 1 a fault, 2 bad usage or configuration.
 //!
 //! **Invariants.** Everything that is not the broker is a client and works against any Kafka broker. What a program
@@ -25,6 +25,7 @@ mod consume;
 mod failure;
 mod input;
 mod lines;
+mod load;
 mod log;
 mod output;
 mod produce;
@@ -53,6 +54,7 @@ enum Command {
     Produce(produce::Produce),
     Consume(consume::Consume),
     Cluster(cluster::Cluster),
+    Load(Box<load::Load>),
     #[command(subcommand)]
     Log(log::Command),
     #[command(subcommand)]
@@ -70,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Produce(command) => command.run(),
         Command::Consume(command) => command.run(),
         Command::Cluster(command) => command.run(),
+        Command::Load(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Protocol(command) => command.run(),
         Command::Completions(command) => command.run(),
@@ -104,6 +107,7 @@ mod tests {
                 &["--from", "now", "beginning", "end"],
             ),
             ("topic create t --partitions 0", &["--partitions", "0", "1"]),
+            ("load --rate fast", &["--rate", "fast", "records a second"]),
             (
                 "cluster --bootstrap here",
                 &["--bootstrap", "here", "HOST:PORT"],

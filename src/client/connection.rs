@@ -173,6 +173,12 @@ impl Connection {
         self.0.shared.wait_outgoing(OUTGOING_BYTES_MAX).await
     }
 
+    /// Whether [`Connection::drained`] would return at once.
+    pub fn is_drained(&self) -> bool {
+        let pipeline = self.0.shared.pipeline.borrow();
+        pipeline.failed().is_some() || pipeline.outgoing_bytes() <= OUTGOING_BYTES_MAX
+    }
+
     /// Waits until everything submitted has been given to the kernel, or the connection is lost.
     pub async fn written(&self) {
         self.0.shared.wait_outgoing(0).await

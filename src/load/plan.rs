@@ -1,0 +1,90 @@
+//! What a run shall do.
+
+use std::time::Duration;
+
+use crate::client::{Acks, ClusterOptions};
+use crate::record::Codec;
+
+use super::payload::{Keys, Stamp};
+
+/// One workload, complete: nothing is asked of anyone after it begins.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub bootstrap: Vec<String>,
+    pub cluster: ClusterOptions,
+    /// Created if it does not exist.
+    pub topic: String,
+    /// Of a topic that is created; one that exists keeps its own.
+    pub partitions: i32,
+    pub pace: Pace,
+    /// Before the measured part; what happens in it is not counted.
+    pub warm_up: Duration,
+    /// The measured part.
+    pub duration: Duration,
+    /// Executors that the producers are spread over, each a thread.
+    pub threads: usize,
+    pub producers: usize,
+    /// Of each producer to each broker.
+    pub connections: usize,
+    /// Requests in flight on each connection.
+    pub window: usize,
+    pub record_bytes: usize,
+    pub keys: Keys,
+    pub acks: Acks,
+    pub codec: Codec,
+    pub batch_bytes: usize,
+    pub linger: Duration,
+    /// Batches of several partitions share a request up to this size.
+    pub request_bytes: usize,
+    pub seed: u64,
+    pub consume: Consume,
+    /// Whose processor time is told; found by the port if `None` and on this machine.
+    pub broker_pid: Option<u32>,
+}
+
+/// When records are sent.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Pace {
+    /// Open loop: this many a second, all producers together, whatever the broker does; latency counts from when a
+    /// record was due.
+    Rate(f64),
+    /// Closed loop: as fast as the windows allow; latency counts from when a request was submitted.
+    Maximum,
+}
+
+/// Whether the records are read back while they are written, for the end-to-end latency.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Consume {
+    Yes,
+    No,
+}
+
+impl Plan {
+    /// What makes the plan impossible, for people.
+    pub fn fault(&self) -> Option<String> {
+        if self.consume == Consume::Yes && self.record_bytes < Stamp::BYTES {
+            let least = Stamp::BYTES;
+            return Some(format!(
+                "records of {} bytes cannot carry the {least}-byte stamp of the end-to-end latency",
+                self.record_bytes
+            ));
+        }
+        for (what, count) in [
+            ("threads", self.threads),
+            ("producers", self.producers),
+            ("connections", self.connections),
+            ("window", self.window),
+        ] {
+            if count == 0 {
+                return Some(format!("{what}: at least 1"));
+            }
+        }
+        if self.threads > self.producers {
+            return Some(format!(
+                "{} threads for {} producers: a producer runs on one thread",
+                self.threads, self.producers
+            ));
+        }
+        None
+    }
+}
