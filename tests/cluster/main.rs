@@ -1,0 +1,15 @@
+//! Goal: show that a broker process survives what happens to processes: `kill -9` under load, faults at start,
+//! connections that mean harm.
+//!
+//! Method: start the real binary, speak to it over plain blocking sockets (own little client in `wire.rs`, so that a
+//! fault of the library's client cannot hide one of the broker), and check against what was acknowledged.
+//!
+//! `RINGLOG_CRASH_ROUNDS` sets the rounds of the crash test, `RINGLOG_SEED` repeats a run. `RINGLOG_TESTS_BROKER`
+//! names another program, run as `PROGRAM PORT DIR`: with Apache Kafka it proves that the checkers ask nothing that
+//! Kafka does not hold.
+
+mod broker;
+mod crash;
+mod hostile;
+mod startup;
+mod wire;
