@@ -441,14 +441,5 @@ fn wake(parked: &RefCell<Option<Waker>>) {
 const OUTGOING_BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_highest_version_of_both_is_taken() {
-        assert_eq!(highest_common((0, 13), (3, 9)), Some(9));
-        assert_eq!(highest_common((3, 9), (0, 13)), Some(9));
-        assert_eq!(highest_common((3, 9), (10, 13)), None);
-        assert_eq!(highest_common((4, 18), (4, 4)), Some(4));
-    }
-}
+#[path = "connection_tests.rs"]
+mod tests;

@@ -160,6 +160,7 @@ impl Report {
                 grouped(rate)
             ),
             (Some(seconds), None) => format!("{seconds:.2} s"),
+            (None, _) if self.broker_pid.is_some() => "unknown: its process has ended".to_owned(),
             (None, _) => "unknown: not a process of this machine (or give --broker-pid)".to_owned(),
         }
     }
