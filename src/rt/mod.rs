@@ -21,27 +21,39 @@
 mod buffer;
 mod checks;
 mod clock;
+mod dir_lock;
 mod disk;
+mod foreign;
 mod listener;
+mod mailbox;
 mod notify;
 mod ring_file;
+mod shutdown;
 mod sim_disk;
 mod sim_image;
 mod socket;
+mod start;
 mod sys;
 mod task;
+mod wheel;
 
 pub use buffer::{AppendBuffer, BLOCK_BYTES, Buffer, Page, Slice, block_ceil, block_floor};
 pub use checks::{StartError, check_io_uring};
 pub use clock::{Clock, SimClock};
+pub use dir_lock::DirLock;
 pub use disk::{Disk, Entry, File, Open};
+pub use foreign::Foreign;
 pub use listener::{BoundListener, ListenOptions, Listener, resolve};
+pub use mailbox::{Inbox, Mailbox, Seat, mesh};
 pub use notify::{Closed, Notified, Notify, Receiver, Sender, Signal, oneshot};
 pub use ring_file::RingFile;
+pub use shutdown::{Shutdown, Stop};
 pub use sim_disk::{Faulty, SimDisk, SimFile};
 pub use socket::{READ_BYTES, RawAccepted, Socket, connect, connect_host};
+pub use start::{Options, Shard, Shards, SignalHandling, cpu_count, start};
 pub use sys::Space;
 pub use task::{
     Elapsed, Panicked, Queue, TaskStats, blocking, run_local, sleep, spawn, task_stats, timeout,
     yield_if_needed, yield_now,
 };
+pub use wheel::{TimerKey, Wheel};

@@ -51,6 +51,24 @@ pub(super) fn space(path: &Path) -> io::Result<Space> {
     })
 }
 
+/// Tries to lock the whole file for this open description, against any other description and against POSIX locks.
+///
+/// `Ok(false)`: somebody else holds it.
+pub(super) fn try_lock(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: all-zero is a valid `flock`: from the start of the file to its end.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    // SAFETY: `lock` lives through the call.
+    match check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &lock) }) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Sends from several places at once, without waiting. `Ok(n)`: the first `n` bytes are in the socket's buffer.
 pub(super) fn send_vectored(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: all-zero is a valid `msghdr` without address, control data or slices.
