@@ -1,1 +1,36 @@
-//! (room under construction)
+//! What one core owns: its partitions, its store, and, on shard 0, the controller.
+//!
+//! **Path.** `api` → here: a partition's owner is found ([`Shard::owner`]), what is owned elsewhere crosses the mailbox
+//! once per shard → [`Replica`]: check, admit, append → the flusher commits → parked requests are answered. Reads take
+//! pinned slices from `storage` and wait on the partitions' watchers. Uses every room above.
+//!
+//! **Invariants.** Nothing of a shard is touched by another thread; what crosses is a message. Messages between two
+//! shards keep their order. Between admission and append of a batch there is no await. Metadata changes only through
+//! [`Shard::propose`]: decided on shard 0, durable, then applied by every shard before the reply leaves.
+//!
+//! **Faults survived.** A partition deleted while requests wait on it, a log directory that fails (its partitions answer
+//! KAFKA_STORAGE_ERROR), watchers of connections that are gone.
+//!
+//! **Not obvious.** A watch fires once, maybe for nothing: whoever is woken reads again. Slices of another shard's
+//! cache are pinned there by reference and go home to be released.
+
+mod append;
+mod controller;
+mod core;
+mod fetch;
+mod message;
+mod partitions;
+mod produce;
+mod replica;
+mod reply;
+mod start;
+
+pub use controller::QuorumState;
+pub use core::Shard;
+pub use fetch::{PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem, WatchKey};
+pub use message::Message;
+pub use partitions::LogDirState;
+pub use produce::{Joined, ProduceFault, ProduceItem, ProduceJoin, ProduceOutcome, Wait};
+pub use replica::{FoundOffset, OffsetQuery, Replica};
+pub use reply::Reply;
+pub use start::{Opened, open};

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Runs `futures`, at most `depth` at a time, and returns their results in order.
-pub(super) async fn join_bounded<F: Future>(
+pub async fn join_bounded<F: Future>(
     futures: impl IntoIterator<Item = F>,
     depth: usize,
 ) -> Vec<F::Output> {

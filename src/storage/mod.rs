@@ -47,6 +47,7 @@ mod store;
 pub use commit::Committed;
 pub use directories::Directories;
 pub use error::{AppendError, ReadError, StorageError};
+pub use join::join_bounded;
 pub use log::{Log, LogConfig, LogId, SegmentInfo, Stamps};
 pub use metalog::{MetadataLog, MetadataRecovered};
 pub use read::{Missing, Read, TimedOffset};

@@ -1,0 +1,323 @@
+//! DescribeConfigs (32), AlterConfigs (33), IncrementalAlterConfigs (44, KIP-339), ListConfigResources (74, KIP-1142).
+
+use std::rc::Rc;
+
+use super::context::Context;
+use super::topics::message;
+use crate::config::{
+    ConfigEntry, Dynamic, Lookup, describe_broker, describe_cluster_defaults, describe_topic,
+};
+use crate::metadata::{
+    AlterConfigs, Command, ConfigChange, ConfigEdit, ConfigRow, EditedResource,
+    IncrementalAlterConfigs, Reply, ResourceKind, validate_topic_name,
+};
+use crate::protocol::ErrorCode;
+use crate::protocol::alter_configs::{self, AlterConfigsRequest, AlterConfigsResponse};
+use crate::protocol::create_topics::CreatableTopicConfigs;
+use crate::protocol::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
+    DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use crate::protocol::incremental_alter_configs::{
+    self, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+use crate::protocol::list_config_resources::{
+    ConfigResource, ListConfigResourcesRequest, ListConfigResourcesResponse,
+};
+use crate::shard::Shard;
+use crate::types::Str;
+
+pub(super) async fn describe(
+    context: Rc<Context>,
+    request: DescribeConfigsRequest,
+    _version: i16,
+) -> DescribeConfigsResponse {
+    let results = request
+        .resources
+        .iter()
+        .map(|resource| {
+            let mut result = DescribeConfigsResult {
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name.clone(),
+                ..DescribeConfigsResult::default()
+            };
+            match entries(&context.shard, resource) {
+                Ok(entries) => {
+                    let named = |entry: &ConfigEntry| match resource.configuration_keys.as_deref() {
+                        None | Some([]) => true,
+                        Some(keys) => keys.iter().any(|key| *key == entry.name),
+                    };
+                    let rows = entries
+                        .into_iter()
+                        .filter(named)
+                        .map(|entry| row(entry, &request));
+                    result.configs = rows.collect();
+                }
+                Err((error, message)) => {
+                    result.error_code = error.code();
+                    result.error_message = Some(Str::from(message));
+                }
+            }
+            result
+        })
+        .collect();
+    DescribeConfigsResponse {
+        results,
+        ..DescribeConfigsResponse::default()
+    }
+}
+
+fn entries(
+    shard: &Shard,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<ConfigEntry>, (ErrorCode, String)> {
+    let image = shard.image();
+    let name: &str = &resource.resource_name;
+    let own_id = shard.node_id().to_string();
+    let broker = image.overrides(ResourceKind::Broker, &own_id);
+    let cluster = image.overrides(ResourceKind::Broker, "");
+    let dynamic = Dynamic { broker, cluster };
+    match ResourceKind::from_i8(resource.resource_type) {
+        Some(ResourceKind::Topic) => {
+            validate_topic_name(name)
+                .map_err(|error| (error.code, error.message.unwrap_or_default()))?;
+            if image.topic(name).is_none() {
+                return Err((ErrorCode::UnknownTopicOrPartition, String::new()));
+            }
+            Ok(describe_topic(
+                &shard.config,
+                dynamic,
+                image.overrides(ResourceKind::Topic, name),
+            ))
+        }
+        Some(ResourceKind::Broker) if name.is_empty() => Ok(describe_cluster_defaults(cluster)),
+        Some(ResourceKind::Broker) if name == own_id => Ok(describe_broker(&shard.config, dynamic)),
+        Some(ResourceKind::Broker) => {
+            let why = match name.parse::<i32>() {
+                Ok(_) => format!(
+                    "Unexpected broker id, expected {own_id} or empty string, but received {name}"
+                ),
+                Err(_) => format!("Broker id must be an integer, but it is: {name}"),
+            };
+            Err((ErrorCode::InvalidRequest, why))
+        }
+        _ => Err((
+            ErrorCode::InvalidRequest,
+            format!("Unsupported resource type: {}", resource.resource_type),
+        )),
+    }
+}
+
+fn row(entry: ConfigEntry, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
+    let synonyms = match request.include_synonyms {
+        true => entry
+            .synonyms
+            .into_iter()
+            .map(|synonym| DescribeConfigsSynonym {
+                name: Str::from_static(synonym.name),
+                value: synonym.value.map(Str::from),
+                source: synonym.source.code(),
+            })
+            .collect(),
+        false => Vec::new(),
+    };
+    DescribeConfigsResourceResult {
+        name: Str::from_static(entry.name),
+        value: entry.value.map(Str::from),
+        read_only: entry.read_only,
+        config_source: entry.source.code(),
+        is_sensitive: entry.sensitive,
+        synonyms,
+        config_type: entry.kind.code(),
+        documentation: request
+            .include_documentation
+            .then(|| Str::from_static(entry.doc)),
+    }
+}
+
+/// What CreateTopics tells of a new topic's configuration (KIP-525).
+pub(super) fn of_new_topic(shard: &Shard, changes: &[ConfigChange]) -> Vec<CreatableTopicConfigs> {
+    struct Changes<'a>(&'a [ConfigChange]);
+    impl Lookup for Changes<'_> {
+        fn find(&self, name: &str) -> Option<&str> {
+            let change = self.0.iter().find(|change| change.key == name)?;
+            change.value.as_deref()
+        }
+    }
+    let image = shard.image();
+    let own_id = shard.node_id().to_string();
+    let dynamic = Dynamic {
+        broker: image.overrides(ResourceKind::Broker, &own_id),
+        cluster: image.overrides(ResourceKind::Broker, ""),
+    };
+    describe_topic(&shard.config, dynamic, &Changes(changes))
+        .into_iter()
+        .map(|entry| CreatableTopicConfigs {
+            name: Str::from_static(entry.name),
+            value: entry.value.map(Str::from),
+            read_only: entry.read_only,
+            config_source: entry.source.code(),
+            is_sensitive: entry.sensitive,
+        })
+        .collect()
+}
+
+pub(super) async fn alter(
+    context: Rc<Context>,
+    request: AlterConfigsRequest,
+    _version: i16,
+) -> AlterConfigsResponse {
+    let resources = request
+        .resources
+        .iter()
+        .map(|resource| EditedResource {
+            resource_type: resource.resource_type,
+            name: resource.resource_name.detach(),
+            edits: resource
+                .configs
+                .iter()
+                .map(|config| ConfigChange {
+                    key: config.name.detach(),
+                    value: config.value.as_ref().map(Str::detach),
+                })
+                .collect(),
+        })
+        .collect();
+    let command = AlterConfigs {
+        resources,
+        validate_only: request.validate_only,
+    };
+    let Reply::AlterConfigs(rows) = context.shard.propose(Command::AlterConfigs(command)).await
+    else {
+        unreachable!("a reply is of its command's kind")
+    };
+    let responses = rows
+        .into_iter()
+        .map(|row| {
+            let (error_code, error_message) = told(&row);
+            alter_configs::AlterConfigsResourceResponse {
+                error_code,
+                error_message,
+                resource_type: row.resource_type,
+                resource_name: row.name,
+            }
+        })
+        .collect();
+    AlterConfigsResponse {
+        responses,
+        ..AlterConfigsResponse::default()
+    }
+}
+
+pub(super) async fn incremental_alter(
+    context: Rc<Context>,
+    request: IncrementalAlterConfigsRequest,
+    _version: i16,
+) -> IncrementalAlterConfigsResponse {
+    let resources = request
+        .resources
+        .iter()
+        .map(|resource| EditedResource {
+            resource_type: resource.resource_type,
+            name: resource.resource_name.detach(),
+            edits: resource
+                .configs
+                .iter()
+                .map(|config| ConfigEdit {
+                    key: config.name.detach(),
+                    op: config.config_operation,
+                    value: config.value.as_ref().map(Str::detach),
+                })
+                .collect(),
+        })
+        .collect();
+    let command = IncrementalAlterConfigs {
+        resources,
+        validate_only: request.validate_only,
+    };
+    let command = Command::IncrementalAlterConfigs(command);
+    let Reply::IncrementalAlterConfigs(rows) = context.shard.propose(command).await else {
+        unreachable!("a reply is of its command's kind")
+    };
+    let responses = rows
+        .into_iter()
+        .map(|row| {
+            let (error_code, error_message) = told(&row);
+            incremental_alter_configs::AlterConfigsResourceResponse {
+                error_code,
+                error_message,
+                resource_type: row.resource_type,
+                resource_name: row.name,
+            }
+        })
+        .collect();
+    IncrementalAlterConfigsResponse {
+        responses,
+        ..IncrementalAlterConfigsResponse::default()
+    }
+}
+
+fn told(row: &ConfigRow) -> (i16, Option<Str>) {
+    match &row.result {
+        Ok(()) => (ErrorCode::None.code(), None),
+        Err(error) => (error.code.code(), message(error)),
+    }
+}
+
+pub(super) async fn list_resources(
+    context: Rc<Context>,
+    request: ListConfigResourcesRequest,
+    version: i16,
+) -> ListConfigResourcesResponse {
+    const KINDS: [ResourceKind; 4] = [
+        ResourceKind::Topic,
+        ResourceKind::Broker,
+        ResourceKind::ClientMetrics,
+        ResourceKind::Group,
+    ];
+    // Version 0 lists telemetry subscriptions and nothing else.
+    let asked: Vec<ResourceKind> = match version {
+        0 => vec![ResourceKind::ClientMetrics],
+        _ if request.resource_types.is_empty() => KINDS.to_vec(),
+        _ => {
+            let kinds: Option<Vec<_>> = request
+                .resource_types
+                .iter()
+                .map(|code| ResourceKind::from_i8(*code))
+                .collect();
+            match kinds {
+                Some(kinds) => kinds,
+                None => {
+                    let error_code = ErrorCode::UnsupportedVersion.code();
+                    return ListConfigResourcesResponse {
+                        error_code,
+                        ..ListConfigResourcesResponse::default()
+                    };
+                }
+            }
+        }
+    };
+    let image = context.shard.image();
+    let mut config_resources = Vec::new();
+    for kind in asked {
+        let names: Vec<Str> = match kind {
+            ResourceKind::Topic => image.topics().map(|topic| topic.name.clone()).collect(),
+            ResourceKind::Broker => image
+                .brokers()
+                .map(|broker| Str::from(broker.id.to_string()))
+                .collect(),
+            ResourceKind::ClientMetrics | ResourceKind::Group => {
+                image.overridden(kind).cloned().collect()
+            }
+        };
+        let resource = |resource_name| ConfigResource {
+            resource_name,
+            resource_type: kind as i8,
+        };
+        config_resources.extend(names.into_iter().map(resource));
+    }
+    ListConfigResourcesResponse {
+        config_resources,
+        ..ListConfigResourcesResponse::default()
+    }
+}

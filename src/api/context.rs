@@ -1,0 +1,97 @@
+//! What a handler knows of the connection it serves, and what it gives back.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use super::fetch_session::Sessions;
+use crate::protocol::{Message, Splice, Writer, write_response};
+use crate::shard::{ReadData, Shard, WatchItem};
+use crate::types::Str;
+
+/// A connection, as the handlers of its requests see it.
+pub struct Context {
+    pub shard: Rc<Shard>,
+    /// Unique on this shard.
+    pub connection: u64,
+    /// The listener the client came in by: the brokers' addresses of this name are told to it.
+    pub listener: Str,
+    pub sessions: Rc<RefCell<Sessions>>,
+    /// What the connection's Fetch watches; taken back when it closes.
+    pub watched: RefCell<Vec<WatchItem>>,
+}
+
+impl Context {
+    /// Remembers what is watched from now on, and takes back what was watched before where it is not the same.
+    pub(super) fn watch_others(&self, watched: &[WatchItem]) {
+        let mut before = self.watched.borrow_mut();
+        let place = |item: &WatchItem| (item.topic_id, item.partition);
+        if !before.iter().map(place).eq(watched.iter().map(place)) {
+            self.shard.unwatch(self.connection, &before);
+            *before = watched.to_vec();
+        }
+    }
+
+    /// The connection is gone: nobody is to be woken for it.
+    pub fn close(&self) {
+        let watched = self.watched.take();
+        if !watched.is_empty() {
+            self.shard.unwatch(self.connection, &watched);
+        }
+    }
+}
+
+/// A response, length prefix and all.
+pub struct Frame {
+    pub head: Vec<u8>,
+    /// Where in `head` the bytes of `data` go, slot for slot.
+    pub splices: Vec<Splice>,
+    pub data: Vec<ReadData>,
+}
+
+impl Frame {
+    /// Encodes a response that carries no records.
+    pub fn of<M: Message>(version: i16, correlation_id: i32, body: &M) -> Frame {
+        Frame::with_data(version, correlation_id, body, Vec::new())
+    }
+
+    /// Encodes a response whose records are `data`, in the order in which they stand in it.
+    pub fn with_data<M: Message>(
+        version: i16,
+        correlation_id: i32,
+        body: &M,
+        data: Vec<ReadData>,
+    ) -> Frame {
+        let mut writer = Writer::new();
+        write_response(&mut writer, version, correlation_id, body);
+        let (head, splices) = writer.take();
+        assert_eq!(splices.len(), data.len(), "each splice has its data");
+        Frame {
+            head,
+            splices,
+            data,
+        }
+    }
+
+    /// Bytes on the wire.
+    pub fn len(&self) -> usize {
+        self.head.len() + self.splices.iter().map(|splice| splice.len).sum::<usize>()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.head.is_empty()
+    }
+}
+
+/// What a request came to.
+pub enum Outcome {
+    Reply(Frame),
+    /// acks=0: nothing is sent.
+    Silent,
+    /// The protocol leaves no other way to tell the client.
+    Close(String),
+}
+
+/// A request's work after its start.
+pub type Work = Pin<Box<dyn Future<Output = Outcome>>>;

@@ -1,0 +1,289 @@
+//! Fetch (1). v4 isolation level · v5 log start offset · v7 sessions (KIP-227) · v9 leader epochs (KIP-320) · v11 rack
+//! (KIP-392) · v12 flexible, divergence (KIP-595) · v13 topics by id (KIP-516) · v15 replica state · v16 endpoints
+//! (KIP-951) · v17 directory id · v18 high watermark of the reader (KIP-1166).
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::context::{Context, Frame, Outcome, Work};
+use super::fetch_session::{Answered, Plan, Topics, Wanted};
+use super::rows::Call;
+use crate::metadata::Image;
+use crate::partition::Isolation;
+use crate::protocol::fetch::{
+    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    PartitionData,
+};
+use crate::protocol::{DecodeError, ErrorCode, Records};
+use crate::rt;
+use crate::shard::{PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem};
+use crate::types::{Micros, Str, TopicId};
+
+pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeError> {
+    let (version, correlation_id) = (call.version, call.correlation_id);
+    let request = call.decode::<FetchRequest>()?;
+    let context = context.clone();
+    Ok(Box::pin(async move {
+        let (response, data) = answer(&context, request, version).await;
+        Outcome::Reply(Frame::with_data(version, correlation_id, &response, data))
+    }))
+}
+
+impl Topics for Image {
+    fn id_of(&self, name: &str) -> Option<TopicId> {
+        self.topic(name).map(|topic| topic.id)
+    }
+
+    fn name_of(&self, id: TopicId) -> Option<Str> {
+        self.topic_by_id(id).map(|topic| topic.name.clone())
+    }
+}
+
+/// The terms of one Fetch.
+struct Terms {
+    isolation: Isolation,
+    max_bytes: usize,
+    min_bytes: usize,
+    deadline: Micros,
+}
+
+async fn answer(
+    context: &Rc<Context>,
+    request: FetchRequest,
+    version: i16,
+) -> (FetchResponse, Vec<ReadData>) {
+    let now = context.shard.clock.now();
+    let plan = {
+        let image = context.shard.image();
+        context
+            .sessions
+            .borrow_mut()
+            .plan(&request, version, &*image, now)
+    };
+    let (wanted, session) = match plan {
+        Err(error) => {
+            let response = FetchResponse {
+                error_code: error.code(),
+                ..FetchResponse::default()
+            };
+            return (response, Vec::new());
+        }
+        Ok(Plan::Sessionless(wanted)) => (wanted, Session::None),
+        Ok(Plan::Full(wanted)) => (wanted, Session::Begin),
+        Ok(Plan::Incremental { session, wanted }) => (wanted, Session::GoOn(session)),
+    };
+    let max_bytes = request
+        .max_bytes
+        .min(context.shard.config.fetch_max_bytes)
+        .max(0) as usize;
+    let terms = Terms {
+        isolation: isolation(&request),
+        max_bytes,
+        min_bytes: (request.min_bytes.max(0) as usize).min(max_bytes),
+        deadline: now.plus_ms(request.max_wait_ms.max(0) as u64),
+    };
+    let reads = read_until_enough(context, &wanted, &terms).await;
+    respond(context, &terms, wanted, reads, session, version)
+}
+
+fn isolation(request: &FetchRequest) -> Isolation {
+    match request.isolation_level {
+        1 => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
+    }
+}
+
+/// Reads; if that is too little and nothing is wrong, waits for appends and reads again, until the deadline.
+async fn read_until_enough(
+    context: &Rc<Context>,
+    wanted: &[Wanted],
+    terms: &Terms,
+) -> Vec<PartitionRead> {
+    let shard = &context.shard;
+    loop {
+        let reads = shard.read(read_request(wanted, terms)).await;
+        let bytes: usize = reads.iter().map(|read| read.data.bytes()).sum();
+        let left_us = terms.deadline.since(shard.clock.now());
+        let urgent = reads
+            .iter()
+            .any(|read| read.error != ErrorCode::None || read.diverging.is_some())
+            || wanted.iter().any(|wanted| wanted.refused.is_some());
+        if bytes >= terms.min_bytes || urgent || left_us == 0 || reads.is_empty() {
+            return reads;
+        }
+        let watched = watch_items(wanted, &reads, terms.isolation);
+        let need = ((terms.min_bytes - bytes) as u64).div_ceil(watched.len() as u64);
+        context.watch_others(&watched);
+        let woken = shard.watch(context.connection, need, &watched);
+        // What was read so far is let go: it is read again from the cache when there is more.
+        drop(reads);
+        let _ = rt::timeout(Duration::from_micros(left_us), woken).await;
+        shard.park_ended(context.connection);
+    }
+}
+
+fn read_request(wanted: &[Wanted], terms: &Terms) -> ReadRequest {
+    let items = wanted
+        .iter()
+        .enumerate()
+        .filter(|(_, wanted)| wanted.refused.is_none())
+        .map(|(index, wanted)| ReadItem {
+            index: index as u32,
+            topic_id: wanted.topic_id,
+            partition: wanted.partition,
+            offset: wanted.offset,
+            current_epoch: wanted.current_epoch,
+            last_fetched_epoch: wanted.last_fetched_epoch,
+            max_bytes: wanted.max_bytes.max(0) as usize,
+        })
+        .collect();
+    ReadRequest {
+        items,
+        isolation: terms.isolation,
+        max_bytes: terms.max_bytes,
+    }
+}
+
+fn watch_items(wanted: &[Wanted], reads: &[PartitionRead], isolation: Isolation) -> Vec<WatchItem> {
+    let seen = |read: &PartitionRead| match isolation {
+        Isolation::ReadCommitted => read.last_stable_offset,
+        _ => read.high_watermark,
+    };
+    reads
+        .iter()
+        .map(|read| {
+            let wanted = &wanted[read.index as usize];
+            WatchItem {
+                topic_id: wanted.topic_id,
+                partition: wanted.partition,
+                isolation,
+                seen: seen(read),
+            }
+        })
+        .collect()
+}
+
+enum Session {
+    None,
+    Begin,
+    GoOn(i32),
+}
+
+fn respond(
+    context: &Context,
+    terms: &Terms,
+    wanted: Vec<Wanted>,
+    reads: Vec<PartitionRead>,
+    session: Session,
+    version: i16,
+) -> (FetchResponse, Vec<ReadData>) {
+    let reads = with_refused(&wanted, reads);
+    let answered: Vec<Answered> = reads.iter().map(answered).collect();
+    let mut sessions = context.sessions.borrow_mut();
+    let selected = match session {
+        Session::GoOn(id) => sessions.select(id, &wanted, &answered),
+        _ => vec![true; wanted.len()],
+    };
+    let by_id = version >= 13;
+    let mut response = FetchResponse::default();
+    let mut data = Vec::new();
+    for ((wanted, read), selected) in wanted.iter().zip(reads).zip(selected) {
+        if selected {
+            let node = context.shard.node_id().0;
+            let partition = partition_data(wanted, read, terms.isolation, node, &mut data);
+            add(&mut response.responses, wanted, by_id, partition);
+        }
+    }
+    response.session_id = match session {
+        Session::None => 0,
+        Session::Begin => sessions.begin(wanted, &answered, by_id, context.shard.clock.now()),
+        Session::GoOn(id) => id,
+    };
+    (response, data)
+}
+
+/// One read for each partition wanted: those of topics that do not exist were never read.
+fn with_refused(wanted: &[Wanted], reads: Vec<PartitionRead>) -> Vec<PartitionRead> {
+    let mut reads = reads.into_iter().peekable();
+    wanted
+        .iter()
+        .enumerate()
+        .map(|(index, wanted)| match wanted.refused {
+            Some(error) => PartitionRead::failed(index as u32, error),
+            None => reads.next().expect("what is not refused was read"),
+        })
+        .collect()
+}
+
+fn answered(read: &PartitionRead) -> Answered {
+    Answered {
+        error: read.error,
+        high_watermark: read.high_watermark,
+        log_start: read.log_start,
+        bytes: read.data.bytes(),
+        diverging: read.diverging.is_some(),
+    }
+}
+
+fn partition_data(
+    wanted: &Wanted,
+    read: PartitionRead,
+    isolation: Isolation,
+    node: i32,
+    data: &mut Vec<ReadData>,
+) -> PartitionData {
+    let bytes = read.data.bytes();
+    let mut partition = PartitionData {
+        partition_index: wanted.partition,
+        error_code: read.error.code(),
+        high_watermark: read.high_watermark.0,
+        last_stable_offset: read.last_stable_offset.0,
+        log_start_offset: read.log_start.0,
+        records: Some(Records::default()),
+        ..PartitionData::default()
+    };
+    if bytes > 0 {
+        partition.records = Some(Records::External(bytes));
+        data.push(read.data);
+    }
+    if let Some((epoch, end)) = read.diverging {
+        partition.diverging_epoch = EpochEndOffset {
+            epoch: epoch.0,
+            end_offset: end.0,
+        };
+    }
+    if isolation == Isolation::ReadCommitted && read.error == ErrorCode::None {
+        partition.aborted_transactions = Some(Vec::new());
+    }
+    if matches!(
+        read.error,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+    ) {
+        partition.current_leader = LeaderIdAndEpoch {
+            leader_id: node,
+            leader_epoch: read.leader_epoch.0,
+        };
+    }
+    partition
+}
+
+/// Partitions of one topic that follow each other share one entry, as Kafka groups them.
+fn add(
+    topics: &mut Vec<FetchableTopicResponse>,
+    wanted: &Wanted,
+    by_id: bool,
+    partition: PartitionData,
+) {
+    let same = |topic: &FetchableTopicResponse| match by_id {
+        true => topic.topic_id == wanted.topic_id,
+        false => topic.topic == wanted.topic,
+    };
+    match topics.last_mut().filter(|topic| same(topic)) {
+        Some(topic) => topic.partitions.push(partition),
+        None => topics.push(FetchableTopicResponse {
+            topic: wanted.topic.clone(),
+            topic_id: wanted.topic_id,
+            partitions: vec![partition],
+        }),
+    }
+}

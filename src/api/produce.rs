@@ -1,0 +1,223 @@
+//! Produce (0). v3 transactional id · v5 log start offset · v8 record errors (KIP-467) · v9 flexible · v10 current
+//! leader (KIP-951) · v12 adds partitions to a transaction by itself (KIP-890) · v13 topics by id (KIP-516).
+
+use std::rc::Rc;
+
+use super::context::{Context, Frame, Outcome, Work};
+use super::rows::Call;
+use crate::protocol::produce::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceData, TopicProduceResponse,
+};
+use crate::protocol::{DecodeError, ErrorCode, Records};
+use crate::record::{BatchHeader, Codec};
+use crate::shard::{Joined, ProduceItem, ProduceJoin, ProduceOutcome, Wait};
+use crate::types::{Str, TopicId};
+
+/// Appends what it can before it returns; the work that is left is to wait and to answer.
+pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeError> {
+    let (version, correlation_id) = (call.version, call.correlation_id);
+    let request = call.decode::<ProduceRequest>()?;
+    let acks = request.acks;
+    let mut shape = Shape::default();
+    let mut refused = Vec::new();
+    let mut items = Vec::new();
+    for topic in request.topic_data {
+        take_topic(
+            context,
+            version,
+            acks,
+            topic,
+            &mut shape,
+            &mut items,
+            &mut refused,
+        );
+    }
+    let join = ProduceJoin::local(shape.partitions_count as usize);
+    for (index, outcome) in refused {
+        join.put(index, outcome);
+    }
+    let wait = if acks == 0 { Wait::No } else { Wait::Committed };
+    context.shard.produce(items, wait, &join);
+    Ok(Box::pin(async move {
+        Joined(join.clone()).await;
+        let outcomes = join.take_outcomes();
+        if acks == 0 {
+            return silent(outcomes);
+        }
+        let response = shape.response(outcomes);
+        Outcome::Reply(Frame::of(version, correlation_id, &response))
+    }))
+}
+
+/// The topics and partitions of the request, in its order, without its records.
+#[derive(Default)]
+struct Shape {
+    topics: Vec<(Str, TopicId, Vec<i32>)>,
+    partitions_count: u32,
+}
+
+fn take_topic(
+    context: &Context,
+    version: i16,
+    acks: i16,
+    topic: TopicProduceData,
+    shape: &mut Shape,
+    items: &mut Vec<ProduceItem>,
+    refused: &mut Vec<(u32, ProduceOutcome)>,
+) {
+    let found = find(context, version, &topic);
+    let mut partitions = Vec::with_capacity(topic.partition_data.len());
+    for data in topic.partition_data {
+        let index = shape.partitions_count;
+        shape.partitions_count += 1;
+        partitions.push(data.index);
+        let checked = found.and_then(|found| check(found, version, acks, data.index, data.records));
+        match checked {
+            Ok((topic_id, records)) => {
+                items.push(ProduceItem {
+                    index,
+                    topic_id,
+                    partition: data.index,
+                    records,
+                });
+            }
+            Err(refusal) => refused.push((index, refusal.outcome())),
+        }
+    }
+    shape.topics.push((topic.name, topic.topic_id, partitions));
+}
+
+#[derive(Clone, Copy)]
+enum Refusal {
+    Code(ErrorCode),
+    Because(ErrorCode, &'static str),
+}
+
+impl Refusal {
+    fn outcome(self) -> ProduceOutcome {
+        match self {
+            Refusal::Code(code) => ProduceOutcome::refused(code),
+            Refusal::Because(code, why) => ProduceOutcome::refused_because(code, why),
+        }
+    }
+}
+
+/// The topic's id and how many partitions it has.
+fn find(
+    context: &Context,
+    version: i16,
+    topic: &TopicProduceData,
+) -> Result<(TopicId, usize), Refusal> {
+    let image = context.shard.image();
+    let found = match version >= 13 {
+        true => image
+            .topic_by_id(topic.topic_id)
+            .ok_or(ErrorCode::UnknownTopicId),
+        false => image
+            .topic(&topic.name)
+            .ok_or(ErrorCode::UnknownTopicOrPartition),
+    };
+    found
+        .map(|topic| (topic.id, topic.partitions_count()))
+        .map_err(Refusal::Code)
+}
+
+fn check(
+    (topic_id, partitions_count): (TopicId, usize),
+    version: i16,
+    acks: i16,
+    partition: i32,
+    records: Option<Records>,
+) -> Result<(TopicId, bytes::Bytes), Refusal> {
+    if partition < 0 || partition as usize >= partitions_count {
+        return Err(Refusal::Code(ErrorCode::UnknownTopicOrPartition));
+    }
+    let Some(Records::Bytes(records)) = records else {
+        return Err(Refusal::Because(
+            ErrorCode::InvalidRecord,
+            "a Produce needs one record batch for each partition",
+        ));
+    };
+    if !(-1..=1).contains(&acks) {
+        return Err(Refusal::Code(ErrorCode::InvalidRequiredAcks));
+    }
+    if let Ok(header) = BatchHeader::view(&records) {
+        if header.codec() == Some(Codec::Zstd) && version < 7 {
+            return Err(Refusal::Because(
+                ErrorCode::UnsupportedCompressionType,
+                "zstd needs version 7 of Produce or later (KIP-110)",
+            ));
+        }
+        if header.is_transactional() {
+            return Err(Refusal::Because(
+                ErrorCode::InvalidTxnState,
+                "no transaction is open for this partition",
+            ));
+        }
+    }
+    Ok((topic_id, records))
+}
+
+/// acks=0: an error can only be told by closing the connection.
+fn silent(outcomes: Vec<(u32, ProduceOutcome)>) -> Outcome {
+    match outcomes
+        .iter()
+        .find(|(_, outcome)| outcome.error != ErrorCode::None)
+    {
+        None => Outcome::Silent,
+        Some((_, outcome)) => Outcome::Close(format!(
+            "a batch sent with acks=0 was refused: {}",
+            outcome.error
+        )),
+    }
+}
+
+impl Shape {
+    fn response(self, mut outcomes: Vec<(u32, ProduceOutcome)>) -> ProduceResponse {
+        outcomes.sort_unstable_by_key(|(index, _)| *index);
+        let mut outcomes = outcomes.into_iter().map(|(_, outcome)| outcome);
+        let responses = self
+            .topics
+            .into_iter()
+            .map(|(name, topic_id, partitions)| TopicProduceResponse {
+                name,
+                topic_id,
+                partition_responses: partitions
+                    .into_iter()
+                    .map(|index| {
+                        let outcome = outcomes.next().expect("every partition has an outcome");
+                        partition_response(index, outcome)
+                    })
+                    .collect(),
+            })
+            .collect();
+        ProduceResponse {
+            responses,
+            ..ProduceResponse::default()
+        }
+    }
+}
+
+fn partition_response(index: i32, outcome: ProduceOutcome) -> PartitionProduceResponse {
+    let mut response = PartitionProduceResponse {
+        index,
+        error_code: outcome.error.code(),
+        base_offset: outcome.base_offset.0,
+        log_append_time_ms: outcome.append_time.0,
+        log_start_offset: outcome.log_start.0,
+        ..PartitionProduceResponse::default()
+    };
+    if let Some(fault) = outcome.fault {
+        response.error_message = fault.message.map(Str::from);
+        response.record_errors = fault
+            .records
+            .into_iter()
+            .map(|(batch_index, message)| BatchIndexAndErrorMessage {
+                batch_index,
+                batch_index_error_message: Some(Str::from(message)),
+            })
+            .collect();
+    }
+    response
+}

@@ -1,0 +1,191 @@
+//! The table of the APIs that are served, and the way from a frame to its handler.
+
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::context::{Context, Frame, Outcome, Work};
+use super::{
+    api_versions, configs, delete_records, describe_cluster, describe_log_dirs, describe_producers,
+    describe_quorum, describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata,
+    offset_for_leader_epoch, produce, topics,
+};
+use crate::protocol::{ApiKey, DecodeError, Reader, Request, RequestHeader};
+
+/// Which shard does the work of an API.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// The shard of the connection, from its own image.
+    Here,
+    /// The shards that own the partitions.
+    Owners,
+    /// Shard 0, which decides for the cluster.
+    Controller,
+}
+
+/// One API that is served.
+pub struct Row {
+    pub key: ApiKey,
+    pub route: Route,
+    serve: Serve,
+}
+
+type Serve = fn(&Rc<Context>, Call) -> Result<Work, DecodeError>;
+
+/// A request whose header is read.
+pub(super) struct Call {
+    pub version: i16,
+    pub correlation_id: i32,
+    pub body: Reader,
+}
+
+/// A frame that cannot be answered: its connection is closed.
+#[derive(Debug)]
+pub enum Refused {
+    Malformed {
+        key: i16,
+        version: i16,
+        error: DecodeError,
+    },
+    Unsupported {
+        key: i16,
+        version: i16,
+    },
+}
+
+macro_rules! rows {
+    ($($key:ident $route:ident $serve:expr;)*) => {
+        /// Every API that is served, by ascending key.
+        pub static ROWS: &[Row] = &[$(Row { key: ApiKey::$key, route: Route::$route, serve: $serve }),*];
+    };
+}
+
+rows! {
+    Produce Owners produce::serve;
+    Fetch Owners fetch::serve;
+    ListOffsets Owners |context, call| answer(context, call, list_offsets::serve);
+    Metadata Here |context, call| answer(context, call, metadata::serve);
+    ApiVersions Here api_versions::serve;
+    CreateTopics Controller |context, call| answer(context, call, topics::create);
+    DeleteTopics Controller |context, call| answer(context, call, topics::delete);
+    DeleteRecords Owners |context, call| answer(context, call, delete_records::serve);
+    InitProducerId Controller |context, call| answer(context, call, init_producer_id::serve);
+    OffsetForLeaderEpoch Owners |context, call| answer(context, call, offset_for_leader_epoch::serve);
+    DescribeConfigs Here |context, call| answer(context, call, configs::describe);
+    AlterConfigs Controller |context, call| answer(context, call, configs::alter);
+    DescribeLogDirs Owners |context, call| answer(context, call, describe_log_dirs::serve);
+    CreatePartitions Controller |context, call| answer(context, call, topics::create_partitions);
+    IncrementalAlterConfigs Controller |context, call| answer(context, call, configs::incremental_alter);
+    DescribeQuorum Controller |context, call| answer(context, call, describe_quorum::serve);
+    DescribeCluster Here |context, call| answer(context, call, describe_cluster::serve);
+    DescribeProducers Owners |context, call| answer(context, call, describe_producers::serve);
+    ListConfigResources Here |context, call| answer(context, call, configs::list_resources);
+    DescribeTopicPartitions Here |context, call| answer(context, call, describe_topic_partitions::serve);
+}
+
+/// Reads a frame (without its length) and begins its work.
+///
+/// - Everything a Produce appends on this shard is appended, and the rest is on its way, when this returns.
+/// - `Err`: the connection is to be closed, as Kafka does. ApiVersions of an unknown version is answered (KIP-511).
+pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Work, Refused> {
+    let (key, version) = peek(frame.clone())?;
+    let mut body = Reader::new(frame);
+    let row = ROWS.iter().find(|row| row.key.code() == key);
+    let row = row.ok_or(Refused::Unsupported { key, version })?;
+    let supported = row.key.versions().contains(&version);
+    if !supported && row.key != ApiKey::ApiVersions {
+        return Err(Refused::Unsupported { key, version });
+    }
+    let malformed = |error| Refused::Malformed {
+        key,
+        version,
+        error,
+    };
+    if !supported {
+        let correlation_id = api_versions::correlation_id(&mut body).map_err(malformed)?;
+        return Ok(api_versions::refuse(correlation_id));
+    }
+    let header = RequestHeader::decode(&mut body).map_err(malformed)?;
+    let call = Call {
+        version,
+        correlation_id: header.correlation_id,
+        body,
+    };
+    (row.serve)(context, call).map_err(malformed)
+}
+
+/// Whether a frame is a Produce: consecutive ones overlap, everything else waits for its turn.
+pub fn is_produce(frame: &[u8]) -> bool {
+    frame.starts_with(&ApiKey::Produce.code().to_be_bytes())
+}
+
+/// The key and the version that every header begins with.
+fn peek(frame: Bytes) -> Result<(i16, i16), Refused> {
+    let mut ahead = Reader::new(frame);
+    let key = ahead.i16();
+    let version = ahead.i16();
+    match (key, version) {
+        (Ok(key), Ok(version)) => Ok((key, version)),
+        (Err(error), _) | (_, Err(error)) => Err(Refused::Malformed {
+            key: -1,
+            version: -1,
+            error,
+        }),
+    }
+}
+
+impl Call {
+    /// The whole body; bytes after it are refused.
+    pub fn decode<R: Request>(mut self) -> Result<R, DecodeError> {
+        let request = R::decode(&mut self.body, self.version)?;
+        self.body.finish()?;
+        Ok(request)
+    }
+}
+
+/// The way of most APIs: decode, serve, encode.
+fn answer<R, F>(
+    context: &Rc<Context>,
+    call: Call,
+    serve: fn(Rc<Context>, R, i16) -> F,
+) -> Result<Work, DecodeError>
+where
+    R: Request,
+    F: Future<Output = R::Response> + 'static,
+    R::Response: 'static,
+{
+    let (version, correlation_id) = (call.version, call.correlation_id);
+    let work = serve(context.clone(), call.decode::<R>()?, version);
+    Ok(Box::pin(async move {
+        let response = work.await;
+        Outcome::Reply(Frame::of(version, correlation_id, &response))
+    }))
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |key: i16| ApiKey::from_i16(key).map_or("unknown", |key| key.name());
+        match self {
+            Refused::Malformed {
+                key,
+                version,
+                error,
+            } => {
+                write!(
+                    f,
+                    "malformed request (api key {key}, {}, version {version}): {error}",
+                    name(*key)
+                )
+            }
+            Refused::Unsupported { key, version } => {
+                write!(
+                    f,
+                    "unsupported request (api key {key}, {}, version {version})",
+                    name(*key)
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! One client's connection: requests in, responses out in the same order.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+
+use super::connections::{Handle, Order, Receiving, Shared};
+use super::frames::{BadLength, Frames};
+use super::memory::Reservation;
+use crate::api::{self, Context, Frame, Outcome, Work};
+use crate::rt::{RawAccepted, Socket};
+use crate::shard::{ReadData, Reply};
+use crate::types::Micros;
+
+/// Requests of one connection in flight at once; the next is read when one is answered.
+const PIPELINE_MAX: usize = 64;
+/// Frames up to this size need no reservation: every connection may have one.
+const FREE_LEN: usize = 16 << 10;
+/// Bytes read ahead of the frame being served; past it the socket is not read.
+const READ_AHEAD_MAX: usize = 64 << 10;
+
+struct Connection {
+    shared: Rc<Shared>,
+    context: Rc<Context>,
+    handle: Rc<Handle>,
+    socket: Socket,
+    frames: Frames,
+    /// In the order of the requests.
+    pipeline: VecDeque<InFlight>,
+    /// What the frame being read has reserved, and what it waits for.
+    reserved: Option<Reservation>,
+    reserving: Option<Reply<Reservation>>,
+    /// A whole frame that waits for its turn.
+    next: Option<(Bytes, Option<Reservation>)>,
+    closing: bool,
+}
+
+struct InFlight {
+    work: Work,
+    is_produce: bool,
+    since: Micros,
+    /// Goes back when the response is sent.
+    _memory: Option<Reservation>,
+}
+
+/// Why a connection ended.
+enum End {
+    /// The client closed it, or it failed on the way.
+    Gone,
+    /// It is to be told in the log.
+    Fault(String),
+    /// The broker stops.
+    Stopped,
+}
+
+enum Event {
+    Read(usize),
+    Answer(Outcome),
+    Reserved(Reservation),
+    Order(Order),
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(shared: Rc<Shared>, listener: usize, accepted: RawAccepted) {
+    let peer = accepted.peer_addr();
+    let (slot, handle) = shared.enter();
+    if let Ok(socket) = Socket::adopt(accepted) {
+        let context = Rc::new(Context {
+            shard: shared.shard.clone(),
+            connection: shared.shard.connection_number(),
+            listener: shared.listener_name(listener),
+            sessions: shared.sessions.clone(),
+            watched: Default::default(),
+        });
+        let mut connection = Connection {
+            context: context.clone(),
+            handle,
+            socket,
+            frames: Frames::new(shared.shard.config.socket_request_max_bytes as usize),
+            pipeline: VecDeque::new(),
+            reserved: None,
+            reserving: None,
+            next: None,
+            closing: false,
+            shared: shared.clone(),
+        };
+        let end = match connection.run().await {
+            Ok(end) | Err(end) => end,
+        };
+        if let End::Fault(why) = end {
+            shared.shard.metrics.frames_refused.increment();
+            shared.lines.warn(shared.shard.clock.now(), peer, &why);
+        }
+        context.close();
+        // Whoever waits for the socket in the kernel is told, also where a descriptor is still held.
+        let _ = connection.socket.shutdown(Shutdown::Both).await;
+    }
+    shared.leave(slot, peer.ip());
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Gone
+    }
+}
+
+impl Connection {
+    async fn run(&mut self) -> Result<End, End> {
+        loop {
+            self.start_requests()?;
+            if self.closing && self.pipeline.is_empty() {
+                return Ok(End::Stopped);
+            }
+            match self.event().await? {
+                Event::Read(0) => {
+                    // Half-closed: what was asked is answered.
+                    self.finish_pipeline().await?;
+                    return Ok(End::Gone);
+                }
+                Event::Read(count) => {
+                    self.shared.shard.metrics.bytes_in.add(count as u64);
+                    self.handle.last_active.set(self.shared.shard.clock.now());
+                    self.handle.shrunk.set(false);
+                }
+                Event::Answer(outcome) => self.answer(outcome).await?,
+                Event::Reserved(reservation) if reservation.bytes() > 0 => {
+                    self.reserved = Some(reservation)
+                }
+                Event::Reserved(_) => {}
+                Event::Order(Order::Close(why)) => return Ok(End::Fault(why.into())),
+                Event::Order(Order::Finish) => {
+                    self.closing = true;
+                    self.next = None;
+                }
+                Event::Order(Order::Shrink) => self.frames.shrink(),
+                Event::Order(Order::GoOn) => {}
+            }
+        }
+    }
+
+    /// Waits for the first of: an answer that is due, bytes, memory, an order.
+    async fn event(&mut self) -> Result<Event, End> {
+        poll_fn(|task| self.poll_event(task)).await
+    }
+
+    fn poll_event(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Event, End>> {
+        if self.handle.signal.poll_wait(task).is_ready() {
+            return Poll::Ready(Ok(Event::Order(self.handle.order.get())));
+        }
+        if let Some(front) = self.pipeline.front_mut()
+            && let Poll::Ready(outcome) = front.work.as_mut().poll(task)
+        {
+            return Poll::Ready(Ok(Event::Answer(outcome)));
+        }
+        if let Some(reserving) = &mut self.reserving
+            && let Poll::Ready(reservation) = std::pin::Pin::new(reserving).poll(task)
+        {
+            self.reserving = None;
+            return Poll::Ready(Ok(Event::Reserved(reservation)));
+        }
+        if self.may_read() && self.shared.gate.is_full() {
+            self.reserving = Some(self.shared.gate.reserve(0));
+            return self.poll_event(task);
+        }
+        if self.may_read() {
+            let buffer = self.frames.read_buffer();
+            return self
+                .socket
+                .poll_read_buf(task, buffer)
+                .map(|read| match read {
+                    Ok(count) => Ok(Event::Read(count)),
+                    Err(_) => Err(End::Gone),
+                });
+        }
+        Poll::Pending
+    }
+
+    /// Back-pressure: nothing is read while a frame waits for memory or for its turn with enough behind it.
+    fn may_read(&self) -> bool {
+        if self.closing || self.reserving.is_some() {
+            return false;
+        }
+        match &self.next {
+            Some(_) => self.frames.buffered() < READ_AHEAD_MAX,
+            None => true,
+        }
+    }
+
+    /// Begins every request that is here and whose turn it is.
+    fn start_requests(&mut self) -> Result<(), End> {
+        while !self.closing {
+            let (frame, memory) = match self.next.take() {
+                Some(next) => next,
+                None => match self.next_frame()? {
+                    Some(next) => next,
+                    None => return Ok(()),
+                },
+            };
+            let is_produce = api::is_produce(&frame);
+            let overlaps = is_produce && self.pipeline.iter().all(|request| request.is_produce);
+            let may_start = self.pipeline.is_empty() || overlaps && self.pipeline.len() < PIPELINE_MAX;
+            if !may_start {
+                self.next = Some((frame, memory));
+                return Ok(());
+            }
+            let work = api::start(&self.context, frame)
+                .map_err(|refused| End::Fault(refused.to_string()))?;
+            let since = self.shared.shard.clock.now();
+            self.shared.shard.metrics.requests.increment();
+            self.pipeline.push_back(InFlight {
+                work,
+                is_produce,
+                since,
+                _memory: memory,
+            });
+        }
+        Ok(())
+    }
+
+    fn next_frame(&mut self) -> Result<Option<(Bytes, Option<Reservation>)>, End> {
+        let bad = |BadLength(len)| {
+            End::Fault(format!(
+                "a request's length is {len}, and may be 0 to socket.request.max.bytes"
+            ))
+        };
+        if let Some(frame) = self.frames.next().map_err(bad)? {
+            self.handle.receiving.set(None);
+            self.reserving = None;
+            // A frame that came whole with one read is here already: it is counted, and reading stops until there is
+            // room again.
+            let memory = self.reserved.take();
+            let memory = memory
+                .or_else(|| (frame.len() > FREE_LEN).then(|| self.shared.gate.take(frame.len())));
+            return Ok(Some((frame, memory)));
+        }
+        self.reserve_for_pending();
+        Ok(None)
+    }
+
+    /// A large frame has begun: its memory is reserved before more of it is read.
+    fn reserve_for_pending(&mut self) {
+        let Some(len) = self.frames.pending_len().filter(|len| *len > FREE_LEN) else {
+            return;
+        };
+        match self.handle.receiving.get() {
+            None => {
+                let since = self.shared.shard.clock.now();
+                self.handle.receiving.set(Some(Receiving {
+                    since,
+                    bytes: self.frames.buffered(),
+                }));
+                self.reserving = Some(self.shared.gate.reserve(len));
+            }
+            Some(receiving) => {
+                self.handle.receiving.set(Some(Receiving {
+                    bytes: self.frames.buffered(),
+                    ..receiving
+                }));
+            }
+        }
+    }
+
+    /// Answers the request at the front, which is done.
+    async fn answer(&mut self, outcome: Outcome) -> Result<(), End> {
+        let request = self.pipeline.pop_front().expect("the front was polled");
+        let now = self.shared.shard.clock.now();
+        self.handle.last_active.set(now);
+        self.shared
+            .shard
+            .metrics
+            .other_latency
+            .record(now.since(request.since));
+        match outcome {
+            Outcome::Silent => Ok(()),
+            Outcome::Close(why) => Err(End::Fault(why)),
+            Outcome::Reply(frame) => Ok(self.send(frame).await?),
+        }
+    }
+
+    /// Sends a frame; records go from the cache's pages to the socket without a copy.
+    async fn send(&mut self, frame: Frame) -> io::Result<()> {
+        self.shared.shard.metrics.bytes_out.add(frame.len() as u64);
+        if frame.splices.is_empty() {
+            return self.write_all(&frame.head).await;
+        }
+        let mut slices = Vec::with_capacity(frame.splices.len() * 4 + 1);
+        let mut start = 0;
+        for (splice, data) in frame.splices.iter().zip(&frame.data) {
+            slices.push(IoSlice::new(&frame.head[start..splice.at]));
+            start = splice.at;
+            match data {
+                ReadData::Empty => {}
+                ReadData::Here(pinned) => {
+                    slices.extend(pinned.iter().map(|slice| IoSlice::new(slice)))
+                }
+                ReadData::There(foreign) => slices.extend(foreign.chunks().map(IoSlice::new)),
+            }
+        }
+        slices.push(IoSlice::new(&frame.head[start..]));
+        let mut slices = slices.as_mut_slice();
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        assert_eq!(total, frame.len(), "the slices hold what the frame says");
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let sent = self.send_some(slices).await?;
+            IoSlice::advance_slices(&mut slices, sent);
+        }
+        Ok(())
+    }
+
+    async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = self.send_some(&[IoSlice::new(bytes)]).await?;
+            bytes = &bytes[sent..];
+        }
+        Ok(())
+    }
+
+    /// Sends what the socket takes now. A client that reads nothing is waited for until it is ordered to close.
+    async fn send_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let (handle, socket) = (&self.handle, &mut self.socket);
+        let sent = poll_fn(|task| {
+            if let Poll::Ready(sent) = socket.poll_write_vectored(task, slices) {
+                return Poll::Ready(sent);
+            }
+            // Any other order is looked at again when everything is sent.
+            while handle.signal.poll_wait(task).is_ready() {
+                if let Order::Close(_) = handle.order.get() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+            Poll::Pending
+        })
+        .await?;
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        handle.last_active.set(self.shared.shard.clock.now());
+        Ok(sent)
+    }
+
+    async fn finish_pipeline(&mut self) -> Result<(), End> {
+        loop {
+            self.start_requests()?;
+            let Some(front) = self.pipeline.front_mut() else {
+                return Ok(());
+            };
+            let outcome = front.work.as_mut().await;
+            self.answer(outcome).await?;
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The connections of one shard: limits, idle ones, slow ones, and their end.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use slab::Slab;
+
+use super::memory::MemoryGate;
+use super::warn::RateLimited;
+use crate::api::Sessions;
+use crate::config::Listener;
+use crate::rt::{self, Signal};
+use crate::shard::Shard;
+use crate::types::{Micros, ShardId, Str};
+
+/// What the connections of a shard share.
+pub struct Shared {
+    pub shard: Rc<Shard>,
+    pub gate: Rc<MemoryGate>,
+    pub sessions: Rc<RefCell<Sessions>>,
+    pub listeners: Arc<Vec<Listener>>,
+    pub lines: RateLimited,
+    handles: RefCell<Slab<Rc<Handle>>>,
+    /// Of the whole process; touched only when a connection comes or goes.
+    admission: Arc<Mutex<Admission>>,
+    stopping: Cell<bool>,
+}
+
+/// One connection, as others see it.
+pub struct Handle {
+    /// Set to have the connection look at `order`.
+    pub signal: Signal,
+    pub order: Cell<Order>,
+    pub last_active: Cell<Micros>,
+    /// It was told to shrink since it was active.
+    pub shrunk: Cell<bool>,
+    /// Bytes of the frame being read that have arrived, and since when it is being read.
+    pub receiving: Cell<Option<Receiving>>,
+}
+
+/// A frame on its way in that holds reserved memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Receiving {
+    pub since: Micros,
+    pub bytes: usize,
+}
+
+/// What a connection is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    GoOn,
+    /// It is idle: let go of buffers.
+    Shrink,
+    /// Answer what is being served, then close.
+    Finish,
+    /// Close now.
+    Close(&'static str),
+}
+
+/// While memory is short, a frame must arrive at least this fast.
+const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
+/// A connection idle this long lets go of its buffers.
+const SHRINK_AFTER_US: u64 = 10_000_000;
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+impl Shared {
+    pub fn new(
+        shard: Rc<Shard>,
+        gate: Rc<MemoryGate>,
+        listeners: Arc<Vec<Listener>>,
+        admission: Arc<Mutex<Admission>>,
+    ) -> Rc<Shared> {
+        let slots = shard.config.max_incremental_fetch_session_cache_slots as usize;
+        let slots = slots.div_ceil(shard.shards_count as usize);
+        let seed = shard.clock.wall().0 as u64 ^ (shard.id.0 as u64) << 48;
+        Rc::new(Shared {
+            sessions: Rc::new(RefCell::new(Sessions::new(slots, seed))),
+            shard,
+            gate,
+            listeners,
+            lines: RateLimited::new(),
+            handles: RefCell::default(),
+            admission,
+            stopping: Cell::new(false),
+        })
+    }
+
+    pub fn listener_name(&self, listener: usize) -> Str {
+        Str::from(self.listeners[listener].name.as_str())
+    }
+
+    /// Enters a connection; its slot is given back by [`Shared::leave`].
+    pub fn enter(&self) -> (usize, Rc<Handle>) {
+        let order = if self.stopping.get() {
+            Order::Finish
+        } else {
+            Order::GoOn
+        };
+        let handle = Rc::new(Handle {
+            signal: Signal::default(),
+            order: Cell::new(order),
+            last_active: Cell::new(self.shard.clock.now()),
+            shrunk: Cell::new(false),
+            receiving: Cell::new(None),
+        });
+        let slot = self.handles.borrow_mut().insert(handle.clone());
+        self.shard.metrics.connections_open.increment();
+        (slot, handle)
+    }
+
+    pub fn leave(&self, slot: usize, address: IpAddr) {
+        self.handles.borrow_mut().remove(slot);
+        self.shard.metrics.connections_open.decrement();
+        lock(&self.admission).release(address, self.shard.id);
+    }
+
+    pub fn count(&self) -> usize {
+        self.handles.borrow().len()
+    }
+
+    /// Tells every connection to answer what it serves and close.
+    pub fn finish_all(&self) {
+        self.stopping.set(true);
+        for (_, handle) in self.handles.borrow().iter() {
+            handle.tell(Order::Finish);
+        }
+    }
+
+    /// Once a second: closes what is idle too long, and what holds memory without progress while others wait for it.
+    pub async fn sweep(self: Rc<Self>) {
+        let idle_ms = self.shard.config.connections_max_idle_ms;
+        let idle_us = u64::try_from(idle_ms)
+            .ok()
+            .map(|ms| ms.saturating_mul(1000));
+        loop {
+            rt::sleep(SWEEP_EVERY).await;
+            let now = self.shard.clock.now();
+            let contended = self.gate.is_contended();
+            for (_, handle) in self.handles.borrow().iter() {
+                let idle = now.since(handle.last_active.get());
+                if idle_us.is_some_and(|limit| idle > limit) {
+                    handle.tell(Order::Close("idle for longer than connections.max.idle.ms"));
+                } else if contended && handle.is_too_slow(now) {
+                    handle.tell(Order::Close(
+                        "its request arrives too slowly while memory is short",
+                    ));
+                } else if idle > SHRINK_AFTER_US && !handle.shrunk.replace(true) {
+                    handle.tell(Order::Shrink);
+                }
+            }
+        }
+    }
+}
+
+impl Handle {
+    /// Gives an order that replaces a milder one.
+    fn tell(&self, order: Order) {
+        self.order.set(order);
+        self.signal.set();
+    }
+
+    fn is_too_slow(&self, now: Micros) -> bool {
+        self.receiving.get().is_some_and(|receiving| {
+            let elapsed_us = now.since(receiving.since);
+            let due = elapsed_us.saturating_mul(SLOWEST_BYTES_PER_SECOND) / 1_000_000;
+            elapsed_us > 1_000_000 && (receiving.bytes as u64) < due
+        })
+    }
+}
+
+/// The connections of the whole process: how many there are, from where, and on which shard.
+pub struct Admission {
+    by_address: HashMap<IpAddr, usize>,
+    by_shard: Vec<usize>,
+}
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooMany(pub &'static str);
+
+impl Admission {
+    pub fn new(shards_count: u16) -> Admission {
+        Admission {
+            by_address: HashMap::new(),
+            by_shard: vec![0; shards_count as usize],
+        }
+    }
+
+    /// Lets a connection in, to the shard that has the fewest.
+    pub fn admit(
+        &mut self,
+        address: IpAddr,
+        total_max: usize,
+        per_address_max: usize,
+    ) -> Result<ShardId, TooMany> {
+        let own = self.by_address.get(&address).copied().unwrap_or(0);
+        if self.by_shard.iter().sum::<usize>() >= total_max {
+            return Err(TooMany("max.connections is reached"));
+        }
+        if own >= per_address_max {
+            return Err(TooMany("max.connections.per.ip is reached"));
+        }
+        let fewest = (0..self.by_shard.len()).min_by_key(|shard| self.by_shard[*shard]);
+        let shard = fewest.expect("there is a shard");
+        self.by_shard[shard] += 1;
+        self.by_address.insert(address, own + 1);
+        Ok(ShardId(shard as u16))
+    }
+
+    fn release(&mut self, address: IpAddr, shard: ShardId) {
+        self.by_shard[shard.index()] -= 1;
+        if let Some(count) = self.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// A panic elsewhere leaves the counts as good as they were.
+pub fn lock(admission: &Mutex<Admission>) -> std::sync::MutexGuard<'_, Admission> {
+    admission
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_few_connections_evenly_and_keeps_to_the_limits() {
+        let mut admission = Admission::new(3);
+        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let shards: Vec<_> = (0..3).map(|_| admission.admit(a, 10, 3)).collect();
+        assert_eq!(shards, [Ok(ShardId(0)), Ok(ShardId(1)), Ok(ShardId(2))]);
+        assert_eq!(
+            admission.admit(a, 10, 3),
+            Err(TooMany("max.connections.per.ip is reached"))
+        );
+        assert_eq!(
+            admission.admit(b, 3, 3),
+            Err(TooMany("max.connections is reached"))
+        );
+        admission.release(a, ShardId(1));
+        assert_eq!(admission.admit(b, 3, 3), Ok(ShardId(1)));
+    }
+}

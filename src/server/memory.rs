@@ -1,0 +1,139 @@
+//! The bytes that requests in flight may take on one shard.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::shard::Reply;
+
+/// A budget of bytes. Past it nobody fails: who asks waits in line, and its socket is not read meanwhile.
+pub struct MemoryGate {
+    limit: usize,
+    used: Cell<usize>,
+    waiting: RefCell<VecDeque<Waiting>>,
+}
+
+struct Waiting {
+    bytes: usize,
+    reply: Reply<Reservation>,
+}
+
+/// Bytes taken from a gate; they go back when it is dropped.
+pub struct Reservation {
+    gate: Rc<MemoryGate>,
+    bytes: usize,
+}
+
+impl MemoryGate {
+    pub fn new(limit: usize) -> Rc<MemoryGate> {
+        Rc::new(MemoryGate {
+            limit,
+            used: Cell::new(0),
+            waiting: RefCell::default(),
+        })
+    }
+
+    /// Takes `bytes` now or in turn. A request larger than the whole budget is let in alone.
+    pub fn reserve(self: &Rc<Self>, bytes: usize) -> Reply<Reservation> {
+        let reply = Reply::default();
+        self.waiting.borrow_mut().push_back(Waiting {
+            bytes,
+            reply: reply.clone(),
+        });
+        self.grant();
+        reply
+    }
+
+    /// Takes `bytes` at once, past the limit if need be: they are in memory already.
+    pub fn take(self: &Rc<Self>, bytes: usize) -> Reservation {
+        self.used.set(self.used.get() + bytes);
+        Reservation {
+            gate: self.clone(),
+            bytes,
+        }
+    }
+
+    /// Whether the budget is used up: nothing more is read until some of it comes back.
+    pub fn is_full(&self) -> bool {
+        self.used.get() > self.limit
+    }
+
+    /// Whether somebody waits for memory.
+    pub fn is_contended(&self) -> bool {
+        !self.waiting.borrow().is_empty()
+    }
+
+    fn grant(self: &Rc<Self>) {
+        loop {
+            let next = {
+                let mut waiting = self.waiting.borrow_mut();
+                let Some(front) = waiting.front() else { return };
+                let used = self.used.get();
+                let fits = used + front.bytes <= self.limit || used == 0;
+                // Whoever went away (its connection closed) only leaves the line.
+                if !front.reply.is_abandoned() && !fits {
+                    return;
+                }
+                waiting.pop_front().expect("it has a front")
+            };
+            if !next.reply.is_abandoned() {
+                self.used.set(self.used.get() + next.bytes);
+                next.reply.set(Reservation {
+                    gate: self.clone(),
+                    bytes: next.bytes,
+                });
+            }
+        }
+    }
+}
+
+impl Reservation {
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.gate.used.set(self.gate.used.get() - self.bytes);
+        self.gate.grant();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    #[test]
+    fn waits_in_line_and_lets_one_large_request_in_alone() {
+        let gate = MemoryGate::new(100);
+        let first = block_on(gate.reserve(60));
+        let mut large = gate.reserve(500);
+        let mut small = gate.reserve(10);
+        assert!(block_on(poll_once(&mut large)).is_none());
+        assert!(
+            block_on(poll_once(&mut small)).is_none(),
+            "nobody overtakes"
+        );
+        drop(first);
+        let large = block_on(poll_once(&mut large)).expect("alone it may");
+        assert!(block_on(poll_once(&mut small)).is_none());
+        drop(large);
+        assert!(block_on(poll_once(&mut small)).is_some());
+        assert_eq!(gate.used.get(), 0);
+    }
+
+    #[test]
+    fn whoever_went_away_blocks_nobody() {
+        let gate = MemoryGate::new(100);
+        let first = block_on(gate.reserve(60));
+        let gone = gate.reserve(90);
+        let mut next = gate.reserve(90);
+        drop(gone);
+        drop(first);
+        assert!(block_on(poll_once(&mut next)).is_some());
+        assert!(!gate.is_contended());
+    }
+}

@@ -1,0 +1,341 @@
+//! Start-up in order, and shutdown in the opposite one.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::connection;
+use super::connections::{Admission, Shared, lock};
+use super::memory::MemoryGate;
+use super::warn::RateLimited;
+use crate::config::{BrokerConfig, Listener, Protocol};
+use crate::metadata::{Endpoint, FeatureRange, Registration};
+use crate::rt::{self, BoundListener, Disk, ListenOptions, Options, Queue};
+use crate::shard::{self, Message, Opened, Shard};
+use crate::storage::{Directories, StorageError};
+use crate::types::{NodeId, ShardId, Str, Uuid};
+
+/// Runs a broker until it is told to stop.
+///
+/// - Prints `ringlog ready listeners=…` when clients are served.
+/// - 0: stopped cleanly. 1: could not start, or a fault.
+pub fn run(config: BrokerConfig) -> ExitCode {
+    match Prepared::new(config).and_then(Prepared::serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            tracing::error!("{why}");
+            eprintln!("ringlog: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is held before any shard runs: a fault until here has changed nothing.
+struct Prepared {
+    config: Arc<BrokerConfig>,
+    directories: Directories,
+    bound: Vec<(Listener, BoundListener)>,
+    shards_count: u16,
+}
+
+/// What one shard's main is given.
+struct Seed {
+    opened: Opened,
+    request_bytes: usize,
+    listeners: Arc<Vec<Listener>>,
+    admission: Arc<Mutex<Admission>>,
+    /// Shard 0 accepts for all.
+    bound: Vec<BoundListener>,
+    advertised: Vec<Listener>,
+}
+
+const RETRIES: u32 = 20;
+const RETRY_EVERY: Duration = Duration::from_millis(50);
+
+/// Connections that are still served this long after the word to stop are cut.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+impl Prepared {
+    fn new(config: BrokerConfig) -> Result<Prepared, String> {
+        rt::check_io_uring().map_err(|error| error.to_string())?;
+        let bound = bind(&config)?;
+        let paths = config.data_dirs().to_vec();
+        let node = NodeId(config.node_id);
+        let prepare = || {
+            let paths = paths.clone();
+            let prepared = rt::run_local(async move {
+                Directories::prepare(&Disk::Ring, &paths, node, None).await
+            });
+            prepared.unwrap_or_else(|error| {
+                // The kernel gave this process a ring a moment ago: it will not take it back for long.
+                Err(StorageError::Io {
+                    path: PathBuf::new(),
+                    source: std::io::Error::other(error.to_string()),
+                })
+            })
+        };
+        let locked = |error: &StorageError| matches!(error, StorageError::Locked { .. });
+        let directories = retried(prepare, locked).map_err(|error| error.to_string())?;
+        let shards_count = match config.num_shards {
+            0 => rt::cpu_count() as u16,
+            count => count as u16,
+        };
+        Ok(Prepared {
+            config: Arc::new(config),
+            directories,
+            bound,
+            shards_count,
+        })
+    }
+
+    fn serve(self) -> Result<(), String> {
+        let options = Options {
+            log_dirs: self.config.data_dirs().to_vec(),
+            spin: Duration::from_micros(self.config.io_spin_us as u64),
+            ..Options::default()
+        };
+        let seeds = self.seeds();
+        let shards = rt::start(&options, seeds, run_shard).map_err(|error| error.to_string())?;
+        shards.join();
+        Ok(())
+    }
+
+    fn seeds(self) -> Vec<Seed> {
+        let memory = self.config.memory(available_memory());
+        let count = self.shards_count as usize;
+        let (listeners, bound): (Vec<_>, Vec<_>) = self.bound.into_iter().unzip();
+        let ports: Vec<_> = listeners
+            .iter()
+            .zip(&bound)
+            .map(|(listener, bound)| (listener.name.clone(), bound.address().port()))
+            .collect();
+        let port_of = |name: &str| {
+            ports
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, port)| *port)
+        };
+        let advertised = self.config.advertised(&hostname(), port_of);
+        let listeners = Arc::new(listeners);
+        let admission = Arc::new(Mutex::new(Admission::new(self.shards_count)));
+        let mut bound = Some(bound);
+        rt::mesh::<Message>(count)
+            .into_iter()
+            .map(|seat| Seed {
+                opened: Opened {
+                    config: self.config.clone(),
+                    directories: self.directories.clone(),
+                    seat,
+                    shards_count: self.shards_count,
+                    cache_bytes: memory.cache as usize / count,
+                    open_files_max: open_files_max() / count,
+                },
+                request_bytes: memory.requests as usize / count,
+                listeners: listeners.clone(),
+                admission: admission.clone(),
+                bound: bound.take().unwrap_or_default(),
+                advertised: advertised.clone(),
+            })
+            .collect()
+    }
+}
+
+/// One shard from start to stop.
+async fn run_shard(own: rt::Shard, seed: Seed) {
+    let directories = seed.opened.directories.clone();
+    let shard = shard::open(seed.opened);
+    let gate = MemoryGate::new(seed.request_bytes);
+    let shared = Shared::new(
+        shard.clone(),
+        gate,
+        seed.listeners.clone(),
+        seed.admission.clone(),
+    );
+    let serving = shared.clone();
+    shard.serve_connections(move |listener, accepted| {
+        rt::spawn(
+            Queue::Net,
+            "connection",
+            connection::serve(serving.clone(), listener, accepted),
+        );
+    });
+    rt::spawn(Queue::Background, "sweep", shared.clone().sweep());
+    if own.id == ShardId(0) {
+        let advertised = seed.advertised.clone();
+        let ids = directories.ids().map(|(_, id)| id).collect();
+        let started = shard
+            .start_controller(&directories, |cluster_id| {
+                registration(&shard, cluster_id, &advertised, ids)
+            })
+            .await;
+        match started {
+            Ok(()) => {
+                accept_all(&shard, seed.bound, &seed.admission);
+                println!("ringlog ready listeners={}", told(&seed.advertised));
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                eprintln!("ringlog: {error}");
+                std::process::exit(1);
+            }
+        }
+    }
+    own.shutdown.requested().await;
+    shared.finish_all();
+    let deadline = shard.clock.now().plus_ms(FINISH_WITHIN.as_millis() as u64);
+    while shared.count() > 0 && shard.clock.now() < deadline {
+        rt::sleep(Duration::from_millis(5)).await;
+    }
+    shard.close().await;
+}
+
+fn accept_all(shard: &Rc<Shard>, bound: Vec<BoundListener>, admission: &Arc<Mutex<Admission>>) {
+    let lines = Rc::new(RateLimited::new());
+    for (index, bound) in bound.into_iter().enumerate() {
+        let (shard, admission, lines) = (shard.clone(), admission.clone(), lines.clone());
+        rt::spawn(Queue::Net, "accept", async move {
+            let listener = bound.listen();
+            loop {
+                let accepted = listener.accept().await;
+                let peer = accepted.peer_addr();
+                let config = shard.broker_config();
+                let (total, per_ip) = (
+                    config.max_connections as usize,
+                    config.max_connections_per_ip as usize,
+                );
+                let admitted = lock(&admission).admit(peer.ip(), total, per_ip);
+                match admitted {
+                    Ok(to) => {
+                        shard.metrics.connections_accepted.increment();
+                        shard.send(
+                            to,
+                            Message::Connection {
+                                listener: index,
+                                accepted,
+                            },
+                        );
+                    }
+                    Err(refused) => {
+                        shard.metrics.connections_refused.increment();
+                        lines.warn(shard.clock.now(), peer, refused.0);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Tries again for a moment: a broker that was killed holds its port and its locks until the kernel has cleared it away.
+fn retried<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    for _ in 0..RETRIES {
+        match attempt() {
+            Err(error) if may_pass(&error) => std::thread::sleep(RETRY_EVERY),
+            done => return done,
+        }
+    }
+    attempt()
+}
+
+fn bind(config: &BrokerConfig) -> Result<Vec<(Listener, BoundListener)>, String> {
+    let size = |bytes: i32| usize::try_from(bytes).ok();
+    let options = ListenOptions {
+        backlog: config.socket_listen_backlog_size,
+        receive_buffer_bytes: size(config.socket_receive_buffer_bytes),
+        send_buffer_bytes: size(config.socket_send_buffer_bytes),
+    };
+    let bind = |listener: &Listener| {
+        let taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+        let bound = retried(
+            || BoundListener::bind_host(&listener.host, listener.port, &options),
+            taken,
+        );
+        let why = |error| {
+            format!(
+                "listener {}://{}:{}: {error}",
+                listener.name, listener.host, listener.port
+            )
+        };
+        Ok((listener.clone(), bound.map_err(why)?))
+    };
+    config.client_listeners().map(bind).collect()
+}
+
+/// What this broker tells the controller of itself.
+fn registration(
+    shard: &Shard,
+    cluster_id: Str,
+    advertised: &[Listener],
+    log_dirs: Vec<Uuid>,
+) -> Registration {
+    let endpoints = advertised.iter().map(|listener| Endpoint {
+        listener: Str::from(listener.name.as_str()),
+        host: Str::from(listener.host.as_str()),
+        port: listener.port,
+        security_protocol: match listener.protocol {
+            Protocol::Plaintext => 0,
+            Protocol::Ssl => 1,
+            Protocol::SaslPlaintext => 2,
+            Protocol::SaslSsl => 3,
+        },
+    });
+    Registration {
+        cluster_id,
+        id: shard.node_id(),
+        incarnation: Uuid::random(),
+        rack: shard.config.broker_rack.as_deref().map(Str::from),
+        endpoints: endpoints.collect(),
+        features: vec![FeatureRange {
+            name: Str::from_static("metadata.version"),
+            min: 7,
+            max: 30,
+        }],
+        log_dirs,
+        fenced: false,
+    }
+}
+
+fn told(listeners: &[Listener]) -> String {
+    let one =
+        |listener: &Listener| format!("{}://{}:{}", listener.name, listener.host, listener.port);
+    listeners.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+/// This host's own name, for listeners on every address.
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".into(), |name| name.trim().into())
+}
+
+/// The memory this process may use: the machine's, or its control group's.
+fn available_memory() -> u64 {
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("MemTotal:"))?
+                .split_whitespace()
+                .nth(1)?
+                .to_owned();
+            line.parse::<u64>().ok().map(|kib| kib << 10)
+        });
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    machine.unwrap_or(1 << 30).min(group.unwrap_or(u64::MAX))
+}
+
+/// Descriptors for segments: half of what the process may open, the rest is for connections.
+fn open_files_max() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let hard = line.and_then(|line| line.split_whitespace().nth(4)?.parse::<usize>().ok());
+    (hard.unwrap_or(1024) / 2).clamp(64, 1 << 20)
+}

@@ -1,0 +1,282 @@
+//! The one door through which metadata changes: decided here, durable, applied by every shard, then answered.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Shard;
+use super::reply::Reply;
+use crate::config::BrokerConfig;
+use crate::config::{
+    Dynamic, Op, Resource, apply_op, validate_broker_dynamic, validate_topic,
+    validate_topic_overrides,
+};
+use crate::metadata::Reply as CommandReply;
+use crate::metadata::{
+    AllocateProducerIds, ApiError, Command, ConfigRules, Context, Entry, Image, ListOp, Overrides,
+    ProducerIdBlock, ResourceKind, Snapshot, decide, encode_entry, encode_snapshot,
+};
+use crate::protocol::ErrorCode;
+use crate::rt::{self, Queue, Signal};
+use crate::storage::MetadataLog;
+use crate::types::{NodeId, Offset, ProducerId, ShardId, Timestamp, Uuid};
+
+/// Decides for the cluster. Lives on shard 0; one voter, so what is durable here is committed.
+pub struct Controller {
+    log: MetadataLog,
+    /// The term in which entries are proposed; a single voter is its own leader for ever.
+    epoch: i64,
+    next_offset: Cell<Offset>,
+    entries_since_snapshot: Cell<u64>,
+    queue: RefCell<VecDeque<(Command, Reply<CommandReply>)>>,
+    queued: Signal,
+}
+
+/// The quorum's state, for DescribeQuorum.
+#[derive(Clone, Copy, Debug)]
+pub struct QuorumState {
+    pub leader: NodeId,
+    pub epoch: i32,
+    pub log_end: i64,
+    pub now: Timestamp,
+}
+
+/// A snapshot replaces so many entries, that start-up reads little.
+const ENTRIES_PER_SNAPSHOT: u64 = 10_000;
+
+impl Controller {
+    /// A controller whose log is recovered; its image is the shard's.
+    pub fn new(
+        log: MetadataLog,
+        next_offset: Offset,
+        entries_since_snapshot: u64,
+    ) -> Rc<Controller> {
+        Rc::new(Controller {
+            log,
+            epoch: 1,
+            next_offset: Cell::new(next_offset),
+            entries_since_snapshot: Cell::new(entries_since_snapshot),
+            queue: RefCell::default(),
+            queued: Signal::default(),
+        })
+    }
+
+    /// Works off commands one by one, for as long as the shard lives.
+    pub fn start(self: &Rc<Self>, shard: &Rc<Shard>) {
+        let (controller, shard) = (self.clone(), shard.clone());
+        rt::spawn(Queue::Net, "controller", async move {
+            loop {
+                controller.queued.wait().await;
+                while let Some((command, reply)) = controller.next() {
+                    reply.set(controller.carry_out(&shard, &command).await);
+                }
+            }
+        });
+    }
+
+    fn next(&self) -> Option<(Command, Reply<CommandReply>)> {
+        self.queue.borrow_mut().pop_front()
+    }
+
+    fn propose(&self, command: Command) -> Reply<CommandReply> {
+        let reply = Reply::default();
+        self.queue.borrow_mut().push_back((command, reply.clone()));
+        self.queued.set();
+        reply
+    }
+
+    async fn carry_out(&self, shard: &Rc<Shard>, command: &Command) -> CommandReply {
+        let decision = {
+            let image = shard.image();
+            let rules = Rules {
+                config: &shard.config,
+                image: &image,
+            };
+            let mut context = Context {
+                node: shard.node_id(),
+                default_partitions: shard.config.num_partitions,
+                default_replication_factor: shard.config.default_replication_factor as i16,
+                rules: &rules,
+                new_id: &mut Uuid::random,
+            };
+            decide(&image, command, &mut context)
+        };
+        if decision.records.is_empty() {
+            return decision.reply;
+        }
+        let offset = self.next_offset.get();
+        let timestamp = shard.clock.wall();
+        let entry = Entry {
+            offset,
+            epoch: self.epoch,
+            timestamp,
+            records: decision.records,
+        };
+        let bytes = encode_entry(&entry)
+            .unwrap_or_else(|error| stop(&format!("an entry cannot be written: {error}")));
+        if let Err(error) = self.log.append(&bytes).await {
+            stop(&format!("the metadata log failed: {error}"));
+        }
+        self.next_offset.set(offset.plus(1));
+        let records = Arc::new(entry.records);
+        shard.apply_metadata(&records).await;
+        shard.broadcast_metadata(records).await;
+        self.snapshot_if_due(shard).await;
+        decision.reply
+    }
+
+    async fn snapshot_if_due(&self, shard: &Shard) {
+        let entries = self.entries_since_snapshot.get() + 1;
+        self.entries_since_snapshot.set(entries);
+        if entries < ENTRIES_PER_SNAPSHOT {
+            return;
+        }
+        let snapshot = Snapshot {
+            last_offset: Offset(self.next_offset.get().0 - 1),
+            last_epoch: self.epoch,
+            timestamp: shard.clock.wall(),
+            records: shard.image().to_records(),
+        };
+        match encode_snapshot(&snapshot) {
+            Ok(bytes) => match self.log.snapshot(&bytes).await {
+                Ok(()) => self.entries_since_snapshot.set(0),
+                Err(error) => stop(&format!("the metadata log failed: {error}")),
+            },
+            Err(error) => tracing::warn!("no snapshot of the metadata was made: {error}"),
+        }
+    }
+}
+
+/// Without its metadata log a broker can promise nothing more: Kafka's halts here too.
+fn stop(why: &str) -> ! {
+    tracing::error!("{why}");
+    eprintln!("ringlog: {why}");
+    std::process::exit(1)
+}
+
+impl Shard {
+    /// Has the controller decide `command`. Returns when all shards have applied what came of it.
+    pub async fn propose(self: &Rc<Self>, command: Command) -> CommandReply {
+        self.call(ShardId(0), move |shard| async move {
+            shard.controller().propose(command).await
+        })
+        .await
+    }
+
+    /// The quorum as its leader sees it.
+    pub async fn quorum(self: &Rc<Self>) -> QuorumState {
+        self.call(ShardId(0), |shard| async move {
+            let controller = shard.controller();
+            QuorumState {
+                leader: shard.node_id(),
+                epoch: controller.epoch as i32,
+                log_end: controller.next_offset.get().0,
+                now: shard.clock.wall(),
+            }
+        })
+        .await
+    }
+
+    fn controller(&self) -> Rc<Controller> {
+        self.controller
+            .borrow()
+            .clone()
+            .expect("shard 0 has the controller before it serves")
+    }
+
+    /// An id for a new idempotent producer, from a block of this shard's own (KIP-730).
+    pub async fn next_producer_id(self: &Rc<Self>) -> Result<ProducerId, ApiError> {
+        loop {
+            let block = self.producer_ids.get();
+            if block.count > 0 {
+                let rest = ProducerIdBlock {
+                    first: ProducerId(block.first.0 + 1),
+                    count: block.count - 1,
+                };
+                self.producer_ids.set(rest);
+                return Ok(block.first);
+            }
+            let block = self.allocate_producer_ids().await?;
+            // Another request may have brought a block meanwhile; the rest of that one is given up.
+            self.producer_ids.set(block);
+        }
+    }
+
+    async fn allocate_producer_ids(self: &Rc<Self>) -> Result<ProducerIdBlock, ApiError> {
+        let broker = self.node_id();
+        let broker_epoch = self.image().broker(broker).map(|broker| broker.epoch);
+        let broker_epoch = broker_epoch.ok_or(ApiError {
+            code: ErrorCode::CoordinatorNotAvailable,
+            message: None,
+        })?;
+        let command = Command::AllocateProducerIds(AllocateProducerIds {
+            broker,
+            broker_epoch,
+        });
+        match self.propose(command).await {
+            CommandReply::AllocateProducerIds(block) => block,
+            _ => unreachable!("a reply is of its command's kind"),
+        }
+    }
+}
+
+/// What the config room knows, lent to decisions.
+struct Rules<'a> {
+    config: &'a BrokerConfig,
+    image: &'a Image,
+}
+
+fn resource(kind: ResourceKind) -> Option<Resource> {
+    match kind {
+        ResourceKind::Topic => Some(Resource::Topic),
+        ResourceKind::Broker => Some(Resource::Broker),
+        ResourceKind::ClientMetrics | ResourceKind::Group => None,
+    }
+}
+
+impl ConfigRules for Rules<'_> {
+    fn check(&self, kind: ResourceKind, key: &str, value: &str) -> Result<(), String> {
+        let checked = match resource(kind) {
+            Some(Resource::Topic) => validate_topic(key, value),
+            Some(Resource::Broker) => validate_broker_dynamic([(key, value)]),
+            None => return Err(format!("Unknown config name: {key}")),
+        };
+        checked.map_err(|error| error.message().to_string())
+    }
+
+    fn combine(
+        &self,
+        kind: ResourceKind,
+        key: &str,
+        op: ListOp,
+        current: Option<&str>,
+        value: &str,
+    ) -> Result<String, String> {
+        let resource = resource(kind).ok_or_else(|| format!("Unknown config name: {key}"))?;
+        let op = match op {
+            ListOp::Append => Op::Append,
+            ListOp::Subtract => Op::Subtract,
+        };
+        let combined = apply_op(resource, key, current, op, Some(value));
+        combined
+            .map(Option::unwrap_or_default)
+            .map_err(|error| error.message().to_string())
+    }
+
+    fn check_together(&self, kind: ResourceKind, overrides: &Overrides) -> Result<(), String> {
+        if kind != ResourceKind::Topic {
+            return Ok(());
+        }
+        let own_id = self.config.node_id.to_string();
+        let dynamic = Dynamic {
+            broker: self.image.overrides(ResourceKind::Broker, &own_id),
+            cluster: self.image.overrides(ResourceKind::Broker, ""),
+        };
+        let pairs = overrides
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        validate_topic_overrides(self.config, dynamic, pairs)
+            .map_err(|error| error.message().to_string())
+    }
+}

@@ -1,0 +1,620 @@
+//! One shard: its partitions, its store, its door to the others.
+
+use std::any::Any;
+use std::cell::{Cell, Ref, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use slab::Slab;
+
+use super::controller::Controller;
+use super::fetch::{
+    Parked, PartitionRead, ReadData, ReadItem, ReadRequest, SentData, WatchItem, WatchKey,
+};
+use super::message::Message;
+use super::produce::{ProduceForward, ProduceItem, ProduceJoin, ProduceOutcome, Wait};
+use super::replica::Replica;
+use super::reply::{Calls, Reply};
+use crate::config::BrokerConfig;
+use crate::metadata::{Image, MetadataRecord, ProducerIdBlock, shard_of};
+use crate::metrics::Metrics;
+use crate::protocol::ErrorCode;
+use crate::record::Codecs;
+use crate::rt::{self, Clock, Inbox, Mailbox, Queue, RawAccepted};
+use crate::storage::{Committed, LogId, Store};
+use crate::types::{NodeId, PartitionIndex, ProducerId, ShardId, TopicId};
+
+/// Who serves a connection that came in by the listener of this number.
+type Serve = Box<dyn Fn(usize, RawAccepted)>;
+
+/// What a shard is and owns. Lives on its executor's thread and never leaves it.
+pub struct Shard {
+    pub id: ShardId,
+    pub shards_count: u16,
+    pub config: Arc<BrokerConfig>,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    /// Compressors and buffers that checking and recompressing batches reuse.
+    pub codecs: RefCell<Codecs>,
+    pub(super) store: Store,
+    image: RefCell<Image>,
+    pub(super) replicas: RefCell<HashMap<(TopicId, i32), Rc<Replica>>>,
+    mailbox: Mailbox<Message>,
+    calls: Calls,
+    produces: RefCell<Slab<Rc<ProduceJoin>>>,
+    reads: RefCell<Slab<Reply<Vec<PartitionRead<SentData>>>>>,
+    parked: Parked,
+    /// Only on shard 0.
+    pub(super) controller: RefCell<Option<Rc<Controller>>>,
+    on_connection: RefCell<Option<Serve>>,
+    /// Ids for new producers that this shard may give out.
+    pub(super) producer_ids: Cell<ProducerIdBlock>,
+    /// The configuration with what was set while the broker runs.
+    pub(super) in_force: RefCell<Rc<BrokerConfig>>,
+    pub(super) logs: RefCell<HashMap<LogId, Rc<Replica>>>,
+    next_connection: Cell<u64>,
+}
+
+impl Shard {
+    pub fn new(
+        id: ShardId,
+        shards_count: u16,
+        config: Arc<BrokerConfig>,
+        clock: Clock,
+        store: Store,
+        mailbox: Mailbox<Message>,
+    ) -> Rc<Shard> {
+        Rc::new(Shard {
+            id,
+            shards_count,
+            clock,
+            metrics: Metrics::new(),
+            codecs: RefCell::new(Codecs::new()),
+            store,
+            image: RefCell::new(Image::new()),
+            replicas: RefCell::default(),
+            mailbox,
+            calls: Calls::default(),
+            produces: RefCell::default(),
+            reads: RefCell::default(),
+            parked: Parked::default(),
+            controller: RefCell::new(None),
+            on_connection: RefCell::new(None),
+            producer_ids: Cell::new(ProducerIdBlock {
+                first: ProducerId(0),
+                count: 0,
+            }),
+            in_force: RefCell::new(Rc::new((*config).clone())),
+            logs: RefCell::default(),
+            next_connection: Cell::new(0),
+            config,
+        })
+    }
+
+    /// Starts the mailbox loop and the flusher.
+    pub fn start(self: &Rc<Self>, inbox: Inbox<Message>) {
+        rt::spawn(Queue::Net, "mailbox", self.clone().receive(inbox));
+        rt::spawn(Queue::Storage, "flusher", self.clone().flush());
+    }
+
+    /// Who serves connections that arrive here.
+    pub fn serve_connections(&self, serve: impl Fn(usize, RawAccepted) + 'static) {
+        self.on_connection.replace(Some(Box::new(serve)));
+    }
+
+    /// A number for a new connection, unique on this shard.
+    pub fn connection_number(&self) -> u64 {
+        self.next_connection.replace(self.next_connection.get() + 1)
+    }
+
+    /// The metadata as this shard has applied it; the borrow must not be held across an await.
+    pub fn image(&self) -> Ref<'_, Image> {
+        self.image.borrow()
+    }
+
+    pub(super) fn image_mut(&self) -> std::cell::RefMut<'_, Image> {
+        self.image.borrow_mut()
+    }
+
+    pub fn node_id(&self) -> NodeId {
+        NodeId(self.config.node_id)
+    }
+
+    /// The shard that owns a partition.
+    pub fn owner(&self, topic_id: TopicId, partition: i32) -> ShardId {
+        shard_of(topic_id, PartitionIndex(partition), self.shards_count)
+    }
+
+    /// A partition that this shard owns; `None` if it does not exist (yet).
+    pub fn replica(&self, topic_id: TopicId, partition: i32) -> Option<Rc<Replica>> {
+        self.replicas.borrow().get(&(topic_id, partition)).cloned()
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn send(&self, to: ShardId, message: Message) {
+        self.mailbox.send(to, message);
+    }
+
+    /// Runs `work` on shard `to` and brings its answer home. For everything but the data path.
+    pub async fn call<T, F, W>(self: &Rc<Self>, to: ShardId, work: W) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Rc<Shard>) -> F + Send + 'static,
+    {
+        if to == self.id {
+            return work(self.clone()).await;
+        }
+        self.call_abroad(to, work).await
+    }
+
+    /// Sends the call now; the future is only the wait for its answer.
+    fn call_abroad<T, F, W>(&self, to: ShardId, work: W) -> impl Future<Output = T> + use<T, F, W>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Rc<Shard>) -> F + Send + 'static,
+    {
+        let (slot, reply) = self.calls.open();
+        let work: super::message::CallWork = Box::new(move |shard| {
+            let future = work(shard);
+            Box::pin(async move { Box::new(future.await) as Box<dyn Any + Send> })
+        });
+        self.send(to, Message::Call { slot, work });
+        async move {
+            *reply
+                .await
+                .downcast::<T>()
+                .expect("a call answers with its own type")
+        }
+    }
+
+    /// Runs `work` on every shard at once. The answers come in the shards' order.
+    pub async fn call_all<T, F, W>(self: &Rc<Self>, work: W) -> Vec<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Rc<Shard>) -> F + Clone + Send + 'static,
+    {
+        let abroad: Vec<_> = self
+            .shards()
+            .map(|to| (to != self.id).then(|| self.call_abroad(to, work.clone())))
+            .collect();
+        let mut answers = Vec::with_capacity(abroad.len());
+        for call in abroad {
+            answers.push(match call {
+                Some(call) => call.await,
+                None => (work.clone())(self.clone()).await,
+            });
+        }
+        answers
+    }
+
+    /// Runs `work` for each item on the shard that owns its partition, one message a shard. The answers come in
+    /// the items' order.
+    ///
+    /// - `None`: the partition does not exist on its shard.
+    pub async fn on_owners<A, T, F, W>(
+        self: &Rc<Self>,
+        items: Vec<(TopicId, i32, A)>,
+        work: W,
+    ) -> Vec<Option<T>>
+    where
+        A: Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: Fn(Rc<Shard>, Rc<Replica>, A) -> F + Clone + Send + 'static,
+    {
+        let mut answers: Vec<Option<T>> = Vec::new();
+        answers.resize_with(items.len(), || None);
+        let mut shares: Vec<Vec<(usize, TopicId, i32, A)>> = Vec::new();
+        shares.resize_with(self.shards_count as usize, Vec::new);
+        for (index, (topic_id, partition, argument)) in items.into_iter().enumerate() {
+            let owner = self.owner(topic_id, partition);
+            shares[owner.index()].push((index, topic_id, partition, argument));
+        }
+        let mut calls = Vec::new();
+        let mut own = Vec::new();
+        for (to, share) in self.shards().zip(shares) {
+            if to == self.id {
+                own = share;
+            } else if !share.is_empty() {
+                let work = work.clone();
+                calls.push(self.call_abroad(to, move |shard| on_replicas(shard, share, work)));
+            }
+        }
+        let mut found = on_replicas(self.clone(), own, work).await;
+        for call in calls {
+            found.extend(call.await);
+        }
+        for (index, answer) in found {
+            answers[index] = answer;
+        }
+        answers
+    }
+
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shards_count).map(ShardId)
+    }
+
+    /// Appends each item on the shard that owns it, this shard's own in this turn. `join` finishes when all outcomes
+    /// are known.
+    pub fn produce(self: &Rc<Self>, items: Vec<ProduceItem>, wait: Wait, join: &Rc<ProduceJoin>) {
+        let mut abroad: Vec<(ShardId, Vec<ProduceItem>)> = Vec::new();
+        for item in items {
+            let owner = self.owner(item.topic_id, item.partition);
+            if owner == self.id {
+                self.produce_here(item, wait, join);
+                continue;
+            }
+            match abroad.iter_mut().find(|(to, _)| *to == owner) {
+                Some((_, share)) => share.push(item),
+                None => abroad.push((owner, vec![item])),
+            }
+        }
+        for (to, items) in abroad {
+            join.expect_part();
+            let slot = self.produces.borrow_mut().insert(join.clone()) as u32;
+            self.send(to, Message::Produce(ProduceForward { slot, items, wait }));
+        }
+        join.part_done();
+    }
+
+    fn produce_here(self: &Rc<Self>, item: ProduceItem, wait: Wait, join: &Rc<ProduceJoin>) {
+        match self.replica(item.topic_id, item.partition) {
+            Some(replica) => replica.produce(self, item.index, item.records, wait, join),
+            None => join.put(
+                item.index,
+                ProduceOutcome::refused(ErrorCode::UnknownTopicOrPartition),
+            ),
+        }
+    }
+
+    fn on_produce(self: &Rc<Self>, home: ShardId, forward: ProduceForward) {
+        let join = ProduceJoin::forwarded(forward.items.len(), home, forward.slot, self.clone());
+        for item in forward.items {
+            self.produce_here(item, forward.wait, &join);
+        }
+        join.part_done();
+    }
+
+    fn on_produce_done(&self, slot: u32, outcomes: Vec<(u32, ProduceOutcome)>) {
+        let join = self.produces.borrow_mut().remove(slot as usize);
+        for (index, outcome) in outcomes {
+            join.put(index, outcome);
+        }
+        join.part_done();
+    }
+
+    /// Reads partitions wherever they are. The results come in the order of the items, and together keep to the
+    /// request's budget, but that the first non-empty one is whole.
+    pub async fn read(self: &Rc<Self>, request: ReadRequest) -> Vec<PartitionRead> {
+        let budget = request.max_bytes;
+        let mut own = ReadRequest {
+            items: Vec::new(),
+            ..request
+        };
+        let mut abroad: Vec<(ShardId, ReadRequest)> = Vec::new();
+        let count = request.items.len();
+        for item in request.items {
+            let owner = self.owner(item.topic_id, item.partition);
+            if owner == self.id {
+                own.items.push(item);
+                continue;
+            }
+            match abroad.iter_mut().find(|(to, _)| *to == owner) {
+                Some((_, share)) => share.items.push(item),
+                None => abroad.push((
+                    owner,
+                    ReadRequest {
+                        items: vec![item],
+                        ..own.clone_empty()
+                    },
+                )),
+            }
+        }
+        let mut replies = Vec::with_capacity(abroad.len());
+        for (to, request) in abroad {
+            let reply = Reply::default();
+            let slot = self.reads.borrow_mut().insert(reply.clone()) as u32;
+            self.send(to, Message::Read { slot, request });
+            replies.push(reply);
+        }
+        let mut results = self.read_here(own).await;
+        if replies.is_empty() {
+            return results;
+        }
+        for reply in replies {
+            results.extend(reply.await.into_iter().map(PartitionRead::received));
+        }
+        results.sort_unstable_by_key(|result| result.index);
+        assert_eq!(results.len(), count, "every item is answered once");
+        keep_to_budget(&mut results, budget);
+        results
+    }
+
+    async fn read_here(self: &Rc<Self>, request: ReadRequest) -> Vec<PartitionRead> {
+        let mut results = Vec::with_capacity(request.items.len());
+        let mut left = request.max_bytes;
+        let mut at_least_one = true;
+        for item in &request.items {
+            let result = match self.replica(item.topic_id, item.partition) {
+                Some(replica) => {
+                    replica
+                        .read(item, request.isolation, left, at_least_one)
+                        .await
+                }
+                None => PartitionRead::failed(item.index, ErrorCode::UnknownTopicOrPartition),
+            };
+            let bytes = result.data.bytes();
+            at_least_one &= bytes == 0;
+            left = left.saturating_sub(bytes);
+            results.push(result);
+        }
+        results
+    }
+
+    async fn on_read(self: Rc<Self>, home: ShardId, slot: u32, request: ReadRequest) {
+        let results = self.read_here(request).await;
+        let results = results
+            .into_iter()
+            .map(|read| read.send(&self.mailbox))
+            .collect();
+        self.send(home, Message::ReadDone { slot, results });
+    }
+
+    /// Parks a connection's Fetch until one of the partitions may have `need` bytes more.
+    pub fn watch(self: &Rc<Self>, connection: u64, need: u64, items: &[WatchItem]) -> Reply<()> {
+        let reply = self.parked.park(connection);
+        let key = WatchKey {
+            home: self.id,
+            connection,
+        };
+        for (to, items) in self.by_owner(items) {
+            match to == self.id {
+                true => self.on_watch(key, need, &items),
+                false => self.send(to, Message::Watch { key, need, items }),
+            }
+        }
+        reply
+    }
+
+    /// The connection's Fetch waits no more; what it watches may fire into the void once.
+    pub fn park_ended(&self, connection: u64) {
+        self.parked.unpark(connection);
+    }
+
+    /// The connection is gone: takes its watches out of all partitions.
+    pub fn unwatch(self: &Rc<Self>, connection: u64, items: &[WatchItem]) {
+        self.parked.unpark(connection);
+        let key = WatchKey {
+            home: self.id,
+            connection,
+        };
+        for (to, items) in self.by_owner(items) {
+            match to == self.id {
+                true => self.on_unwatch(key, &items),
+                false => self.send(to, Message::Unwatch { key, items }),
+            }
+        }
+    }
+
+    /// Tells a parked Fetch, here or on another shard, that there may be more to read.
+    pub(super) fn wake_fetch(&self, key: WatchKey) {
+        match key.home == self.id {
+            true => self.parked.wake(key.connection),
+            false => self.send(
+                key.home,
+                Message::WatchFired {
+                    connection: key.connection,
+                },
+            ),
+        }
+    }
+
+    fn by_owner(&self, items: &[WatchItem]) -> Vec<(ShardId, Vec<WatchItem>)> {
+        let mut shares: Vec<(ShardId, Vec<WatchItem>)> = Vec::new();
+        for item in items {
+            let owner = self.owner(item.topic_id, item.partition);
+            match shares.iter_mut().find(|(to, _)| *to == owner) {
+                Some((_, share)) => share.push(item.clone()),
+                None => shares.push((owner, vec![item.clone()])),
+            }
+        }
+        shares
+    }
+
+    fn on_watch(&self, key: WatchKey, need: u64, items: &[WatchItem]) {
+        for item in items {
+            match self.replica(item.topic_id, item.partition) {
+                Some(replica) => replica.watch(self, key, need, item),
+                None => self.wake_fetch(key),
+            }
+        }
+    }
+
+    fn on_unwatch(&self, key: WatchKey, items: &[WatchItem]) {
+        for item in items {
+            if let Some(replica) = self.replica(item.topic_id, item.partition) {
+                replica.unwatch(key);
+            }
+        }
+    }
+
+    async fn receive(self: Rc<Self>, inbox: Inbox<Message>) {
+        loop {
+            let (from, message) = inbox.recv().await;
+            self.on_message(from, message);
+        }
+    }
+
+    fn on_message(self: &Rc<Self>, from: ShardId, message: Message) {
+        match message {
+            Message::Produce(forward) => self.on_produce(from, forward),
+            Message::ProduceDone { slot, outcomes } => self.on_produce_done(slot, outcomes),
+            Message::Read { slot, request } => {
+                rt::spawn(
+                    Queue::Net,
+                    "read",
+                    self.clone().on_read(from, slot, request),
+                );
+            }
+            Message::ReadDone { slot, results } => {
+                let reply = self.reads.borrow_mut().remove(slot as usize);
+                reply.set(results);
+            }
+            Message::Watch { key, need, items } => self.on_watch(key, need, &items),
+            Message::Unwatch { key, items } => self.on_unwatch(key, &items),
+            Message::WatchFired { connection } => self.parked.wake(connection),
+            Message::Metadata { slot, records } => {
+                rt::spawn(
+                    Queue::Net,
+                    "metadata",
+                    self.clone().on_metadata(from, slot, records),
+                );
+            }
+            Message::Call { slot, work } => {
+                let shard = self.clone();
+                let future = work(self.clone());
+                rt::spawn(Queue::Net, "call", async move {
+                    let value = future.await;
+                    shard.send(from, Message::Answer { slot, value });
+                });
+            }
+            Message::Answer { slot, value } => self.calls.answer(slot, value),
+            Message::Connection { listener, accepted } => self.connection(listener, accepted),
+        }
+    }
+
+    /// A connection to serve here. Before the server is up, or after it went down, it is closed.
+    pub fn connection(&self, listener: usize, accepted: RawAccepted) {
+        if let Some(serve) = &*self.on_connection.borrow() {
+            serve(listener, accepted);
+        }
+    }
+
+    async fn on_metadata(
+        self: Rc<Self>,
+        from: ShardId,
+        slot: u32,
+        records: Arc<Vec<MetadataRecord>>,
+    ) {
+        self.apply_metadata(&records).await;
+        self.send(
+            from,
+            Message::Answer {
+                slot,
+                value: Box::new(()),
+            },
+        );
+    }
+
+    /// Has all other shards apply `records`; returns when they have.
+    pub(super) async fn broadcast_metadata(&self, records: Arc<Vec<MetadataRecord>>) {
+        let replies: Vec<_> = self
+            .shards()
+            .filter(|to| *to != self.id)
+            .map(|to| {
+                let (slot, reply) = self.calls.open();
+                self.send(
+                    to,
+                    Message::Metadata {
+                        slot,
+                        records: records.clone(),
+                    },
+                );
+                reply
+            })
+            .collect();
+        for reply in replies {
+            reply.await;
+        }
+    }
+
+    /// Makes dirty logs durable, round by round, for as long as the shard lives.
+    async fn flush(self: Rc<Self>) {
+        loop {
+            self.store.dirty().await;
+            let started = self.clock.now();
+            let committed = self.store.commit().await;
+            self.metrics.commit_rounds.increment();
+            self.metrics
+                .commit_round_time
+                .record(self.clock.now().since(started));
+            self.on_committed(committed);
+        }
+    }
+
+    /// Tells the partitions of a round's logs how far they are durable, or that they failed.
+    pub(super) fn on_committed(&self, committed: Committed) {
+        for (id, end) in committed.logs {
+            if let Some(replica) = self.replica_of(id) {
+                replica.on_durable(self, end);
+            }
+        }
+        for (id, error) in committed.failed {
+            // A full disk loses nothing: the log stays dirty, and its producers wait or time out.
+            if error.is_full() {
+                continue;
+            }
+            if let Some(replica) = self.replica_of(id) {
+                tracing::error!("{}-{}: {error}", replica.topic, replica.partition);
+                replica.on_storage_failed(self);
+            }
+        }
+    }
+
+    fn replica_of(&self, id: LogId) -> Option<Rc<Replica>> {
+        self.logs.borrow().get(&id).cloned()
+    }
+}
+
+/// Runs `work` on those of a share's partitions that exist here, all in turn.
+async fn on_replicas<A, T, F, W>(
+    shard: Rc<Shard>,
+    share: Vec<(usize, TopicId, i32, A)>,
+    work: W,
+) -> Vec<(usize, Option<T>)>
+where
+    F: Future<Output = T>,
+    W: Fn(Rc<Shard>, Rc<Replica>, A) -> F,
+{
+    let mut answers = Vec::with_capacity(share.len());
+    for (index, topic_id, partition, argument) in share {
+        let answer = match shard.replica(topic_id, partition) {
+            Some(replica) => Some(work(shard.clone(), replica, argument).await),
+            None => None,
+        };
+        answers.push((index, answer));
+    }
+    answers
+}
+
+/// Several shards read with the whole budget each: what is too much goes, but for the first data.
+fn keep_to_budget(results: &mut [PartitionRead], budget: usize) {
+    let mut used = 0;
+    for result in results {
+        let bytes = result.data.bytes();
+        if used > 0 && used + bytes > budget {
+            result.data = ReadData::Empty;
+        } else {
+            used += bytes;
+        }
+    }
+}
+
+impl ReadRequest {
+    /// The same terms, without items.
+    fn clone_empty(&self) -> ReadRequest {
+        ReadRequest {
+            items: Vec::<ReadItem>::new(),
+            isolation: self.isolation,
+            max_bytes: self.max_bytes,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What shards say to each other.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Shard;
+use super::fetch::{PartitionRead, ReadRequest, SentData, WatchItem, WatchKey};
+use super::produce::{ProduceForward, ProduceOutcome};
+use crate::metadata::MetadataRecord;
+use crate::rt::RawAccepted;
+
+/// The work of a call: runs on the shard it is sent to, and its answer goes home.
+pub type CallWork = Box<dyn FnOnce(Rc<Shard>) -> CallFuture + Send>;
+/// See [`CallWork`].
+pub type CallFuture = Pin<Box<dyn Future<Output = Box<dyn Any + Send>>>>;
+
+/// One message. Those of the data path have kinds of their own; all else is a call.
+pub enum Message {
+    Produce(ProduceForward),
+    ProduceDone {
+        slot: u32,
+        outcomes: Vec<(u32, ProduceOutcome)>,
+    },
+    Read {
+        slot: u32,
+        request: ReadRequest,
+    },
+    ReadDone {
+        slot: u32,
+        results: Vec<PartitionRead<SentData>>,
+    },
+    /// Wake this connection's parked Fetch when `need` more bytes are readable, or at once if there are some unseen.
+    Watch {
+        key: WatchKey,
+        need: u64,
+        items: Vec<WatchItem>,
+    },
+    Unwatch {
+        key: WatchKey,
+        items: Vec<WatchItem>,
+    },
+    WatchFired {
+        connection: u64,
+    },
+    /// Records of the metadata log, to be applied in order.
+    Metadata {
+        slot: u32,
+        records: Arc<Vec<MetadataRecord>>,
+    },
+    Call {
+        slot: u32,
+        work: CallWork,
+    },
+    Answer {
+        slot: u32,
+        value: Box<dyn Any + Send>,
+    },
+    /// A connection that this shard is to serve.
+    Connection {
+        listener: usize,
+        accepted: RawAccepted,
+    },
+}

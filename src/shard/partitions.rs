@@ -1,0 +1,336 @@
+//! Partitions as metadata makes, changes and removes them on the shard that owns them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use super::Shard;
+use super::replica::{Replica, SnapshotWhen};
+use crate::config::{BrokerConfig, Dynamic, TopicConfig};
+use crate::metadata::{MetadataRecord, ResourceKind};
+use crate::partition::{BatchFacts, Partition, ProducerTable};
+use crate::record::BatchHeader;
+use crate::storage::{Log, LogConfig, StorageError, join_bounded};
+use crate::types::{
+    LeaderEpoch, NodeId, OffsetRange, PartitionIndex, Str, Timestamp, TopicId, TopicPartition, Uuid,
+};
+
+/// One log directory, as one shard uses it.
+#[derive(Clone, Debug)]
+pub struct LogDirState {
+    pub path: Str,
+    pub is_offline: bool,
+    /// −1 where the file system does not say.
+    pub total_bytes: i64,
+    pub usable_bytes: i64,
+    /// Topic, partition, bytes.
+    pub partitions: Vec<(Str, i32, u64)>,
+}
+
+/// Logs that are opened and recovered side by side.
+const OPEN_DEPTH: usize = 32;
+
+/// What a group of metadata records asks of this shard.
+#[derive(Default)]
+struct Changes {
+    added: Vec<(TopicId, i32)>,
+    removed: Vec<Rc<Replica>>,
+    led: Vec<(TopicId, i32)>,
+    configured: HashSet<Str>,
+    broker_configured: bool,
+}
+
+impl Shard {
+    /// Applies records that are committed, in order, and makes the partitions that this shard owns follow.
+    pub(super) async fn apply_metadata(self: &Rc<Self>, records: &Arc<Vec<MetadataRecord>>) {
+        let mut changes = Changes::default();
+        for record in records.iter() {
+            self.note(record, &mut changes);
+            if let Err(error) = self.image_mut().apply(record) {
+                // Other shards have applied it or will: going on would be two truths.
+                tracing::error!("a committed metadata record does not apply: {error}");
+                std::process::abort();
+            }
+        }
+        for replica in changes.removed {
+            self.remove(replica).await;
+        }
+        let opens = changes
+            .added
+            .into_iter()
+            .map(|(topic, partition)| self.open(topic, partition));
+        join_bounded(opens, OPEN_DEPTH).await;
+        for (topic, partition) in changes.led {
+            self.follow_leader_epoch(topic, partition);
+        }
+        self.reconfigure(&changes.configured, changes.broker_configured);
+    }
+
+    /// Looks at one record before it is applied.
+    fn note(&self, record: &MetadataRecord, changes: &mut Changes) {
+        match record {
+            MetadataRecord::Partition(record) => {
+                let place = (Uuid(record.topic_id), record.partition);
+                if self.is_mine(place, &record.replicas) {
+                    changes.added.push(place);
+                }
+            }
+            MetadataRecord::PartitionChange(record) => {
+                changes.led.push((Uuid(record.topic_id), record.partition));
+            }
+            MetadataRecord::RemoveTopic(record) => {
+                let id = Uuid(record.id);
+                changes.added.retain(|(topic, _)| *topic != id);
+                let mut replicas = self.replicas.borrow_mut();
+                changes.removed.extend(
+                    replicas
+                        .extract_if(|(topic, _), _| *topic == id)
+                        .map(|(_, replica)| replica),
+                );
+            }
+            MetadataRecord::Config(record) => match ResourceKind::from_i8(record.resource_type) {
+                Some(ResourceKind::Topic) => {
+                    changes
+                        .configured
+                        .insert(Str::from(record.resource_name.as_str()));
+                }
+                Some(ResourceKind::Broker) => changes.broker_configured = true,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn is_mine(&self, (topic, partition): (TopicId, i32), replicas: &[i32]) -> bool {
+        self.owner(topic, partition) == self.id && replicas.contains(&self.node_id().0)
+    }
+
+    /// Opens a partition's log, recovers it, and takes the lead.
+    async fn open(self: &Rc<Self>, topic_id: TopicId, partition: i32) {
+        let Some((name, leader_epoch)) = self.leadership(topic_id, partition) else {
+            return;
+        };
+        let place = TopicPartition {
+            topic: name.clone(),
+            partition: PartitionIndex(partition),
+        };
+        let config = self.topic_config(&name);
+        let opened = async {
+            let log = self
+                .store
+                .open_log(&place, topic_id, log_config(&config))
+                .await?;
+            let producers = recover(&log, self.clock.wall()).await?;
+            Ok::<_, StorageError>((log, producers))
+        };
+        match opened.await {
+            Ok((log, producers)) => {
+                let range = OffsetRange {
+                    start: log.start_offset(),
+                    end: log.end_offset(),
+                };
+                let core = Partition::recovered(leader_epoch, range, producers);
+                let replica = Replica::new(name, topic_id, partition, log.clone(), core, config);
+                self.logs.borrow_mut().insert(log.id(), replica.clone());
+                self.replicas
+                    .borrow_mut()
+                    .insert((topic_id, partition), replica);
+            }
+            Err(error) => tracing::error!("partition {place} is offline: {error}"),
+        }
+    }
+
+    /// The topic's name and the epoch in which this broker leads; `None` if it does not.
+    fn leadership(&self, topic_id: TopicId, partition: i32) -> Option<(Str, LeaderEpoch)> {
+        let image = self.image();
+        let state = image.partition(topic_id, PartitionIndex(partition))?;
+        (state.leader == Some(self.node_id())).then_some(())?;
+        Some((
+            image.topic_by_id(topic_id)?.name.clone(),
+            state.leader_epoch,
+        ))
+    }
+
+    fn follow_leader_epoch(&self, topic_id: TopicId, partition: i32) {
+        let leadership = self.leadership(topic_id, partition);
+        if let (Some((_, epoch)), Some(replica)) = (leadership, self.replica(topic_id, partition)) {
+            replica.on_leader_epoch(epoch);
+        }
+    }
+
+    async fn remove(&self, replica: Rc<Replica>) {
+        replica.on_deleted(self);
+        self.logs.borrow_mut().remove(&replica.log.id());
+        if let Err(error) = self.store.delete(&replica.log).await {
+            tracing::error!("deleting {}-{}: {error}", replica.topic, replica.partition);
+        }
+    }
+
+    /// What is in force for a topic now.
+    fn topic_config(&self, name: &str) -> Rc<TopicConfig> {
+        let image = self.image();
+        let own_id = self.node_id().to_string();
+        let dynamic = Dynamic {
+            broker: image.overrides(ResourceKind::Broker, &own_id),
+            cluster: image.overrides(ResourceKind::Broker, ""),
+        };
+        let overrides = image.overrides(ResourceKind::Topic, name);
+        Rc::new(TopicConfig::effective(&self.config, dynamic, overrides))
+    }
+
+    /// The broker's configuration with what was set while it runs.
+    pub fn broker_config(&self) -> Rc<BrokerConfig> {
+        self.in_force.borrow().clone()
+    }
+
+    fn reconfigure(&self, topics: &HashSet<Str>, broker: bool) {
+        if broker {
+            let image = self.image();
+            let own_id = self.node_id().to_string();
+            let dynamic = Dynamic {
+                broker: image.overrides(ResourceKind::Broker, &own_id),
+                cluster: image.overrides(ResourceKind::Broker, ""),
+            };
+            self.in_force
+                .replace(Rc::new(self.config.with_dynamic(dynamic)));
+        }
+        if !broker && topics.is_empty() {
+            return;
+        }
+        for replica in self.replicas.borrow().values() {
+            if broker || topics.contains(&replica.topic) {
+                let config = self.topic_config(&replica.topic);
+                replica.log.set_config(log_config(&config));
+                replica.set_config(config);
+            }
+        }
+    }
+
+    /// Removes directories of topics that were deleted while this broker was down. Once, by shard 0, when all shards
+    /// have opened theirs.
+    pub(super) async fn delete_strays(&self) {
+        let mut wanted = HashSet::new();
+        {
+            let image = self.image();
+            for topic in image.topics() {
+                let own = |replicas: &[NodeId]| replicas.contains(&self.node_id());
+                let held = topic.partitions().filter(|(_, state)| own(&state.replicas));
+                wanted.extend(held.map(|(index, _)| format!("{}-{index}", topic.name)));
+            }
+        }
+        match self.store.delete_strays(|name| wanted.contains(name)).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("removed {count} directories of deleted topics"),
+            Err(error) => tracing::error!("removing directories of deleted topics: {error}"),
+        }
+    }
+
+    /// This shard's part of the log directories.
+    pub async fn describe_log_dirs(&self) -> Vec<LogDirState> {
+        let mut states: Vec<LogDirState> = self
+            .store
+            .directories()
+            .await
+            .into_iter()
+            .map(|info| LogDirState {
+                path: Str::from(absolute(&info.path)),
+                is_offline: info.offline,
+                total_bytes: info.space.map_or(-1, |space| space.total_bytes as i64),
+                usable_bytes: info.space.map_or(-1, |space| space.available_bytes as i64),
+                partitions: Vec::new(),
+            })
+            .collect();
+        for replica in self.replicas.borrow().values() {
+            let parent = replica
+                .log
+                .directory()
+                .parent()
+                .map(absolute)
+                .unwrap_or_default();
+            if let Some(state) = states.iter_mut().find(|state| state.path == *parent) {
+                state.partitions.push((
+                    replica.topic.clone(),
+                    replica.partition,
+                    replica.log.size(),
+                ));
+            }
+        }
+        states
+    }
+
+    /// Writes the producers of every partition that changed, then the checkpoint that lets recovery begin there.
+    pub(super) async fn checkpoint(&self) {
+        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
+        let now = self.clock.wall();
+        for replica in &replicas {
+            replica.expire_producers(now, PRODUCER_EXPIRATION_MS);
+            replica.snapshot_producers(SnapshotWhen::Due).await;
+        }
+        if let Err(error) = self.store.checkpoint().await {
+            tracing::error!("checkpoint: {error}");
+        }
+    }
+}
+
+/// Kafka's `producer.id.expiration.ms`.
+const PRODUCER_EXPIRATION_MS: i64 = 86_400_000;
+
+fn absolute(path: &std::path::Path) -> String {
+    std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
+}
+
+pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
+    LogConfig {
+        segment_bytes: config.segment_bytes as u32,
+        segment_ms: config.segment_ms,
+        index_interval_bytes: config.index_interval_bytes as u32,
+        index_bytes: config.segment_index_bytes as u32,
+    }
+}
+
+/// Finds the log's end and the producers that wrote it: the newest snapshot, and every batch after it.
+///
+/// A batch found in the log is taken as seen now: its record times may be old, and a retry of it must be recognised.
+async fn recover(log: &Rc<Log>, now: Timestamp) -> Result<ProducerTable, StorageError> {
+    let producers = RefCell::new(ProducerTable::default());
+    loop {
+        if let Some((_, bytes)) = log.latest_snapshot().await? {
+            match ProducerTable::from_snapshot(&bytes) {
+                Ok(table) => _ = producers.replace(table),
+                Err(_) => tracing::warn!(
+                    "{}: a producer snapshot is not readable and is passed over",
+                    log.partition()
+                ),
+            }
+        }
+        let on_batch = |header: &BatchHeader| {
+            if header.producer_id().0 >= 0 && !header.is_control() {
+                let facts = facts(header);
+                producers
+                    .borrow_mut()
+                    .on_appended(&facts, header.base_offset(), now);
+            }
+        };
+        match log.recover(on_batch).await {
+            Err(StorageError::SnapshotAhead) => producers.borrow_mut().clear(),
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(producers.into_inner()),
+        }
+    }
+}
+
+fn facts(header: &BatchHeader) -> BatchFacts {
+    BatchFacts {
+        producer_id: header.producer_id(),
+        producer_epoch: header.producer_epoch(),
+        base_sequence: header.base_sequence(),
+        count: header.last_offset_delta() + 1,
+        max_timestamp: header.max_timestamp(),
+        is_transactional: header.is_transactional(),
+    }
+}

@@ -1,0 +1,192 @@
+//! Produce across partitions and shards: who waits for what.
+//!
+//! A request's batches are appended in one turn on each shard that owns some of them. What is left is to wait
+//! until they are committed; a [`ProduceJoin`] counts that down and then wakes the connection, or sends the
+//! outcomes home if the request came from another shard.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::Shard;
+use crate::protocol::ErrorCode;
+use crate::types::{Offset, ShardId, Timestamp, TopicId};
+
+/// One partition's batch of a Produce request, on its way to its owner.
+pub struct ProduceItem {
+    /// Where in the request its outcome goes.
+    pub index: u32,
+    pub topic_id: TopicId,
+    pub partition: i32,
+    pub records: Bytes,
+}
+
+/// What became of one partition's batch.
+#[derive(Debug)]
+pub struct ProduceOutcome {
+    pub error: ErrorCode,
+    pub base_offset: Offset,
+    /// Set where the topic stamps log append time, else −1.
+    pub append_time: Timestamp,
+    pub log_start: Offset,
+    /// What is wrong with which records, and why; only where the error says so.
+    pub fault: Option<Box<ProduceFault>>,
+}
+
+/// The details of a refused batch (KIP-467).
+#[derive(Debug, Default)]
+pub struct ProduceFault {
+    /// Index of the record in the batch, and what is wrong with it.
+    pub records: Vec<(i32, String)>,
+    pub message: Option<String>,
+    /// The leader's epoch, where the error is about leadership (KIP-951).
+    pub leader_epoch: Option<i32>,
+}
+
+impl ProduceOutcome {
+    pub fn refused(error: ErrorCode) -> ProduceOutcome {
+        ProduceOutcome {
+            error,
+            base_offset: Offset(-1),
+            append_time: Timestamp::NONE,
+            log_start: Offset(-1),
+            fault: None,
+        }
+    }
+
+    pub fn refused_because(error: ErrorCode, message: impl Into<String>) -> ProduceOutcome {
+        let fault = ProduceFault {
+            message: Some(message.into()),
+            ..ProduceFault::default()
+        };
+        ProduceOutcome {
+            fault: Some(Box::new(fault)),
+            ..ProduceOutcome::refused(error)
+        }
+    }
+}
+
+/// The forwarded part of a request: its batches cross to their shard once, by reference.
+pub struct ProduceForward {
+    pub slot: u32,
+    pub items: Vec<ProduceItem>,
+    pub wait: Wait,
+}
+
+/// Whether the answer waits until the batch is committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// acks=0: nobody reads the answer.
+    No,
+    /// acks=1 and acks=all.
+    Committed,
+}
+
+/// Counts down what a request, or its part on one shard, still waits for.
+pub struct ProduceJoin {
+    remaining: Cell<u32>,
+    outcomes: RefCell<Vec<(u32, ProduceOutcome)>>,
+    then: Then,
+}
+
+enum Then {
+    Wake(Cell<Option<Waker>>),
+    Send {
+        home: ShardId,
+        slot: u32,
+        shard: Rc<Shard>,
+    },
+}
+
+impl ProduceJoin {
+    /// The join of the connection that asked.
+    pub fn local(capacity: usize) -> Rc<ProduceJoin> {
+        ProduceJoin::new(capacity, Then::Wake(Cell::new(None)))
+    }
+
+    /// The join of a part that came from shard `home`.
+    pub fn forwarded(
+        capacity: usize,
+        home: ShardId,
+        slot: u32,
+        shard: Rc<Shard>,
+    ) -> Rc<ProduceJoin> {
+        ProduceJoin::new(capacity, Then::Send { home, slot, shard })
+    }
+
+    fn new(capacity: usize, then: Then) -> Rc<ProduceJoin> {
+        // One count is held by whoever starts the parts, so that none of them can finish the whole too early.
+        let outcomes = RefCell::new(Vec::with_capacity(capacity));
+        Rc::new(ProduceJoin {
+            remaining: Cell::new(1),
+            outcomes,
+            then,
+        })
+    }
+
+    /// One more part is on its way.
+    pub fn expect_part(&self) {
+        self.remaining.set(self.remaining.get() + 1);
+    }
+
+    /// An outcome is known; parts are counted apart.
+    pub fn put(&self, index: u32, outcome: ProduceOutcome) {
+        self.outcomes.borrow_mut().push((index, outcome));
+    }
+
+    /// A part is finished, its outcomes put.
+    pub fn part_done(&self) {
+        let remaining = self.remaining.get() - 1;
+        self.remaining.set(remaining);
+        if remaining > 0 {
+            return;
+        }
+        match &self.then {
+            Then::Wake(waker) => {
+                if let Some(waker) = waker.take() {
+                    waker.wake();
+                }
+            }
+            Then::Send { home, slot, shard } => {
+                let outcomes = self.outcomes.take();
+                shard.send(
+                    *home,
+                    super::Message::ProduceDone {
+                        slot: *slot,
+                        outcomes,
+                    },
+                );
+            }
+        }
+    }
+
+    /// The outcomes, in the order in which they became known, each with its index in the request.
+    pub fn take_outcomes(&self) -> Vec<(u32, ProduceOutcome)> {
+        self.outcomes.take()
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.remaining.get() == 0
+    }
+}
+
+/// Waits for a [`ProduceJoin::local`] to finish.
+pub struct Joined(pub Rc<ProduceJoin>);
+
+impl Future for Joined {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0.is_done() {
+            return Poll::Ready(());
+        }
+        if let Then::Wake(waker) = &self.0.then {
+            waker.set(Some(context.waker().clone()));
+        }
+        Poll::Pending
+    }
+}

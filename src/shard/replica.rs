@@ -1,0 +1,496 @@
+//! A partition on its shard: the sans-IO core, its log, and those who wait for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::Shard;
+use super::append::{self, Prepared};
+use super::fetch::{PartitionRead, ReadData, ReadItem, WatchItem, WatchKey, Watchers};
+use super::produce::{ProduceJoin, ProduceOutcome, Wait};
+use crate::config::TopicConfig;
+use crate::partition::{
+    Admitted, Effect, Effects, EpochError, Isolation, Partition, ProduceRefusal, SequenceError,
+};
+use crate::protocol::ErrorCode;
+use crate::storage::{AppendError, Log, Read, ReadError, Stamps};
+use crate::types::{LeaderEpoch, Offset, Str, Timestamp, TopicId};
+
+/// One replica that this broker leads.
+pub struct Replica {
+    pub topic: Str,
+    pub topic_id: TopicId,
+    pub partition: i32,
+    pub log: Rc<Log>,
+    core: RefCell<Partition>,
+    config: RefCell<Rc<TopicConfig>>,
+    /// Requests whose batch is appended but not committed, by ascending end offset.
+    waiters: RefCell<VecDeque<Waiter>>,
+    watchers: Watchers,
+    /// Counts all bytes ever appended here, for the watchers.
+    appended_bytes: Cell<u64>,
+    /// Records appended since the last commit, for `flush.messages` under write caching.
+    unflushed: Cell<i64>,
+    deleted: Cell<bool>,
+}
+
+/// What ListOffsets asks of a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OffsetQuery {
+    Latest,
+    Earliest,
+    MaxTimestamp,
+    /// A place in the remote tier, of which there is none.
+    Tiered,
+    /// The first record at this time or later.
+    AtTime(Timestamp),
+}
+
+/// An offset with its record's time and epoch; −1 where there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FoundOffset {
+    pub offset: Offset,
+    pub timestamp: Timestamp,
+    pub epoch: LeaderEpoch,
+}
+
+/// Whether a producer snapshot is written only where it spares much replay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SnapshotWhen {
+    Due,
+    Closing,
+}
+
+struct Waiter {
+    end: Offset,
+    join: Rc<ProduceJoin>,
+    index: u32,
+    outcome: ProduceOutcome,
+}
+
+impl Replica {
+    pub fn new(
+        topic: Str,
+        topic_id: TopicId,
+        partition: i32,
+        log: Rc<Log>,
+        core: Partition,
+        config: Rc<TopicConfig>,
+    ) -> Rc<Replica> {
+        Rc::new(Replica {
+            topic,
+            topic_id,
+            partition,
+            log,
+            core: RefCell::new(core),
+            config: RefCell::new(config),
+            waiters: RefCell::default(),
+            watchers: Watchers::default(),
+            appended_bytes: Cell::new(0),
+            unflushed: Cell::new(0),
+            deleted: Cell::new(false),
+        })
+    }
+
+    pub fn config(&self) -> Rc<TopicConfig> {
+        self.config.borrow().clone()
+    }
+
+    pub fn set_config(&self, config: Rc<TopicConfig>) {
+        self.config.replace(config);
+    }
+
+    /// Looks at the core; the borrow must not be held across an await.
+    pub fn core(&self) -> std::cell::Ref<'_, Partition> {
+        self.core.borrow()
+    }
+
+    /// Checks, admits and appends one batch, in this turn.
+    ///
+    /// What is to be told goes to `join`: at once if the batch was refused or nobody waits, else when it is committed.
+    pub fn produce(
+        &self,
+        shard: &Shard,
+        index: u32,
+        records: Bytes,
+        wait: Wait,
+        join: &Rc<ProduceJoin>,
+    ) {
+        match self.append(shard, records) {
+            Err(outcome) => join.put(index, outcome),
+            Ok((outcome, end)) => {
+                let committed = end <= self.core.borrow().high_watermark();
+                if committed || wait == Wait::No {
+                    join.put(index, outcome);
+                } else {
+                    join.expect_part();
+                    self.park(Waiter {
+                        end,
+                        join: join.clone(),
+                        index,
+                        outcome,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The outcome to tell, and the offset that must be committed before it is true.
+    fn append(
+        &self,
+        shard: &Shard,
+        records: Bytes,
+    ) -> Result<(ProduceOutcome, Offset), ProduceOutcome> {
+        let config = self.config.borrow().clone();
+        let now = shard.clock.wall();
+        let Prepared {
+            batch,
+            facts,
+            restamp,
+            append_time,
+        } = append::prepare(shard, records, &config, now)?;
+        let admitted = self.core.borrow().admit(&facts).map_err(refused)?;
+        let log_start = self.core.borrow().log_start();
+        let base_offset = match admitted {
+            Admitted::Append { base_offset } => base_offset,
+            Admitted::Duplicate {
+                base_offset,
+                timestamp,
+            } => {
+                let outcome = accepted(base_offset, timestamp, log_start);
+                return Ok((outcome, base_offset.plus(facts.count as i64)));
+            }
+        };
+        let epoch = self.core.borrow().leader_epoch();
+        let stamps = Stamps {
+            base_offset,
+            epoch,
+            restamp,
+        };
+        self.log
+            .append_stamped(&batch, stamps, now)
+            .map_err(append_failed)?;
+        let range = self.core.borrow_mut().on_appended(&facts, now);
+        self.appended_bytes
+            .set(self.appended_bytes.get() + batch.size() as u64);
+        shard.metrics.records_in.add(range.count() as u64);
+        shard.metrics.batches_in.increment();
+        shard.metrics.append_batch_size.record(batch.size() as u64);
+        if config.write_caching {
+            self.commit_from_memory(shard, &config, range.count());
+        }
+        Ok((accepted(base_offset, append_time, log_start), range.end))
+    }
+
+    /// Under write caching a batch counts as committed at once, but for every `flush.messages` records.
+    fn commit_from_memory(&self, shard: &Shard, config: &TopicConfig, records: i64) {
+        let unflushed = self.unflushed.get() + records;
+        self.unflushed.set(unflushed);
+        if unflushed < config.flush_messages {
+            let mut effects = Effects::new();
+            self.core.borrow_mut().on_cached(&mut effects);
+            self.carry_out(shard, &effects);
+        }
+    }
+
+    fn park(&self, waiter: Waiter) {
+        let mut waiters = self.waiters.borrow_mut();
+        // Only a retried duplicate can wait for less than the last in line.
+        let place = waiters.partition_point(|parked| parked.end <= waiter.end);
+        waiters.insert(place, waiter);
+    }
+
+    /// The flusher made everything below `end` durable.
+    pub fn on_durable(&self, shard: &Shard, end: Offset) {
+        self.unflushed.set(0);
+        let mut effects = Effects::new();
+        self.core.borrow_mut().on_durable(end, &mut effects);
+        self.carry_out(shard, &effects);
+    }
+
+    /// A write or a sync of this log failed.
+    pub fn on_storage_failed(&self, shard: &Shard) {
+        let mut effects = Effects::new();
+        self.core.borrow_mut().on_storage_failed(&mut effects);
+        self.carry_out(shard, &effects);
+    }
+
+    /// The topic was deleted: whoever waits is told that it is unknown.
+    pub fn on_deleted(&self, shard: &Shard) {
+        self.deleted.set(true);
+        self.fail_waiters(shard, ErrorCode::UnknownTopicOrPartition);
+    }
+
+    fn carry_out(&self, shard: &Shard, effects: &Effects) {
+        for effect in effects {
+            match *effect {
+                Effect::WakeProducers(end) => self.wake_producers(end),
+                Effect::WakeReaders(_) => {
+                    self.watchers
+                        .fire(self.appended_bytes.get(), |key| shard.wake_fetch(key));
+                }
+                Effect::FailWaiters => self.fail_waiters(shard, ErrorCode::KafkaStorageError),
+            }
+        }
+    }
+
+    fn wake_producers(&self, end: Offset) {
+        loop {
+            let waiter = {
+                let mut waiters = self.waiters.borrow_mut();
+                match waiters.front() {
+                    Some(front) if front.end <= end => waiters.pop_front().expect("it has a front"),
+                    _ => return,
+                }
+            };
+            waiter.join.put(waiter.index, waiter.outcome);
+            waiter.join.part_done();
+        }
+    }
+
+    fn fail_waiters(&self, shard: &Shard, error: ErrorCode) {
+        for waiter in self.waiters.take() {
+            waiter
+                .join
+                .put(waiter.index, ProduceOutcome::refused(error));
+            waiter.join.part_done();
+        }
+        self.watchers.fire_all(|key| shard.wake_fetch(key));
+    }
+
+    /// Fires when `need` more bytes may be read here, or at once if more than the reader has seen can be read now.
+    pub fn watch(&self, shard: &Shard, key: WatchKey, need: u64, item: &WatchItem) {
+        let core = self.core.borrow();
+        if core.read_bound(item.seen, item.isolation).upper != item.seen
+            || core.is_offline()
+            || self.deleted.get()
+        {
+            shard.wake_fetch(key);
+        } else {
+            self.watchers.watch(key, need, self.appended_bytes.get());
+        }
+    }
+
+    pub fn unwatch(&self, key: WatchKey) {
+        self.watchers.unwatch(key);
+    }
+
+    /// Checks that this is the leader the caller believes in.
+    pub fn check_epoch(&self, current: LeaderEpoch) -> Result<(), ErrorCode> {
+        let core = self.core.borrow();
+        if core.is_offline() {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        core.check_epoch(current).map_err(|error| match error {
+            EpochError::Fenced => ErrorCode::FencedLeaderEpoch,
+            EpochError::Unknown => ErrorCode::UnknownLeaderEpoch,
+        })
+    }
+
+    /// Reads for Fetch. `at_least_one`: the first batch comes whole, however large (KIP-74).
+    pub async fn read(
+        &self,
+        item: &ReadItem,
+        isolation: Isolation,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> PartitionRead {
+        if let Err(error) = self.check_epoch(item.current_epoch) {
+            return PartitionRead::failed(item.index, error);
+        }
+        let bound = self.core.borrow().read_bound(item.offset, isolation);
+        if let Some(answer) = self.diverging(item) {
+            return answer;
+        }
+        if !bound.in_range {
+            return PartitionRead::failed(item.index, ErrorCode::OffsetOutOfRange);
+        }
+        let mut data = ReadData::Empty;
+        if item.offset < bound.upper {
+            let max_bytes = max_bytes.min(item.max_bytes);
+            let read = match self
+                .log
+                .try_read(item.offset, bound.upper, max_bytes, at_least_one)
+            {
+                Ok(Err(_missing)) => {
+                    self.log
+                        .read(item.offset, bound.upper, max_bytes, at_least_one)
+                        .await
+                }
+                Ok(Ok(read)) => Ok(read),
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(Read { slices, bytes, .. }) if bytes > 0 => data = ReadData::Here(slices),
+                Ok(_) => {}
+                Err(error) => return PartitionRead::failed(item.index, read_failed(error)),
+            }
+        }
+        PartitionRead {
+            data,
+            ..self.told(item.index)
+        }
+    }
+
+    /// What every answer of this partition tells of it.
+    fn told(&self, index: u32) -> PartitionRead {
+        let core = self.core.borrow();
+        PartitionRead {
+            index,
+            error: ErrorCode::None,
+            high_watermark: core.high_watermark(),
+            last_stable_offset: core.last_stable_offset(),
+            log_start: core.log_start(),
+            diverging: None,
+            leader_epoch: core.leader_epoch(),
+            data: ReadData::Empty,
+        }
+    }
+
+    /// The reader's last epoch ends before its fetch offset here: it must truncate first (KIP-595).
+    fn diverging(&self, item: &ReadItem) -> Option<PartitionRead> {
+        if item.last_fetched_epoch < LeaderEpoch(0) {
+            return None;
+        }
+        let (epoch, end) = self.log.epoch_end(item.last_fetched_epoch);
+        if end < Offset::ZERO {
+            return Some(PartitionRead::failed(
+                item.index,
+                ErrorCode::OffsetOutOfRange,
+            ));
+        }
+        let diverges = epoch < item.last_fetched_epoch || end < item.offset;
+        diverges.then(|| PartitionRead {
+            diverging: Some((epoch, end)),
+            ..self.told(item.index)
+        })
+    }
+
+    /// Moves the log's start (DeleteRecords). Returns the new low watermark.
+    ///
+    /// - `to`: −1 is the high watermark.
+    /// - `Err(OffsetOutOfRange)`: negative, or above the high watermark.
+    pub async fn delete_records(&self, to: Offset) -> Result<Offset, ErrorCode> {
+        let high_watermark = self.core.borrow().high_watermark();
+        let to = if to == Offset(-1) { high_watermark } else { to };
+        if to < Offset(0) || to > high_watermark {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        if to > self.core.borrow().log_start() {
+            self.log
+                .set_start_offset(to)
+                .await
+                .map_err(|_| ErrorCode::KafkaStorageError)?;
+            self.core.borrow_mut().on_log_start(to);
+        }
+        Ok(self.core.borrow().log_start())
+    }
+
+    /// Where an epoch ends here (KIP-101); (−1, −1) if it is not known.
+    pub fn epoch_end(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
+        self.log.epoch_end(epoch)
+    }
+
+    /// A new leader epoch begins, and this broker leads still.
+    pub fn on_leader_epoch(&self, epoch: LeaderEpoch) {
+        self.core.borrow_mut().on_leader_epoch(epoch);
+    }
+
+    /// An offset by what ListOffsets asks for; none found is offset −1 without an error.
+    pub async fn find_offset(
+        &self,
+        query: OffsetQuery,
+        isolation: Isolation,
+    ) -> Result<FoundOffset, ErrorCode> {
+        let upper = self.core.borrow().read_bound(Offset::ZERO, isolation).upper;
+        let at = |offset: Offset, epoch: Option<LeaderEpoch>| FoundOffset {
+            offset,
+            timestamp: Timestamp::NONE,
+            epoch: epoch.unwrap_or(LeaderEpoch::NONE),
+        };
+        let found = match query {
+            OffsetQuery::Latest => return Ok(at(upper, self.log.latest_epoch())),
+            OffsetQuery::Earliest => {
+                let start = self.core.borrow().log_start();
+                return Ok(at(start, self.log.epoch_of(start)));
+            }
+            OffsetQuery::Tiered => return Ok(at(Offset(-1), None)),
+            OffsetQuery::MaxTimestamp => self.log.max_timestamp(upper).await,
+            OffsetQuery::AtTime(time) => self.log.offset_for_timestamp(time, upper).await,
+        };
+        match found {
+            Ok(Some(found)) => Ok(FoundOffset {
+                offset: found.offset,
+                timestamp: found.timestamp,
+                epoch: found.epoch,
+            }),
+            Ok(None) => Ok(at(Offset(-1), None)),
+            Err(error) => Err(read_failed(error)),
+        }
+    }
+
+    /// Notes the producers on disk, if the log has grown enough since the last time.
+    pub async fn snapshot_producers(&self, when: SnapshotWhen) {
+        if when == SnapshotWhen::Due && !self.log.wants_snapshot() {
+            return;
+        }
+        let (offset, state) = {
+            let core = self.core.borrow();
+            (core.log_end(), core.producers().snapshot())
+        };
+        if let Err(error) = self.log.write_snapshot(offset, &state).await {
+            tracing::error!(
+                "{}-{}: producer snapshot: {error}",
+                self.topic,
+                self.partition
+            );
+        }
+    }
+
+    /// Forgets producers that have been silent too long.
+    pub fn expire_producers(&self, now: Timestamp, expiration_ms: i64) {
+        self.core.borrow_mut().expire_producers(now, expiration_ms);
+    }
+}
+
+fn accepted(base_offset: Offset, append_time: Timestamp, log_start: Offset) -> ProduceOutcome {
+    ProduceOutcome {
+        error: ErrorCode::None,
+        base_offset,
+        append_time,
+        log_start,
+        fault: None,
+    }
+}
+
+fn refused(refusal: ProduceRefusal) -> ProduceOutcome {
+    match refusal {
+        ProduceRefusal::Sequence(SequenceError::StaleEpoch { current }) => {
+            let message = format!("the producer's epoch is older than the last seen, {current}");
+            ProduceOutcome::refused_because(ErrorCode::InvalidProducerEpoch, message)
+        }
+        ProduceRefusal::Sequence(SequenceError::OutOfOrder { expected }) => {
+            let message = format!("the batch's first sequence is not the one expected, {expected}");
+            ProduceOutcome::refused_because(ErrorCode::OutOfOrderSequenceNumber, message)
+        }
+        ProduceRefusal::Offline => ProduceOutcome::refused(ErrorCode::KafkaStorageError),
+    }
+}
+
+fn append_failed(error: AppendError) -> ProduceOutcome {
+    let why = match error {
+        AppendError::Full => "the log directory has no room left",
+        AppendError::Offline => "the log directory is offline",
+    };
+    ProduceOutcome::refused_because(ErrorCode::KafkaStorageError, why)
+}
+
+fn read_failed(error: ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        ReadError::Offline => ErrorCode::KafkaStorageError,
+        ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+    }
+}

@@ -1,0 +1,181 @@
+//! A shard's start: the metadata is recovered on shard 0 and given to all, partitions open, then it is ready.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shard;
+use super::controller::Controller;
+use super::message::Message;
+use super::replica::SnapshotWhen;
+use crate::config::BrokerConfig;
+use crate::metadata::{
+    Bootstrap, Command, Image, MetadataRecord, Registration, Reply, Supersede, decode_entry,
+    decode_snapshot,
+};
+use crate::rt::{self, Clock, Disk, Queue, Seat};
+use crate::storage::{Directories, MetadataLog, StorageError, Store, StoreConfig};
+use crate::types::{Offset, ShardId, Str};
+
+/// What a shard is made from.
+pub struct Opened {
+    pub config: Arc<BrokerConfig>,
+    pub directories: Directories,
+    pub seat: Seat<Message>,
+    pub shards_count: u16,
+    /// This shard's share.
+    pub cache_bytes: usize,
+    pub open_files_max: usize,
+}
+
+/// How often producers and recovery points are noted on disk.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+
+/// Makes the shard and starts its tasks. Its partitions come with the metadata.
+pub fn open(opened: Opened) -> Rc<Shard> {
+    let (mailbox, inbox) = opened.seat.join();
+    let id = mailbox.shard();
+    let config = StoreConfig {
+        shard: id,
+        cache_bytes: opened.cache_bytes,
+        open_files_max: opened.open_files_max,
+        ..StoreConfig::default()
+    };
+    let store = Store::open(Disk::Ring, &opened.directories, config, Clock::Real);
+    let shard = Shard::new(
+        id,
+        opened.shards_count,
+        opened.config,
+        Clock::Real,
+        store,
+        mailbox,
+    );
+    shard.start(inbox);
+    let checkpoints = shard.clone();
+    rt::spawn(Queue::Background, "checkpoints", async move {
+        loop {
+            rt::sleep(CHECKPOINT_EVERY).await;
+            checkpoints.checkpoint().await;
+        }
+    });
+    shard
+}
+
+impl Shard {
+    /// On shard 0: recovers the metadata, formats the cluster if there is none, registers this broker, and has every
+    /// shard open its partitions.
+    pub async fn start_controller(
+        self: &Rc<Self>,
+        directories: &Directories,
+        registration: impl FnOnce(Str) -> Registration,
+    ) -> Result<(), StorageError> {
+        assert_eq!(self.id, ShardId(0), "the controller lives on shard 0");
+        let (log, recovered) = MetadataLog::open(&Disk::Ring, &metadata_dir(directories)).await?;
+        let read = read_back(recovered.snapshot.as_deref(), &recovered.entries);
+        let corrupt = |why| StorageError::Corrupt {
+            path: metadata_dir(directories),
+            why,
+        };
+        let (records, next_offset, entries_count) = read.map_err(corrupt)?;
+        let records = Arc::new(records);
+        self.apply_metadata(&records).await;
+        self.broadcast_metadata(records).await;
+        let controller = Controller::new(log, next_offset, entries_count);
+        controller.start(self);
+        self.controller.replace(Some(controller));
+        let known = self.image().cluster_id().cloned();
+        let cluster_id = known
+            .clone()
+            .unwrap_or_else(|| directories.cluster_id().clone());
+        let registration = registration(cluster_id.clone());
+        let command = match known {
+            Some(_) => Command::RegisterBroker(registration, Supersede::Any),
+            None => {
+                let features = features(&registration);
+                Command::Bootstrap(Bootstrap {
+                    cluster_id,
+                    features,
+                    broker: registration,
+                })
+            }
+        };
+        let reply = self.propose(command).await;
+        let (Reply::Bootstrap(result) | Reply::RegisterBroker(result)) = reply else {
+            unreachable!("a reply is of its command's kind")
+        };
+        result.map_err(|error| corrupt(error.to_string()))?;
+        self.delete_strays().await;
+        Ok(())
+    }
+
+    /// Makes everything durable and marks the directories clean. Nothing is served after.
+    pub async fn close(&self) {
+        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
+        // Parked requests are answered by this commit before their snapshots are taken.
+        let committed = self.store.commit().await;
+        self.on_committed(committed);
+        for replica in &replicas {
+            replica.snapshot_producers(SnapshotWhen::Closing).await;
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::error!("closing the log: {error}");
+        }
+    }
+}
+
+/// The metadata log lies beside the partitions of the first directory.
+fn metadata_dir(directories: &Directories) -> PathBuf {
+    let (first, _) = directories
+        .ids()
+        .next()
+        .expect("a broker has a log directory");
+    first.join("metadata")
+}
+
+/// The features a new cluster runs at: the highest levels this broker knows.
+fn features(registration: &Registration) -> Vec<(Str, i16)> {
+    registration
+        .features
+        .iter()
+        .map(|feature| (feature.name.clone(), feature.max))
+        .collect()
+}
+
+/// The image's records, the next entry's offset, and how many entries follow the snapshot.
+fn read_back(
+    snapshot: Option<&[u8]>,
+    entries: &[Vec<u8>],
+) -> Result<(Vec<MetadataRecord>, Offset, u64), String> {
+    let mut image = Image::new();
+    let mut next_offset = Offset::ZERO;
+    let mut apply = |records: &[MetadataRecord]| -> Result<(), String> {
+        for record in records {
+            image.apply(record).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    };
+    if let Some(bytes) = snapshot {
+        let snapshot = decode_snapshot(bytes).map_err(|error| error.to_string())?;
+        next_offset = snapshot.last_offset.plus(1);
+        apply(&snapshot.records)?;
+    }
+    let mut count = 0;
+    for bytes in entries {
+        let (entry, _) = decode_entry(bytes).map_err(|error| error.to_string())?;
+        if entry.offset < next_offset {
+            continue;
+        }
+        if entry.offset != next_offset {
+            return Err(format!(
+                "entry {} follows entry {}",
+                entry.offset,
+                next_offset.0 - 1
+            ));
+        }
+        apply(&entry.records)?;
+        next_offset = next_offset.plus(1);
+        count += 1;
+    }
+    Ok((image.to_records(), next_offset, count))
+}
