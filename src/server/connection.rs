@@ -203,7 +203,8 @@ impl Connection {
             };
             let is_produce = api::is_produce(&frame);
             let overlaps = is_produce && self.pipeline.iter().all(|request| request.is_produce);
-            let may_start = self.pipeline.is_empty() || overlaps && self.pipeline.len() < PIPELINE_MAX;
+            let may_start =
+                self.pipeline.is_empty() || overlaps && self.pipeline.len() < PIPELINE_MAX;
             if !may_start {
                 self.next = Some((frame, memory));
                 return Ok(());
