@@ -18,6 +18,7 @@
 //! says so.
 
 mod args;
+mod broker;
 mod cluster;
 mod completions;
 mod config;
@@ -47,6 +48,7 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Broker(broker::Broker),
     #[command(subcommand)]
     Topic(topic::Command),
     #[command(subcommand)]
@@ -67,6 +69,7 @@ enum Command {
 /// Returns the exit status: 0 done, 1 a fault, 2 bad usage or configuration.
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Broker(broker) => return broker.run(),
         Command::Topic(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Produce(command) => command.run(),
