@@ -30,30 +30,26 @@ impl Log {
             .find_boundary(to)
             .await
             .map_err(|e| e.into_storage(&path))?;
-        let largest = self
-            .largest_timestamp(to)
-            .await
-            .map_err(|e| e.into_storage(&path))?;
+        let largest = match cut {
+            Some((base, _)) => self.largest_timestamp(base, base, to).await,
+            None => Ok(-1),
+        };
+        let largest = largest.map_err(|e| e.into_storage(&path))?;
         let removed: Vec<Offset> = {
             let mut guard = self.state.borrow_mut();
             let state = &mut *guard;
-            let (base, position) = match cut {
-                Some(cut) if to >= state.start => cut,
-                _ => (to, 0),
-            };
             let mut removed = Vec::new();
-            while state
-                .segments
-                .back()
-                .is_some_and(|s| s.base > base || (cut.is_none() && s.base == base))
-            {
-                let segment = state.segments.pop_back().expect("looked at just above");
-                self.shared.tail_shrank(segment.extents.size());
-                removed.push(segment.base);
-            }
-            if let Some(segment) = state.segments.back_mut() {
-                self.shared
-                    .tail_shrank(segment.truncate(position, to, largest));
+            // No batch reaches `to`: what is there stays, and the log ends later than its last batch.
+            if let Some((base, position)) = cut {
+                while state.segments.back().is_some_and(|s| s.base > base) {
+                    let segment = state.segments.pop_back().expect("looked at just above");
+                    self.shared.tail_shrank(segment.extents.size());
+                    removed.push(segment.base);
+                }
+                if let Some(segment) = state.segments.back_mut() {
+                    self.shared
+                        .tail_shrank(segment.truncate(position, to, largest));
+                }
             }
             if to < state.start {
                 let gone = state.segments.drain(..);
@@ -68,7 +64,7 @@ impl Log {
             state.generation = self.shared.next_generation();
             state.marks.clear();
             (state.end, state.durable, state.recovery_point) = (to, to, to);
-            state.durable_at = state.end_mark();
+            state.note_durable_end();
             state.epochs_dirty |= state.epochs.truncate_end(to);
             state.changed = true;
             removed
@@ -259,6 +255,7 @@ impl Log {
             }
             if let Some(last) = segments.last_mut().filter(|s| s.base == at.base) {
                 last.size = at.position;
+                (last.max_timestamp, last.max_timestamp_offset) = state.durable_max;
             }
         }
         Some(LogEntry {

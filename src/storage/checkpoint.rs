@@ -6,6 +6,7 @@
 
 use super::epochs::Epochs;
 use super::frame::{self, Fields, Kind};
+use super::index::Seal;
 use crate::types::{LeaderEpoch, Offset, TopicId};
 
 /// One segment, as far as a reader needs to know it before its first read.
@@ -20,6 +21,8 @@ pub(super) struct SegmentEntry {
     pub max_timestamp_offset: Offset,
     /// Wall-clock milliseconds of its creation.
     pub created: i64,
+    /// What of its index files may be believed.
+    pub seal: Option<Seal>,
 }
 
 /// One log, intact and durable up to `recovery_point`.
@@ -106,8 +109,19 @@ fn encode_log(log: &LogEntry, out: &mut Vec<u8>) {
         ] {
             out.extend_from_slice(&value.to_le_bytes());
         }
+        let seal = s.seal.unwrap_or(NO_SEAL);
+        for value in [seal.offsets, seal.times, seal.crc] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
     }
 }
+
+/// Stands for "no seal" in the file: no index has as many entries.
+const NO_SEAL: Seal = Seal {
+    offsets: u32::MAX,
+    times: u32::MAX,
+    crc: 0,
+};
 
 fn decode_log(fields: &mut Fields<'_>) -> Option<LogEntry> {
     let name = std::str::from_utf8(fields.block()?).ok()?.to_owned();
@@ -126,6 +140,15 @@ fn decode_log(fields: &mut Fields<'_>) -> Option<LogEntry> {
             max_timestamp: fields.i64()?,
             max_timestamp_offset: Offset(fields.i64()?),
             created: fields.i64()?,
+            seal: {
+                let (offsets, times, crc) = (fields.u32()?, fields.u32()?, fields.u32()?);
+                Some(Seal {
+                    offsets,
+                    times,
+                    crc,
+                })
+                .filter(|s| *s != NO_SEAL)
+            },
         });
     }
     Some(LogEntry {
@@ -160,11 +183,16 @@ mod tests {
                 max_timestamp: 9,
                 max_timestamp_offset: Offset(899),
                 created: 12,
+                seal: None,
             }],
         };
         let mut other = log.clone();
         other.name = "orders-8".to_owned();
-        other.segments.clear();
+        other.segments[0].seal = Some(Seal {
+            offsets: 3,
+            times: 2,
+            crc: 9,
+        });
         Checkpoint {
             clean: true,
             generation: 12,

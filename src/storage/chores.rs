@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::error::StorageError;
+use super::index::{Seal, relative};
 use super::log::{Log, LogId};
 use super::names::FileKind;
 use super::shared::Shared;
@@ -74,9 +75,17 @@ impl Log {
     /// Cuts a rolled segment's file to its size and writes its indexes, as Kafka leaves them.
     async fn finish_segment(&self, base: Offset) -> Result<(), StorageError> {
         let _inside = self.gate.enter().await;
-        let size = match self.state().segment_at(base) {
-            Some(s) if !s.finished && s.written >= s.size => s.size,
-            _ => return Ok(()),
+        let size = {
+            let state = self.state();
+            // A truncation may have made it the active one again.
+            let rolled = state
+                .segments
+                .back()
+                .is_some_and(|active| active.base > base);
+            match state.segment_at(base) {
+                Some(s) if rolled && !s.finished && s.written >= s.size => s.size,
+                _ => return Ok(()),
+            }
         };
         let file = self.shared.file(self, base, false).await?;
         if let Err(error) = file.truncate(size as u64).await {
@@ -100,20 +109,39 @@ impl Log {
             let loaded = self.load_index(base).await;
             loaded.map_err(|e| e.into_storage(&FileKind::Index.path(&path, base)))?;
         }
-        let Some((offsets, times)) = self
-            .state()
-            .segment_at(base)
-            .map(|s| (s.index.encode_offsets(), s.index.encode_times()))
-        else {
+        let Some((offsets, times, seal)) = self.sealed_index(base) else {
             return Ok(());
         };
         for (kind, bytes) in [(FileKind::Index, offsets), (FileKind::TimeIndex, times)] {
             let path = kind.path(&path, base);
-            // Not synced: a file that a crash spoils is found out when it is read, and rebuilt.
+            // Not synced: a file that a crash spoils does not fit its seal, and is rebuilt.
             if let Err(error) = super::small::write(&self.shared.disk, &path, &bytes).await {
                 return Err(self.shared.failed(self.dir, &path, error));
             }
         }
+        if let Some(segment) = self.state.borrow_mut().segment_at_mut(base) {
+            segment.seal = Some(seal);
+        }
         Ok(())
+    }
+
+    /// The bytes of a segment's index files, and what of them may be believed after a crash: what tells of batches
+    /// that are durable now.
+    fn sealed_index(&self, base: Offset) -> Option<(Vec<u8>, Vec<u8>, Seal)> {
+        let state = self.state();
+        let segment = state.segment_at(base)?;
+        let seal = match state.durable_at {
+            Some(at) if at.base > base => segment.index.seal(u32::MAX, u32::MAX),
+            Some(at) if at.base == base => {
+                let end = relative(base, state.recovery_point).unwrap_or(u32::MAX);
+                segment.index.seal(at.position, end)
+            }
+            _ => Seal::default(),
+        };
+        Some((
+            segment.index.encode_offsets(),
+            segment.index.encode_times(),
+            seal,
+        ))
     }
 }

@@ -34,6 +34,8 @@ struct Taken {
     /// All below is in `parts` or was durable before.
     end: Offset,
     generation: u32,
+    /// Largest timestamp of the last part's segment, and the last offset of its batch.
+    max: (i64, Offset),
     parts: SmallVec<[Part; 1]>,
 }
 
@@ -128,6 +130,7 @@ impl Log {
         state.dirty = false;
         let mut parts: SmallVec<[Part; 1]> = SmallVec::new();
         let mut bytes = 0;
+        let mut max = (-1, Offset(-1));
         let first = state
             .segments
             .iter()
@@ -147,6 +150,7 @@ impl Log {
                 });
             }
             if !part.writes.is_empty() {
+                max = (segment.max_timestamp, segment.max_timestamp_offset);
                 parts.push(part);
             }
         }
@@ -155,6 +159,7 @@ impl Log {
         Taken {
             end: state.end,
             generation: state.generation,
+            max,
             parts,
         }
     }
@@ -309,6 +314,7 @@ impl Log {
         state.recovery_point = state.recovery_point.max(taken.end);
         if let Some(mark) = durable_mark(taken.end, &taken.parts) {
             state.durable_at = Some(mark);
+            state.durable_max = taken.max;
             state.marks.note(mark);
         }
         let count = state.segments.len();

@@ -33,6 +33,15 @@ pub(super) struct Index {
     pub times: Vec<TimeEntry>,
 }
 
+/// What of the index files may be believed: their first entries, if the CRC over them holds. Kept in the checkpoint,
+/// so that the files need no sync: entries of lost batches, left by a crash, are not taken for good ones.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Seal {
+    pub offsets: u32,
+    pub times: u32,
+    pub crc: u32,
+}
+
 /// Bytes of one `.index` entry.
 pub(super) const OFFSET_ENTRY_BYTES: usize = 8;
 /// Bytes of one `.timeindex` entry.
@@ -119,12 +128,26 @@ impl Index {
         out
     }
 
-    /// Reads both files back; `None` if either is not sorted, not whole, or points past `segment_size`.
-    pub fn decode(offsets: &[u8], times: &[u8], segment_size: u32) -> Option<Index> {
+    /// What is to be believed of these files' bytes: the entries for batches that end at or below `position`, which
+    /// lie below the relative offset `end`.
+    pub fn seal(&self, position: u32, end: u32) -> Seal {
+        let offsets = self.offsets.partition_point(|e| e.position < position);
+        let times = self.times.partition_point(|e| e.relative < end);
+        let crc = crc32c::crc32c(&self.encode_offsets()[..offsets * OFFSET_ENTRY_BYTES]);
+        let crc = crc32c::crc32c_append(crc, &self.encode_times()[..times * TIME_ENTRY_BYTES]);
+        Seal {
+            offsets: offsets as u32,
+            times: times as u32,
+            crc,
+        }
+    }
+
+    /// Reads the sealed part of both files back; `None` if it is not what was sealed, or not sorted.
+    pub fn decode(offsets: &[u8], times: &[u8], seal: Seal) -> Option<Index> {
         let mut index = Index::default();
-        if !offsets.len().is_multiple_of(OFFSET_ENTRY_BYTES)
-            || !times.len().is_multiple_of(TIME_ENTRY_BYTES)
-        {
+        let offsets = offsets.get(..(seal.offsets as usize).checked_mul(OFFSET_ENTRY_BYTES)?)?;
+        let times = times.get(..(seal.times as usize).checked_mul(TIME_ENTRY_BYTES)?)?;
+        if crc32c::crc32c_append(crc32c::crc32c(offsets), times) != seal.crc {
             return None;
         }
         for raw in offsets.chunks_exact(OFFSET_ENTRY_BYTES) {
@@ -134,7 +157,7 @@ impl Index {
                 .offsets
                 .last()
                 .is_none_or(|e| e.relative < relative && e.position < position);
-            if !sorted || position >= segment_size {
+            if !sorted {
                 return None;
             }
             index.offsets.push(OffsetEntry { relative, position });
@@ -209,26 +232,31 @@ mod tests {
             index.encode_times()[..12],
             [0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 9]
         );
-        let again = Index::decode(&index.encode_offsets(), &index.encode_times(), 9001);
+        let seal = index.seal(u32::MAX, u32::MAX);
+        let again = Index::decode(&index.encode_offsets(), &index.encode_times(), seal);
         assert_eq!(again, Some(index));
     }
 
     #[test]
-    fn refuses_files_that_lie() {
+    fn believes_no_more_of_a_file_than_was_sealed() {
         let index = sample();
         let (offsets, times) = (index.encode_offsets(), index.encode_times());
+        let seal = index.seal(9000, 40);
+        assert_eq!((seal.offsets, seal.times), (2, 1));
+        let part = Index::decode(&offsets, &times, seal).expect("sealed");
+        assert_eq!((part.offsets.len(), part.times.len()), (2, 1));
         assert_eq!(
-            Index::decode(&offsets, &times, 9000),
+            Index::decode(&offsets[..15], &times, seal),
             None,
-            "points past the end"
+            "shorter than sealed"
         );
+        let mut other = offsets.clone();
+        other[12] ^= 1;
         assert_eq!(
-            Index::decode(&offsets[..7], &times, 9001),
+            Index::decode(&other, &times, seal),
             None,
-            "not whole"
+            "not what was sealed"
         );
-        assert_eq!(Index::decode(&[0; 16], &[], 9001), None, "not sorted");
-        assert_eq!(Index::decode(&[], &[0; 24], 9001), None, "not sorted");
     }
 
     #[test]

@@ -76,6 +76,10 @@ pub(super) struct State {
     pub durable: Offset,
     /// Where the durable end lies; `None` in a log that has no segment.
     pub durable_at: Option<Mark>,
+    /// Largest timestamp of that segment up to there, and the last offset of its batch.
+    pub durable_max: (i64, Offset),
+    /// Recovery found less than the checkpoint promised, which must be written anew before anything is appended.
+    pub broken_promise: bool,
     /// All below is durable in its segment, and the directory's checkpoint may say so.
     pub recovery_point: Offset,
     /// In order of their bases; empty until the first append.
@@ -172,6 +176,14 @@ impl State {
     pub fn segment_at_mut(&mut self, base: Offset) -> Option<&mut Segment> {
         let i = self.segment_of(base)?;
         self.segments.get_mut(i).filter(|s| s.base == base)
+    }
+
+    /// All of the log is durable as it is.
+    pub fn note_durable_end(&mut self) {
+        self.durable_at = self.end_mark();
+        if let Some(last) = self.segments.back() {
+            self.durable_max = (last.max_timestamp, last.max_timestamp_offset);
+        }
     }
 
     /// The boundary at the log's end.

@@ -4,20 +4,16 @@
 //! asynchronous form fetches those and asks again. After each fetch all is looked up anew, since appends,
 //! truncation and eviction go on meanwhile; only the position reached is kept, and not across a truncation.
 
-use std::cell::Cell;
-
 use smallvec::SmallVec;
 
 use super::cache::{CHUNK_BYTES, ChunkKey};
-use super::error::{ReadError, StorageError};
-use super::index::{Index, relative};
-use super::join::join_bounded;
+use super::error::ReadError;
+use super::index::relative;
 use super::log::{Log, Mark, Stage, State};
-use super::names::FileKind;
 use super::stats::Stats;
-use crate::record::{BATCH_HEADER_BYTES, BatchHeader, first_at_or_after};
+use crate::record::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::rt::{Page, Slice};
-use crate::types::{LeaderEpoch, Offset, Timestamp};
+use crate::types::Offset;
 
 /// What a read found: whole batches, but for the last, which `max_bytes` may cut.
 #[derive(Clone, Debug, Default)]
@@ -30,24 +26,24 @@ pub struct Read {
     pub base_offset: Offset,
 }
 
-/// A record found by its time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TimedOffset {
-    pub offset: Offset,
-    pub timestamp: Timestamp,
-    /// The leader epoch of its batch.
-    pub epoch: LeaderEpoch,
-}
-
 /// What [`Log::try_read`] needs from disk first; [`Log::read`] gets it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Missing {
-    base: Offset,
-    what: Wanted,
+    pub(super) base: Offset,
+    pub(super) what: Wanted,
+}
+
+impl Missing {
+    pub(super) fn index(base: Offset) -> Missing {
+        Missing {
+            base,
+            what: Wanted::Index,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Wanted {
+pub(super) enum Wanted {
     /// Bytes of the segment's file.
     Bytes { from: u32, to: u32 },
     /// The part of its index that is in its files.
@@ -55,7 +51,7 @@ enum Wanted {
 }
 
 /// Why a lookup stopped.
-enum Stop {
+pub(super) enum Stop {
     Missing(Missing),
     Failed(ReadError),
 }
@@ -65,8 +61,8 @@ type Pins = SmallVec<[(ChunkKey, Page); 4]>;
 
 /// One lookup's place, kept while it waits for bytes.
 #[derive(Default)]
-struct Cursor {
-    pins: Pins,
+pub(super) struct Cursor {
+    pub pins: Pins,
     generation: Option<u32>,
     /// Headers below this have been looked at: by the walk for the beginning, and by that for the end.
     reached: [Option<Mark>; 2],
@@ -74,7 +70,7 @@ struct Cursor {
 
 /// Which of a lookup's walks.
 #[derive(Clone, Copy)]
-enum Walk {
+pub(super) enum Walk {
     Begin = 0,
     End = 1,
 }
@@ -99,9 +95,6 @@ impl From<ReadError> for Stop {
         Stop::Failed(error)
     }
 }
-
-/// The most that a batch may inflate to when it is searched for a timestamp.
-const INFLATED_BYTES_MAX: usize = 256 << 20;
 
 impl Log {
     /// Reads batches from the one that holds `from`, up to `upper`.
@@ -208,7 +201,7 @@ impl Log {
         Ok(read)
     }
 
-    fn check_readable(&self, state: &State) -> Result<(), ReadError> {
+    pub(super) fn check_readable(&self, state: &State) -> Result<(), ReadError> {
         match state.stage == Stage::Deleted || self.is_offline() {
             true => Err(ReadError::Offline),
             false => Ok(()),
@@ -253,11 +246,7 @@ impl Log {
         let relative = relative(segment.base, offset).unwrap_or(u32::MAX);
         let position = segment.index.position_before(relative);
         if position == 0 && !segment.index_whole {
-            return Err(Missing {
-                base: segment.base,
-                what: Wanted::Index,
-            }
-            .into());
+            return Err(Missing::index(segment.base).into());
         }
         Ok(position)
     }
@@ -294,7 +283,7 @@ impl Log {
     }
 
     /// Walks the headers of a segment from `position` to the first batch that is `wanted`.
-    fn walk(
+    pub(super) fn walk(
         &self,
         state: &State,
         base: Offset,
@@ -329,7 +318,7 @@ impl Log {
     }
 
     /// The batch at `position`, held against the segment's bounds.
-    fn batch_at(
+    pub(super) fn batch_at(
         &self,
         state: &State,
         base: Offset,
@@ -371,7 +360,7 @@ impl Log {
     }
 
     /// Pins `from..to` of a segment, from its extents and from cached chunks.
-    fn gather(
+    pub(super) fn gather(
         &self,
         state: &State,
         base: Offset,
@@ -432,322 +421,6 @@ impl Log {
         }
     }
 
-    /// Gets what a lookup misses.
-    async fn fetch(&self, missing: Missing, cursor: &mut Cursor) -> Result<(), ReadError> {
-        match missing.what {
-            Wanted::Index => self.load_index(missing.base).await,
-            Wanted::Bytes { from, to } => {
-                cursor.pins.clear();
-                let chunks = from / CHUNK_BYTES..=(to - 1) / CHUNK_BYTES;
-                let loads = chunks.map(|number| self.load_chunk(missing.base, number));
-                for loaded in join_bounded(loads, FETCH_DEPTH).await {
-                    cursor.pins.extend(loaded?);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads one chunk as far as it is written; `None` if another reader did, or it is gone meanwhile.
-    async fn load_chunk(
-        &self,
-        base: Offset,
-        number: u32,
-    ) -> Result<Option<(ChunkKey, Page)>, ReadError> {
-        let Some((key, from, to)) = self.chunk_bounds(base, number) else {
-            return Ok(None);
-        };
-        if !self.shared.loading.begin(key).await {
-            return Ok(None);
-        }
-        let outcome = self.read_chunk(base, from, to).await;
-        self.shared.loading.done(key);
-        let page = outcome?;
-        self.shared.chunks.borrow_mut().insert(key, page.clone());
-        Ok(Some((key, page)))
-    }
-
-    fn chunk_bounds(&self, base: Offset, number: u32) -> Option<(ChunkKey, u32, u32)> {
-        let state = self.state();
-        let segment = state.segment_at(base)?;
-        let from = number * CHUNK_BYTES;
-        let to = from.saturating_add(CHUNK_BYTES).min(segment.written);
-        let key = ChunkKey {
-            log: self.id,
-            generation: state.generation,
-            base,
-            number,
-        };
-        (from < to).then_some((key, from, to))
-    }
-
-    pub(super) async fn read_chunk(
-        &self,
-        base: Offset,
-        from: u32,
-        to: u32,
-    ) -> Result<Page, ReadError> {
-        let file = self
-            .shared
-            .file(self, base, false)
-            .await
-            .map_err(|_| ReadError::Offline)?;
-        let page = match file.read(from as u64, (to - from) as usize).await {
-            Ok(page) => page,
-            Err(error) => {
-                self.shared.failed(self.dir, file.path(), error);
-                return Err(ReadError::Offline);
-            }
-        };
-        Stats::add(&self.shared.stats.reads, 1);
-        Stats::add(&self.shared.stats.read_bytes, page.len() as u64);
-        if page.len() < (to - from) as usize {
-            return Err(ReadError::Corrupt {
-                position: from as u64,
-                why: "the file is shorter than the log",
-            });
-        }
-        Ok(page)
-    }
-
-    /// Reads the part of a segment's index that is in its files, or walks the batches if they are no good.
-    pub(super) async fn load_index(&self, base: Offset) -> Result<(), ReadError> {
-        let (path, size, first_known) = {
-            let state = self.state();
-            let Some(segment) = state.segment_at(base).filter(|s| !s.index_whole) else {
-                return Ok(());
-            };
-            let known = segment
-                .index
-                .offsets
-                .first()
-                .map_or(segment.size, |e| e.position);
-            (state.path.clone(), segment.size, known)
-        };
-        let disk = &self.shared.disk;
-        let offsets = disk
-            .read_file(&FileKind::Index.path(&path, base))
-            .await
-            .unwrap_or_default();
-        let times = disk
-            .read_file(&FileKind::TimeIndex.path(&path, base))
-            .await
-            .unwrap_or_default();
-        let index = match Index::decode(&offsets, &times, size) {
-            Some(index) if !index.offsets.is_empty() || size <= CHUNK_BYTES => index,
-            _ => Box::pin(self.rebuild_index(base, first_known)).await?,
-        };
-        let mut state = self.state.borrow_mut();
-        // Truncated or loaded by another reader meanwhile: the next lookup sees.
-        if let Some(segment) = state.segment_at_mut(base).filter(|s| !s.index_whole) {
-            segment.unshelve_index(index);
-        }
-        Ok(())
-    }
-
-    /// Walks the headers of a segment up to `end`.
-    async fn rebuild_index(&self, base: Offset, end: u32) -> Result<Index, ReadError> {
-        let interval = self.config().index_interval_bytes;
-        let mut builder = super::segment::Segment::new(base, Timestamp(0));
-        let mut cursor = Cursor::default();
-        let mut position = 0;
-        while position < end {
-            let batch = {
-                let state = self.state();
-                self.check_readable(&state)?;
-                let Some(size) = state.segment_at(base).map(|s| s.size).filter(|&s| s >= end)
-                else {
-                    return Ok(Index::default());
-                };
-                self.batch_at(&state, base, position, size, &mut cursor)
-            };
-            match batch {
-                Ok(batch) => {
-                    builder.note(
-                        &super::segment::Incoming::of(&batch.header, batch.size),
-                        position,
-                        interval,
-                    );
-                    position += batch.size;
-                }
-                Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
-            }
-        }
-        Ok(builder.index)
-    }
-
-    /// The first record at or after the log's start and below `upper` whose timestamp is `target` or later.
-    ///
-    /// - Looks inside the batch (COMPAT 43); `Ok(None)` if there is no such record.
-    pub async fn offset_for_timestamp(
-        &self,
-        target: Timestamp,
-        upper: Offset,
-    ) -> Result<Option<TimedOffset>, ReadError> {
-        let mut cursor = Cursor::default();
-        let mut next: Option<Mark> = None;
-        loop {
-            let found = self.timed_batch(target, upper, next, &mut cursor);
-            let (batch, bytes, start) = match found {
-                Ok(Some(found)) => found,
-                Ok(None) => return Ok(None),
-                Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Missing(missing)) => {
-                    self.fetch(missing, &mut cursor).await?;
-                    continue;
-                }
-            };
-            let mut codecs = self.shared.codecs.borrow_mut();
-            let first = first_at_or_after(&bytes, target, start, INFLATED_BYTES_MAX, &mut codecs);
-            match first.map_err(|_| batch.corrupt())? {
-                Some((offset, _)) if offset >= upper => return Ok(None),
-                Some((offset, timestamp)) => {
-                    let epoch = batch.header.leader_epoch();
-                    return Ok(Some(TimedOffset {
-                        offset,
-                        timestamp,
-                        epoch,
-                    }));
-                }
-                None => {
-                    next = Some(Mark {
-                        position: batch.position + batch.size,
-                        ..batch.mark()
-                    })
-                }
-            }
-        }
-    }
-
-    /// The next batch, from `next` on, whose largest timestamp is `target` or later, with its bytes.
-    fn timed_batch(
-        &self,
-        target: Timestamp,
-        upper: Offset,
-        next: Option<Mark>,
-        cursor: &mut Cursor,
-    ) -> Result<Option<(Located, Vec<u8>, Offset)>, Stop> {
-        let state = self.state();
-        self.check_readable(&state)?;
-        let after = next.map_or(Offset(-1), |m| m.base);
-        let segments = state.segments.iter().filter(|s| s.base >= after);
-        for segment in segments.filter(|s| s.max_timestamp >= target.0 && s.base < upper) {
-            let from = match next.filter(|m| m.base == segment.base) {
-                Some(mark) => mark.position,
-                None if !segment.index_whole => {
-                    return Err(Missing {
-                        base: segment.base,
-                        what: Wanted::Index,
-                    }
-                    .into());
-                }
-                None => {
-                    let earlier = segment.index.relative_before_time(target.0);
-                    segment.index.position_before(earlier)
-                }
-            };
-            let wanted =
-                |h: &BatchHeader| h.max_timestamp() >= target && h.last_offset() >= state.start;
-            let Some(batch) =
-                self.walk(&state, segment.base, from, (cursor, Walk::Begin), wanted)?
-            else {
-                continue;
-            };
-            if batch.header.base_offset() >= upper {
-                return Ok(None);
-            }
-            let bytes = self.batch_bytes(&state, &batch, cursor)?;
-            return Ok(Some((batch, bytes, state.start)));
-        }
-        Ok(None)
-    }
-
-    /// The record with the largest timestamp of those below `upper`, the earliest if there are several (KIP-734).
-    ///
-    /// - `upper`: a batch boundary; `Ok(None)` if no record below it has a timestamp.
-    pub async fn max_timestamp(&self, upper: Offset) -> Result<Option<TimedOffset>, ReadError> {
-        let own = self.largest_timestamp(upper).await?;
-        let older = {
-            let state = self.state();
-            let last = state.segment_of(upper.plus(-1)).unwrap_or(0);
-            state
-                .segments
-                .iter()
-                .take(last)
-                .map(|s| s.max_timestamp)
-                .max()
-        };
-        match own.max(older.unwrap_or(-1)) {
-            ..0 => Ok(None),
-            target => self.offset_for_timestamp(Timestamp(target), upper).await,
-        }
-    }
-
-    /// The largest timestamp below `upper` in the segment that `upper` ends in; −1 is none.
-    pub(super) async fn largest_timestamp(&self, upper: Offset) -> Result<i64, ReadError> {
-        let mut cursor = Cursor::default();
-        let largest = Cell::new(-1);
-        loop {
-            match self.raise_to_largest(upper, &largest, &mut cursor) {
-                Ok(()) => return Ok(largest.get()),
-                Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
-            }
-        }
-    }
-
-    fn raise_to_largest(
-        &self,
-        upper: Offset,
-        largest: &Cell<i64>,
-        cursor: &mut Cursor,
-    ) -> Result<(), Stop> {
-        let state = self.state();
-        self.check_readable(&state)?;
-        let Some(last) = state.segment_of(upper.plus(-1)) else {
-            return Ok(());
-        };
-        let raise = |timestamp: i64| largest.set(largest.get().max(timestamp));
-        let segment = &state.segments[last];
-        if upper
-            >= state
-                .segments
-                .get(last + 1)
-                .map_or(state.end, |next| next.base)
-        {
-            raise(segment.max_timestamp);
-            return Ok(());
-        }
-        // Part of the segment: the time index up to `upper`, then the few batches after its last entry there.
-        if !segment.index_whole {
-            return Err(Missing {
-                base: segment.base,
-                what: Wanted::Index,
-            }
-            .into());
-        }
-        let known = segment
-            .index
-            .times
-            .partition_point(|e| segment.base.plus(e.relative as i64) < upper);
-        let from = match known.checked_sub(1).map(|i| segment.index.times[i]) {
-            Some(entry) => {
-                raise(entry.timestamp);
-                segment.index.position_before(entry.relative)
-            }
-            None => 0,
-        };
-        self.walk(&state, segment.base, from, (cursor, Walk::Begin), |h| {
-            let past = h.last_offset() >= upper;
-            if !past {
-                raise(h.max_timestamp().0);
-            }
-            past
-        })?;
-        Ok(())
-    }
-
     /// Where the batch that reaches `offset` begins: (segment, position). `None` if no batch does.
     pub(super) async fn find_boundary(
         &self,
@@ -766,30 +439,10 @@ impl Log {
             }
         }
     }
-
-    fn batch_bytes(
-        &self,
-        state: &State,
-        batch: &Located,
-        cursor: &mut Cursor,
-    ) -> Result<Vec<u8>, Stop> {
-        let mut slices = SmallVec::new();
-        self.gather(
-            state,
-            batch.base,
-            batch.position,
-            batch.position + batch.size,
-            cursor,
-            &mut slices,
-        )?;
-        let mut bytes = vec![0; batch.size as usize];
-        copy_out(&slices, &mut bytes);
-        Ok(bytes)
-    }
 }
 
 impl Located {
-    fn mark(&self) -> Mark {
+    pub(super) fn mark(&self) -> Mark {
         Mark {
             offset: self.header.base_offset(),
             base: self.base,
@@ -797,7 +450,7 @@ impl Located {
         }
     }
 
-    fn corrupt(&self) -> ReadError {
+    pub(super) fn corrupt(&self) -> ReadError {
         ReadError::Corrupt {
             position: self.position as u64,
             why: "a batch that cannot be read",
@@ -821,19 +474,3 @@ pub(super) fn copy_out(slices: &[Slice], out: &mut [u8]) {
         filled += count;
     }
 }
-
-impl ReadError {
-    /// As a file operation's error, where recovery reads.
-    pub(super) fn into_storage(self, path: &std::path::Path) -> StorageError {
-        match self {
-            ReadError::Corrupt { why, .. } => StorageError::Corrupt {
-                path: path.to_owned(),
-                why: why.to_owned(),
-            },
-            _ => StorageError::Offline,
-        }
-    }
-}
-
-/// Chunks read at once for one lookup.
-const FETCH_DEPTH: usize = 8;

@@ -64,6 +64,8 @@ pub(super) fn initial_state(
         stage: Stage::Open,
         scanned: true,
         listing: None,
+        broken_promise: false,
+        durable_max: (-1, Offset(-1)),
         replay_from: None,
         dirty: false,
         changed: true,
@@ -82,7 +84,7 @@ pub(super) fn initial_state(
         state.set_end(entry.recovery_point);
         state.epochs = entry.epochs;
         state.segments = entry.segments.iter().map(Segment::from_entry).collect();
-        state.bound_last_index();
+        state.note_durable_end();
         if entry.snapshot >= Offset::ZERO {
             state.snapshots.push(entry.snapshot);
         }
@@ -93,15 +95,6 @@ pub(super) fn initial_state(
 impl State {
     fn set_end(&mut self, end: Offset) {
         (self.end, self.durable, self.recovery_point) = (end, end, end);
-    }
-
-    /// The index files of the last segment are good up to the recovery point only.
-    fn bound_last_index(&mut self) {
-        let end = self.end;
-        if let Some(last) = self.segments.back_mut() {
-            last.bound_index(end);
-        }
-        self.durable_at = self.end_mark();
     }
 }
 
@@ -121,6 +114,7 @@ impl Log {
         }
         let mut recovered = Recovered::default();
         let from = self.state().replay_from.unwrap_or(Offset::ZERO);
+        let promised = self.state().recovery_point;
         if !self.state().scanned {
             self.list().await?;
             self.adopt_listing().await?;
@@ -128,6 +122,10 @@ impl Log {
             recovered = self.scan(from, &mut on_batch).await?;
             self.state.borrow_mut().scanned = true;
             self.remove_snapshots_past_end().await?;
+            // The checkpoint promises more than there is. It must be taken back before other bytes lie there.
+            if self.end_offset() < promised {
+                self.state.borrow_mut().broken_promise = true;
+            }
             if from > self.end_offset() {
                 self.state.borrow_mut().replay_from = None;
                 return Err(StorageError::SnapshotAhead);
@@ -135,9 +133,15 @@ impl Log {
         } else {
             self.replay(from, &mut on_batch).await?;
         }
-        let mut state = self.state.borrow_mut();
-        state.listing = None;
-        state.stage = Stage::Open;
+        let broken_promise = {
+            let mut state = self.state.borrow_mut();
+            state.listing = None;
+            state.stage = Stage::Open;
+            std::mem::take(&mut state.broken_promise)
+        };
+        if broken_promise {
+            self.shared.write_checkpoint(self.dir, false).await?;
+        }
         Ok(recovered)
     }
 
@@ -214,22 +218,23 @@ impl Log {
             state.set_end(next);
         }
         if state.segments.is_empty() {
-            let first = files.first().map_or(Offset::ZERO, |f| f.0);
-            state.set_end(first);
+            // No file: all was below the start, or nothing was ever there.
+            let bare = start.unwrap_or(state.start);
+            state.set_end(files.first().map_or(bare, |f| f.0));
         }
         let first = state
             .segments
             .front()
             .map(|s| s.base)
             .or(files.first().map(|f| f.0));
-        let floor = first.unwrap_or(Offset::ZERO);
+        let floor = first.unwrap_or(state.end);
         state.start = state.start.max(start.unwrap_or(floor)).max(floor);
         if let Some(epochs) = epochs {
             state.epochs = epochs;
         }
         let end = state.end;
         state.epochs.truncate_end(end);
-        state.bound_last_index();
+        state.note_durable_end();
         Ok(())
     }
 
@@ -309,6 +314,18 @@ impl Log {
             state.segments.retain(|s| s.base != base);
             state.segments.push_back(scan.segment);
         }
+        if self.end_offset() < self.start_offset() {
+            // The start outlived all that the log held: it goes on there.
+            torn = true;
+            let bases: Vec<Offset> = self.state().segments.iter().map(|s| s.base).collect();
+            for base in bases {
+                self.remove_segment(&path, base).await?;
+            }
+            let mut state = self.state.borrow_mut();
+            state.segments.clear();
+            let start = state.start;
+            state.set_end(start);
+        }
         if torn {
             self.shared
                 .disk
@@ -319,8 +336,7 @@ impl Log {
         let mut state = self.state.borrow_mut();
         let end = state.end;
         state.epochs.truncate_end(end);
-        state.start = state.start.min(end);
-        state.durable_at = state.end_mark();
+        state.note_durable_end();
         Ok(recovered)
     }
 
@@ -373,10 +389,13 @@ impl Log {
             scan.segment
                 .note(&incoming, position, self.config().index_interval_bytes);
             scan.end = header.next_offset();
-            self.state
-                .borrow_mut()
-                .epochs
-                .assign(header.leader_epoch(), header.base_offset());
+            {
+                let mut state = self.state.borrow_mut();
+                let begun = state
+                    .epochs
+                    .assign(header.leader_epoch(), header.base_offset());
+                state.epochs_dirty |= begun;
+            }
             if header.base_offset() >= from {
                 on_batch(&header);
             }

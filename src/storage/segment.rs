@@ -2,7 +2,7 @@
 
 use super::checkpoint::SegmentEntry;
 use super::extent::Extents;
-use super::index::{Index, relative};
+use super::index::{Index, Seal, relative};
 use super::log::LogConfig;
 use crate::record::BatchHeader;
 use crate::types::{Offset, Timestamp};
@@ -29,8 +29,8 @@ pub(super) struct Segment {
     pub index: Index,
     /// Whether `index` covers the segment from its first byte; else the front is in its files.
     pub index_whole: bool,
-    /// The index files are good for batches below this position and this relative offset.
-    index_end: (u32, u32),
+    /// What of the index files may be believed; `None` is nothing.
+    pub seal: Option<Seal>,
     /// Bytes appended since the last index entry.
     unindexed: u32,
     pub extents: Extents,
@@ -52,7 +52,7 @@ impl Segment {
             max_timestamp_offset: Offset(-1),
             index: Index::default(),
             index_whole: true,
-            index_end: (0, 0),
+            seal: None,
             unindexed: 0,
             extents: Extents::default(),
         }
@@ -76,7 +76,7 @@ impl Segment {
             max_timestamp: entry.max_timestamp,
             max_timestamp_offset: entry.max_timestamp_offset,
             index_whole: entry.size == 0,
-            index_end: (entry.size, u32::MAX),
+            seal: entry.seal,
             ..Segment::new(entry.base, Timestamp(entry.created))
         }
     }
@@ -89,6 +89,7 @@ impl Segment {
             max_timestamp: self.max_timestamp,
             max_timestamp_offset: self.max_timestamp_offset,
             created: self.created,
+            seal: self.seal,
         }
     }
 
@@ -131,21 +132,14 @@ impl Segment {
         self.size = position + batch.size;
     }
 
-    /// The index files tell of nothing at or past the segment's present end, which is `end`.
-    pub fn bound_index(&mut self, end: Offset) {
-        self.index_end = (self.size, relative(self.base, end).unwrap_or(u32::MAX));
-    }
-
     /// The index is in its files now, and comes back when someone reads there.
     pub fn shelve_index(&mut self) {
         self.index = Index::default();
         self.index_whole = self.size == 0;
-        self.index_end = (self.size, u32::MAX);
     }
 
     /// Takes in what the index files hold for the part that is not in memory.
-    pub fn unshelve_index(&mut self, mut front: Index) {
-        front.truncate(self.index_end.0, self.index_end.1);
+    pub fn unshelve_index(&mut self, front: Index) {
         self.index.put_before(front);
         self.index_whole = true;
     }
@@ -160,8 +154,7 @@ impl Segment {
         self.unindexed = 0;
         self.index
             .truncate(position, relative(self.base, end).unwrap_or(u32::MAX));
-        // Their entries past the cut would come to life with the next bytes there, so the files are removed.
-        self.index_end = (0, 0);
+        self.seal = None;
         if self.max_timestamp_offset >= end {
             // No record that stays is later than this one: that is all a lookup needs of it.
             (self.max_timestamp, self.max_timestamp_offset) = (max_timestamp, end.plus(-1));

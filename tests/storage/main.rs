@@ -1,0 +1,5 @@
+//! The storage room, from outside: a model check over the simulated disk, and the real disk with Kafka's own tools.
+
+mod batches;
+mod model;
+mod real;
