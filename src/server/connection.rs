@@ -13,8 +13,8 @@ use super::connections::{Handle, Order, Receiving, Shared};
 use super::frames::{BadLength, Frames};
 use super::memory::Reservation;
 use crate::api::{self, Context, Frame, Outcome, Work};
-use crate::rt::{RawAccepted, Socket};
-use crate::shard::{ReadData, Reply};
+use crate::rt::{RawAccepted, Receiver, Socket};
+use crate::shard::ReadData;
 use crate::types::Micros;
 
 /// Requests of one connection in flight at once; the next is read when one is answered.
@@ -34,7 +34,7 @@ struct Connection {
     pipeline: VecDeque<InFlight>,
     /// What the frame being read has reserved, and what it waits for.
     reserved: Option<Reservation>,
-    reserving: Option<Reply<Reservation>>,
+    reserving: Option<Receiver<Reservation>>,
     /// A whole frame that waits for its turn.
     next: Option<(Bytes, Option<Reservation>)>,
     closing: bool,
@@ -158,7 +158,7 @@ impl Connection {
             return Poll::Ready(Ok(Event::Answer(outcome)));
         }
         if let Some(reserving) = &mut self.reserving
-            && let Poll::Ready(reservation) = std::pin::Pin::new(reserving).poll(task)
+            && let Poll::Ready(Ok(reservation)) = std::pin::Pin::new(reserving).poll(task)
         {
             self.reserving = None;
             return Poll::Ready(Ok(Event::Reserved(reservation)));

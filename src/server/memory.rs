@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::shard::Reply;
+use crate::rt::{Receiver, Sender, oneshot};
 
 /// A budget of bytes. Past it nobody fails: who asks waits in line, and its socket is not read meanwhile.
 pub struct MemoryGate {
@@ -15,7 +15,7 @@ pub struct MemoryGate {
 
 struct Waiting {
     bytes: usize,
-    reply: Reply<Reservation>,
+    sender: Sender<Reservation>,
 }
 
 /// Bytes taken from a gate; they go back when it is dropped.
@@ -34,14 +34,13 @@ impl MemoryGate {
     }
 
     /// Takes `bytes` now or in turn. A request larger than the whole budget is let in alone.
-    pub fn reserve(self: &Rc<Self>, bytes: usize) -> Reply<Reservation> {
-        let reply = Reply::default();
-        self.waiting.borrow_mut().push_back(Waiting {
-            bytes,
-            reply: reply.clone(),
-        });
+    pub fn reserve(self: &Rc<Self>, bytes: usize) -> Receiver<Reservation> {
+        let (sender, receiver) = oneshot();
+        self.waiting
+            .borrow_mut()
+            .push_back(Waiting { bytes, sender });
         self.grant();
-        reply
+        receiver
     }
 
     /// Takes `bytes` at once, past the limit if need be: they are in memory already.
@@ -71,17 +70,13 @@ impl MemoryGate {
                 let used = self.used.get();
                 let fits = used + front.bytes <= self.limit || used == 0;
                 // Whoever went away (its connection closed) only leaves the line.
-                if !front.reply.is_abandoned() && !fits {
+                if !front.sender.is_closed() && !fits {
                     return;
                 }
                 waiting.pop_front().expect("it has a front")
             };
-            if !next.reply.is_abandoned() {
-                self.used.set(self.used.get() + next.bytes);
-                next.reply.set(Reservation {
-                    gate: self.clone(),
-                    bytes: next.bytes,
-                });
+            if !next.sender.is_closed() {
+                let _ = next.sender.send(self.take(next.bytes));
             }
         }
     }
@@ -106,34 +101,43 @@ mod tests {
 
     use super::*;
 
+    fn granted(waiting: &mut Receiver<Reservation>) -> Option<Reservation> {
+        block_on(poll_once(waiting)).map(|granted| granted.expect("the gate stands"))
+    }
+
     #[test]
     fn waits_in_line_and_lets_one_large_request_in_alone() {
         let gate = MemoryGate::new(100);
-        let first = block_on(gate.reserve(60));
-        let mut large = gate.reserve(500);
-        let mut small = gate.reserve(10);
-        assert!(block_on(poll_once(&mut large)).is_none());
-        assert!(
-            block_on(poll_once(&mut small)).is_none(),
-            "nobody overtakes"
-        );
+        let first = granted(&mut gate.reserve(60));
+        let (mut large, mut small) = (gate.reserve(500), gate.reserve(10));
+        assert!(granted(&mut large).is_none());
+        assert!(granted(&mut small).is_none(), "nobody overtakes");
         drop(first);
-        let large = block_on(poll_once(&mut large)).expect("alone it may");
-        assert!(block_on(poll_once(&mut small)).is_none());
-        drop(large);
-        assert!(block_on(poll_once(&mut small)).is_some());
+        let alone = granted(&mut large);
+        assert!(alone.is_some() && granted(&mut small).is_none());
+        drop(alone);
+        assert!(granted(&mut small).is_some());
         assert_eq!(gate.used.get(), 0);
     }
 
     #[test]
     fn whoever_went_away_blocks_nobody() {
         let gate = MemoryGate::new(100);
-        let first = block_on(gate.reserve(60));
+        let first = granted(&mut gate.reserve(60));
         let gone = gate.reserve(90);
         let mut next = gate.reserve(90);
         drop(gone);
         drop(first);
-        assert!(block_on(poll_once(&mut next)).is_some());
+        assert!(granted(&mut next).is_some());
         assert!(!gate.is_contended());
+    }
+
+    #[test]
+    fn what_is_read_already_counts_past_the_limit() {
+        let gate = MemoryGate::new(100);
+        let taken = gate.take(150);
+        assert!(gate.is_full());
+        drop(taken);
+        assert!(!gate.is_full());
     }
 }

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Shard;
-use super::reply::Reply;
 use crate::config::BrokerConfig;
 use crate::config::{
     Dynamic, Op, Resource, apply_op, validate_broker_dynamic, validate_topic,
@@ -18,7 +17,7 @@ use crate::metadata::{
     ProducerIdBlock, ResourceKind, Snapshot, decide, encode_entry, encode_snapshot,
 };
 use crate::protocol::ErrorCode;
-use crate::rt::{self, Queue, Signal};
+use crate::rt::{self, Queue, Sender, Signal, oneshot};
 use crate::storage::MetadataLog;
 use crate::types::{NodeId, Offset, ProducerId, ShardId, Timestamp, Uuid};
 
@@ -29,7 +28,7 @@ pub struct Controller {
     epoch: i64,
     next_offset: Cell<Offset>,
     entries_since_snapshot: Cell<u64>,
-    queue: RefCell<VecDeque<(Command, Reply<CommandReply>)>>,
+    queue: RefCell<VecDeque<(Command, Sender<CommandReply>)>>,
     queued: Signal,
 }
 
@@ -69,21 +68,22 @@ impl Controller {
             loop {
                 controller.queued.wait().await;
                 while let Some((command, reply)) = controller.next() {
-                    reply.set(controller.carry_out(&shard, &command).await);
+                    // Who asked may have gone away; what was decided stands.
+                    let _ = reply.send(controller.carry_out(&shard, &command).await);
                 }
             }
         });
     }
 
-    fn next(&self) -> Option<(Command, Reply<CommandReply>)> {
+    fn next(&self) -> Option<(Command, Sender<CommandReply>)> {
         self.queue.borrow_mut().pop_front()
     }
 
-    fn propose(&self, command: Command) -> Reply<CommandReply> {
-        let reply = Reply::default();
-        self.queue.borrow_mut().push_back((command, reply.clone()));
+    async fn propose(&self, command: Command) -> CommandReply {
+        let (sender, receiver) = oneshot();
+        self.queue.borrow_mut().push_back((command, sender));
         self.queued.set();
-        reply
+        receiver.await.expect("every command is carried out")
     }
 
     async fn carry_out(&self, shard: &Rc<Shard>, command: &Command) -> CommandReply {

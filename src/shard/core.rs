@@ -1,6 +1,5 @@
 //! One shard: its partitions, its store, its door to the others.
 
-use std::any::Any;
 use std::cell::{Cell, Ref, RefCell};
 use std::future::Future;
 use std::rc::Rc;
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use slab::Slab;
 
+use super::calls::{Answer, Calls};
 use super::controller::Controller;
 use super::fetch::{
     Parked, PartitionRead, ReadData, ReadItem, ReadRequest, SentData, WatchItem, WatchKey,
@@ -16,15 +16,17 @@ use super::fetch::{
 use super::message::Message;
 use super::produce::{ProduceForward, ProduceItem, ProduceJoin, ProduceOutcome, Wait};
 use super::replica::Replica;
-use super::reply::{Calls, Reply};
 use crate::config::BrokerConfig;
 use crate::metadata::{Image, MetadataRecord, ProducerIdBlock, shard_of};
 use crate::metrics::Metrics;
 use crate::protocol::ErrorCode;
 use crate::record::Codecs;
-use crate::rt::{self, Clock, Inbox, Mailbox, Queue, RawAccepted};
+use crate::rt::{self, Clock, Inbox, Mailbox, Queue, RawAccepted, Receiver, Sender, oneshot};
 use crate::storage::{Committed, LogId, Store};
 use crate::types::{NodeId, PartitionIndex, ProducerId, ShardId, TopicId};
+
+/// A shard that is gone has taken the process with it.
+const ANSWERED: &str = "shards live as long as the process";
 
 /// Who serves a connection that came in by the listener of this number.
 type Serve = Box<dyn Fn(usize, RawAccepted)>;
@@ -44,7 +46,7 @@ pub struct Shard {
     mailbox: Mailbox<Message>,
     calls: Calls,
     produces: RefCell<Slab<Rc<ProduceJoin>>>,
-    reads: RefCell<Slab<Reply<Vec<PartitionRead<SentData>>>>>,
+    reads: RefCell<Slab<Sender<Vec<PartitionRead<SentData>>>>>,
     parked: Parked,
     /// Only on shard 0.
     pub(super) controller: RefCell<Option<Rc<Controller>>>,
@@ -163,12 +165,13 @@ impl Shard {
         let (slot, reply) = self.calls.open();
         let work: super::message::CallWork = Box::new(move |shard| {
             let future = work(shard);
-            Box::pin(async move { Box::new(future.await) as Box<dyn Any + Send> })
+            Box::pin(async move { Box::new(future.await) as Answer })
         });
         self.send(to, Message::Call { slot, work });
         async move {
             *reply
                 .await
+                .expect(ANSWERED)
                 .downcast::<T>()
                 .expect("a call answers with its own type")
         }
@@ -320,8 +323,8 @@ impl Shard {
         }
         let mut replies = Vec::with_capacity(abroad.len());
         for (to, request) in abroad {
-            let reply = Reply::default();
-            let slot = self.reads.borrow_mut().insert(reply.clone()) as u32;
+            let (sender, reply) = oneshot();
+            let slot = self.reads.borrow_mut().insert(sender) as u32;
             self.send(to, Message::Read { slot, request });
             replies.push(reply);
         }
@@ -330,7 +333,8 @@ impl Shard {
             return results;
         }
         for reply in replies {
-            results.extend(reply.await.into_iter().map(PartitionRead::received));
+            let read = reply.await.expect(ANSWERED);
+            results.extend(read.into_iter().map(PartitionRead::received));
         }
         results.sort_unstable_by_key(|result| result.index);
         assert_eq!(results.len(), count, "every item is answered once");
@@ -369,7 +373,7 @@ impl Shard {
     }
 
     /// Parks a connection's Fetch until one of the partitions may have `need` bytes more.
-    pub fn watch(self: &Rc<Self>, connection: u64, need: u64, items: &[WatchItem]) -> Reply<()> {
+    pub fn watch(self: &Rc<Self>, connection: u64, need: u64, items: &[WatchItem]) -> Receiver<()> {
         let reply = self.parked.park(connection);
         let key = WatchKey {
             home: self.id,
@@ -465,8 +469,8 @@ impl Shard {
                 );
             }
             Message::ReadDone { slot, results } => {
-                let reply = self.reads.borrow_mut().remove(slot as usize);
-                reply.set(results);
+                // Who asked may have gone away meanwhile, and its results with it.
+                let _ = self.reads.borrow_mut().remove(slot as usize).send(results);
             }
             Message::Watch { key, need, items } => self.on_watch(key, need, &items),
             Message::Unwatch { key, items } => self.on_unwatch(key, &items),
@@ -532,7 +536,7 @@ impl Shard {
             })
             .collect();
         for reply in replies {
-            reply.await;
+            reply.await.expect(ANSWERED);
         }
     }
 

@@ -5,10 +5,9 @@ use std::cell::RefCell;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::reply::Reply;
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
-use crate::rt::{Foreign, Mailbox, Slice};
+use crate::rt::{Foreign, Mailbox, Receiver, Sender, Slice, oneshot};
 use crate::types::{LeaderEpoch, Offset, ShardId, TopicId};
 
 /// One partition of a Fetch, on its way to its owner.
@@ -188,15 +187,15 @@ impl Watchers {
 /// The parked Fetches of this shard's connections.
 #[derive(Default)]
 pub struct Parked {
-    waiting: RefCell<HashMap<u64, Reply<()>>>,
+    waiting: RefCell<HashMap<u64, Sender<()>>>,
 }
 
 impl Parked {
-    /// Parks a connection's Fetch; the reply comes when a watch fires.
-    pub fn park(&self, connection: u64) -> Reply<()> {
-        let reply = Reply::default();
-        self.waiting.borrow_mut().insert(connection, reply.clone());
-        reply
+    /// Parks a connection's Fetch; the receiver has its answer when a watch fires.
+    pub fn park(&self, connection: u64) -> Receiver<()> {
+        let (sender, receiver) = oneshot();
+        self.waiting.borrow_mut().insert(connection, sender);
+        receiver
     }
 
     pub fn unpark(&self, connection: u64) {
@@ -205,8 +204,8 @@ impl Parked {
 
     /// A watch of this connection fired; one that no longer waits is passed over.
     pub fn wake(&self, connection: u64) {
-        if let Some(reply) = self.waiting.borrow().get(&connection) {
-            reply.set(());
+        if let Some(sender) = self.waiting.borrow_mut().remove(&connection) {
+            let _ = sender.send(());
         }
     }
 }

@@ -1,12 +1,12 @@
 //! What shards say to each other.
 
-use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Shard;
+use super::calls::Answer;
 use super::fetch::{PartitionRead, ReadRequest, SentData, WatchItem, WatchKey};
 use super::produce::{ProduceForward, ProduceOutcome};
 use crate::metadata::MetadataRecord;
@@ -15,7 +15,7 @@ use crate::rt::RawAccepted;
 /// The work of a call: runs on the shard it is sent to, and its answer goes home.
 pub type CallWork = Box<dyn FnOnce(Rc<Shard>) -> CallFuture + Send>;
 /// See [`CallWork`].
-pub type CallFuture = Pin<Box<dyn Future<Output = Box<dyn Any + Send>>>>;
+pub type CallFuture = Pin<Box<dyn Future<Output = Answer>>>;
 
 /// One message. Those of the data path have kinds of their own; all else is a call.
 pub enum Message {
@@ -56,7 +56,7 @@ pub enum Message {
     },
     Answer {
         slot: u32,
-        value: Box<dyn Any + Send>,
+        value: Answer,
     },
     /// A connection that this shard is to serve.
     Connection {

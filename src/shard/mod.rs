@@ -15,6 +15,7 @@
 //! cache are pinned there by reference and go home to be released.
 
 mod append;
+mod calls;
 mod controller;
 mod core;
 mod fetch;
@@ -22,7 +23,6 @@ mod message;
 mod partitions;
 mod produce;
 mod replica;
-mod reply;
 mod start;
 
 pub use controller::QuorumState;
@@ -32,5 +32,4 @@ pub use message::Message;
 pub use partitions::LogDirState;
 pub use produce::{Joined, ProduceFault, ProduceItem, ProduceJoin, ProduceOutcome, Wait};
 pub use replica::{FoundOffset, OffsetQuery, Replica};
-pub use reply::Reply;
 pub use start::{Opened, open};
