@@ -1,5 +1,6 @@
 //! DescribeConfigs (32), AlterConfigs (33), IncrementalAlterConfigs (44, KIP-339), ListConfigResources (74, KIP-1142).
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::context::Context;
@@ -280,13 +281,13 @@ pub(super) async fn list_resources(
         0 => vec![ResourceKind::ClientMetrics],
         _ if request.resource_types.is_empty() => KINDS.to_vec(),
         _ => {
-            let kinds: Option<Vec<_>> = request
+            let kinds: Option<BTreeSet<_>> = request
                 .resource_types
                 .iter()
                 .map(|code| ResourceKind::from_i8(*code))
                 .collect();
             match kinds {
-                Some(kinds) => kinds,
+                Some(kinds) => kinds.into_iter().collect(),
                 None => {
                     let error_code = ErrorCode::UnsupportedVersion.code();
                     return ListConfigResourcesResponse {

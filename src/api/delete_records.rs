@@ -1,5 +1,6 @@
 //! DeleteRecords (21). v2 flexible.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::by_partition;
@@ -20,11 +21,13 @@ pub(super) async fn serve(
         .topics
         .into_iter()
         .map(|topic| {
-            let asked = topic
+            // Of a partition that is named twice the last row counts, as in Kafka.
+            let rows: BTreeMap<i32, Offset> = topic
                 .partitions
                 .iter()
-                .map(|row| (row.partition_index, Offset(row.offset)));
-            (topic.name, asked.collect())
+                .map(|row| (row.partition_index, Offset(row.offset)))
+                .collect();
+            (topic.name, rows.into_iter().collect())
         })
         .collect();
     let answers = by_partition::ask(&context.shard, topics, |_, replica, offset| async move {

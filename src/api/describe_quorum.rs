@@ -19,7 +19,7 @@ pub(super) async fn serve(
     _version: i16,
 ) -> DescribeQuorumResponse {
     let quorum = context.shard.quorum().await;
-    let topics =
+    let topics: Vec<TopicResult> =
         request
             .topics
             .into_iter()
@@ -37,9 +37,14 @@ pub(super) async fn serve(
                 }
             })
             .collect();
+    // Nodes are told only with a partition that they are the voters of.
+    let any = topics
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .any(|row| row.error_code == 0);
     DescribeQuorumResponse {
         topics,
-        nodes: nodes(&context),
+        nodes: if any { nodes(&context) } else { Vec::new() },
         ..DescribeQuorumResponse::default()
     }
 }

@@ -10,6 +10,7 @@ use crate::protocol::ErrorCode;
 use crate::protocol::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
     DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic, NextCursor,
+    TopicRequest,
 };
 use crate::types::{PartitionIndex, Str};
 
@@ -38,6 +39,9 @@ pub(super) async fn serve(
             .filter(|name| *name >= from)
             .collect(),
     };
+    if cursor.is_some_and(|cursor| is_bad(cursor, &request.topics, &names)) {
+        return refused(request);
+    }
     let mut left = request.response_partition_limit.clamp(1, PARTITIONS_MAX) as usize;
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
@@ -83,7 +87,30 @@ fn unknown(name: Str) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(name),
+        topic_authorized_operations: TOPIC_OPERATIONS,
         ..DescribeTopicPartitionsResponseTopic::default()
+    }
+}
+
+/// A cursor must stand on a topic that is asked for, at a partition that can be.
+fn is_bad(cursor: &Cursor, topics: &[TopicRequest], names: &BTreeSet<Str>) -> bool {
+    let on_first = topics.is_empty() || names.first() == Some(&cursor.topic_name);
+    cursor.partition_index < 0 || !on_first
+}
+
+fn refused(request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request
+        .topics
+        .into_iter()
+        .map(|topic| DescribeTopicPartitionsResponseTopic {
+            error_code: ErrorCode::InvalidRequest.code(),
+            name: Some(topic.name),
+            ..DescribeTopicPartitionsResponseTopic::default()
+        })
+        .collect();
+    DescribeTopicPartitionsResponse {
+        topics,
+        ..DescribeTopicPartitionsResponse::default()
     }
 }
 

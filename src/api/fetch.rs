@@ -11,13 +11,13 @@ use super::rows::Call;
 use crate::metadata::Image;
 use crate::partition::Isolation;
 use crate::protocol::fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
-    PartitionData,
+    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
+    FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use crate::protocol::{DecodeError, ErrorCode, Records};
 use crate::rt;
 use crate::shard::{PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem};
-use crate::types::{Micros, Str, TopicId};
+use crate::types::{Micros, PartitionIndex, Str, TopicId};
 
 pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeError> {
     let (version, correlation_id) = (call.version, call.correlation_id);
@@ -34,9 +34,76 @@ impl Topics for Image {
         self.topic(name).map(|topic| topic.id)
     }
 
+    fn has_partition(&self, id: TopicId, partition: i32) -> bool {
+        self.partition(id, PartitionIndex(partition)).is_some()
+    }
+
     fn name_of(&self, id: TopicId) -> Option<Str> {
         self.topic_by_id(id).map(|topic| topic.name.clone())
     }
+}
+
+/// Every partition asked for, with an error.
+fn refused(request: &FetchRequest, version: i16, error: ErrorCode) -> FetchResponse {
+    let partition = |asked: &FetchPartition| PartitionData {
+        partition_index: asked.partition,
+        error_code: error.code(),
+        high_watermark: -1,
+        aborted_transactions: Some(Vec::new()),
+        records: Some(Records::default()),
+        ..PartitionData::default()
+    };
+    let topic = |asked: &FetchTopic| FetchableTopicResponse {
+        topic: asked.topic.clone(),
+        topic_id: asked.topic_id,
+        partitions: asked.partitions.iter().map(partition).collect(),
+    };
+    // From version 13 on Kafka's answer to a request that is wrong as a whole names no partitions.
+    let responses = if version < 13 {
+        request.topics.iter().map(topic).collect()
+    } else {
+        Vec::new()
+    };
+    FetchResponse {
+        error_code: error.code(),
+        responses,
+        ..FetchResponse::default()
+    }
+}
+
+/// Nobody else holds replicas of this broker's partitions.
+fn not_a_replica(context: &Context, request: &FetchRequest, version: i16) -> FetchResponse {
+    let error = ErrorCode::NotLeaderOrFollower;
+    let mut response = refused(request, 12, error);
+    response.error_code = ErrorCode::None.code();
+    let image = context.shard.image();
+    for topic in &mut response.responses {
+        let known = match version >= 13 {
+            true => image.topic_by_id(topic.topic_id),
+            false => image.topic(&topic.topic),
+        };
+        for partition in &mut topic.partitions {
+            let state =
+                known.and_then(|topic| topic.partition(PartitionIndex(partition.partition_index)));
+            let Some(state) = state else {
+                let unknown = if version >= 13 && known.is_none() {
+                    ErrorCode::UnknownTopicId
+                } else {
+                    ErrorCode::UnknownTopicOrPartition
+                };
+                partition.error_code = unknown.code();
+                continue;
+            };
+            partition.aborted_transactions = None;
+            if version >= 16 {
+                partition.current_leader = LeaderIdAndEpoch {
+                    leader_id: context.shard.node_id().0,
+                    leader_epoch: state.leader_epoch.0,
+                };
+            }
+        }
+    }
+    response
 }
 
 /// The terms of one Fetch.
@@ -52,6 +119,15 @@ async fn answer(
     request: FetchRequest,
     version: i16,
 ) -> (FetchResponse, Vec<ReadData>) {
+    if !(0..=1).contains(&request.isolation_level) {
+        return (
+            refused(&request, version, ErrorCode::UnknownServerError),
+            Vec::new(),
+        );
+    }
+    if request.replica_id.max(request.replica_state.replica_id) >= 0 {
+        return (not_a_replica(context, &request, version), Vec::new());
+    }
     let now = context.shard.clock.now();
     let plan = {
         let image = context.shard.image();
@@ -104,10 +180,11 @@ async fn read_until_enough(
         let reads = shard.read(read_request(wanted, terms)).await;
         let bytes: usize = reads.iter().map(|read| read.data.bytes()).sum();
         let left_us = terms.deadline.since(shard.clock.now());
+        // What was refused before reading is told when the others are: a session that holds an unknown partition would
+        // else be answered at once for ever.
         let urgent = reads
             .iter()
-            .any(|read| read.error != ErrorCode::None || read.diverging.is_some())
-            || wanted.iter().any(|wanted| wanted.refused.is_some());
+            .any(|read| read.error != ErrorCode::None || read.diverging.is_some());
         if bytes >= terms.min_bytes || urgent || left_us == 0 || reads.is_empty() {
             return reads;
         }
@@ -190,7 +267,8 @@ fn respond(
     for ((wanted, read), selected) in wanted.iter().zip(reads).zip(selected) {
         if selected {
             let node = context.shard.node_id().0;
-            let partition = partition_data(wanted, read, terms.isolation, node, &mut data);
+            let partition =
+                partition_data(wanted, read, terms.isolation, (node, version), &mut data);
             add(&mut response.responses, wanted, by_id, partition);
         }
     }
@@ -229,7 +307,7 @@ fn partition_data(
     wanted: &Wanted,
     read: PartitionRead,
     isolation: Isolation,
-    node: i32,
+    (node, version): (i32, i16),
     data: &mut Vec<ReadData>,
 ) -> PartitionData {
     let bytes = read.data.bytes();
@@ -252,13 +330,16 @@ fn partition_data(
             end_offset: end.0,
         };
     }
-    if isolation == Isolation::ReadCommitted && read.error == ErrorCode::None {
+    // Kafka tells an empty list, not null, of what it refuses before reading.
+    let committed = isolation == Isolation::ReadCommitted && read.error == ErrorCode::None;
+    if committed || wanted.refused.is_some() {
         partition.aborted_transactions = Some(Vec::new());
     }
-    if matches!(
+    let stale = matches!(
         read.error,
         ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
-    ) {
+    );
+    if stale && version >= 16 {
         partition.current_leader = LeaderIdAndEpoch {
             leader_id: node,
             leader_epoch: read.leader_epoch.0,

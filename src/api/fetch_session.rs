@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::protocol::ErrorCode;
 use crate::protocol::fetch::{FetchPartition, FetchRequest};
@@ -53,6 +54,7 @@ pub enum Plan {
 pub trait Topics {
     fn id_of(&self, name: &str) -> Option<TopicId>;
     fn name_of(&self, id: TopicId) -> Option<Str>;
+    fn has_partition(&self, id: TopicId, partition: i32) -> bool;
 }
 
 type Key = (Str, TopicId, i32);
@@ -293,7 +295,8 @@ impl Session {
                 match topics.name_of(wanted.topic_id) {
                     Some(name) => {
                         wanted.topic = name;
-                        wanted.refused = None;
+                        wanted.refused =
+                            unknown_partition(topics, wanted.topic_id, wanted.partition);
                     }
                     None if wanted.topic.is_empty() => {
                         wanted.refused = Some(ErrorCode::UnknownTopicId)
@@ -311,7 +314,7 @@ impl Session {
                 match topics.id_of(&wanted.topic) {
                     Some(id) => {
                         wanted.topic_id = id;
-                        wanted.refused = None;
+                        wanted.refused = unknown_partition(topics, id, wanted.partition);
                     }
                     None => wanted.refused = Some(ErrorCode::UnknownTopicOrPartition),
                 }
@@ -386,12 +389,36 @@ fn wanted(request: &FetchRequest, by_id: bool, topics: &impl Topics) -> Vec<Want
             max_bytes: partition.partition_max_bytes,
             current_epoch: LeaderEpoch(partition.current_leader_epoch),
             last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
-            refused,
+            refused: refused.or_else(|| unknown_partition(topics, id, partition.partition)),
             by_id,
         };
         list.extend(topic.partitions.iter().map(new));
     }
-    list
+    without_repeats(list)
+}
+
+fn unknown_partition(topics: &impl Topics, id: TopicId, partition: i32) -> Option<ErrorCode> {
+    let unknown = !topics.has_partition(id, partition);
+    unknown.then_some(ErrorCode::UnknownTopicOrPartition)
+}
+
+/// A partition that is named twice counts once, in its first place with its last terms, as in Kafka.
+fn without_repeats(list: Vec<Wanted>) -> Vec<Wanted> {
+    if list.len() < 2 {
+        return list;
+    }
+    let mut places = HashMap::with_capacity(list.len());
+    let mut kept: Vec<Wanted> = Vec::with_capacity(list.len());
+    for wanted in list {
+        match places.entry(wanted.key()) {
+            Entry::Occupied(place) => kept[*place.get()] = wanted,
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(wanted);
+            }
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -408,6 +435,9 @@ mod tests {
     impl Topics for OneTopic {
         fn id_of(&self, name: &str) -> Option<TopicId> {
             self.0.filter(|_| name == NAME)
+        }
+        fn has_partition(&self, id: TopicId, partition: i32) -> bool {
+            self.0 == Some(id) && (0..2).contains(&partition)
         }
         fn name_of(&self, id: TopicId) -> Option<Str> {
             (self.0 == Some(id)).then(|| Str::from(NAME))
@@ -547,6 +577,28 @@ mod tests {
         let plan = sessions.plan(&last, 13, &OneTopic(Some(ID)), Micros(0));
         assert_eq!(plan, Ok(Plan::Sessionless(Vec::new())));
         assert!(sessions.is_empty());
+    }
+
+    #[test]
+    fn a_partition_named_twice_counts_once_and_an_unknown_one_is_refused() {
+        let mut sessions = Sessions::new(10, 1);
+        let plan = sessions.plan(
+            &request(0, -1, &[0, 7, 0]),
+            13,
+            &OneTopic(Some(ID)),
+            Micros(0),
+        );
+        let Ok(Plan::Sessionless(wanted)) = plan else {
+            panic!("{plan:?}")
+        };
+        let told: Vec<_> = wanted
+            .iter()
+            .map(|wanted| (wanted.partition, wanted.refused))
+            .collect();
+        assert_eq!(
+            told,
+            [(0, None), (7, Some(ErrorCode::UnknownTopicOrPartition))]
+        );
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! ListOffsets (2). v2 isolation level · v4 leader epochs · v7 max timestamp (KIP-734) · v8 local start (KIP-405) · v9
 //! tiered end (KIP-1005) · v10 time-out · v11 pending upload (KIP-1023).
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use hashbrown::HashSet;
-
+use super::by_partition;
 use super::context::Context;
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
@@ -13,7 +13,7 @@ use crate::protocol::list_offsets::{
     ListOffsetsTopicResponse,
 };
 use crate::shard::{OffsetQuery, Replica};
-use crate::types::{LeaderEpoch, Timestamp, TopicId};
+use crate::types::{LeaderEpoch, Timestamp};
 
 /// Timestamps that mean a place in the log, and the first version that knows each.
 const LATEST: i64 = -1;
@@ -39,66 +39,95 @@ pub(super) async fn serve(
     version: i16,
 ) -> ListOffsetsResponse {
     let isolation = match (request.replica_id, request.isolation_level) {
+        (CONSUMER, 0) => Isolation::ReadUncommitted,
         (CONSUMER, 1) => Isolation::ReadCommitted,
-        (CONSUMER, _) => Isolation::ReadUncommitted,
-        _ => Isolation::Replica,
+        (_, 0 | 1) => Isolation::Replica,
+        _ => return refused(request, ErrorCode::UnknownServerError),
     };
-    let mut seen = HashSet::new();
-    let mut doubled = HashSet::new();
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            let place = (topic.name.clone(), partition.partition_index);
-            if !seen.insert(place.clone()) {
-                doubled.insert(place);
-            }
-        }
+    // Kafka's answer leaves out topics without partitions.
+    let topics = request
+        .topics
+        .into_iter()
+        .filter(|topic| !topic.partitions.is_empty());
+    let topics = topics
+        .map(|topic| (topic.name, rows(&topic.partitions, isolation, version)))
+        .collect();
+    let work = |_, replica, asked| look_up(replica, asked);
+    let answers = by_partition::ask(&context.shard, topics, work).await;
+    let unknown = |index| failed(index, ErrorCode::UnknownTopicOrPartition);
+    let topics = answers
+        .into_iter()
+        .map(|(name, rows)| ListOffsetsTopicResponse {
+            name,
+            partitions: rows
+                .into_iter()
+                .map(|(index, answer)| answer.unwrap_or_else(|| unknown(index)))
+                .collect(),
+        })
+        .collect();
+    ListOffsetsResponse {
+        topics,
+        ..ListOffsetsResponse::default()
     }
-    let mut items = Vec::new();
-    let mut refusals = Vec::new();
-    {
-        let image = context.shard.image();
-        for topic in &request.topics {
-            let found = image.topic(&topic.name);
-            for partition in &topic.partitions {
-                let index = partition.partition_index;
-                let twice = doubled.contains(&(topic.name.clone(), index));
-                let known =
-                    found.filter(|topic| index >= 0 && (index as usize) < topic.partitions_count());
-                match (twice, known, query(partition.timestamp, version)) {
-                    (true, _, _) => refusals.push(Some(ErrorCode::InvalidRequest)),
-                    (_, None, _) => refusals.push(Some(ErrorCode::UnknownTopicOrPartition)),
-                    (_, _, None) => refusals.push(Some(ErrorCode::UnsupportedVersion)),
-                    (false, Some(topic), Some(query)) => {
-                        refusals.push(None);
-                        items.push(item(topic.id, partition, query, isolation));
-                    }
-                }
-            }
-        }
-    }
-    let answers = context
-        .shard
-        .on_owners(items, |_, replica, asked| look_up(replica, asked))
-        .await;
-    respond(&request, refusals, answers)
 }
 
-fn item(
-    topic_id: TopicId,
-    partition: &ListOffsetsPartition,
-    query: OffsetQuery,
+/// What is asked of each partition; one that is named twice gets one row, INVALID_REQUEST, as in Kafka.
+fn rows(
+    partitions: &[ListOffsetsPartition],
     isolation: Isolation,
-) -> (TopicId, i32, Asked) {
-    let current_epoch = LeaderEpoch(partition.current_leader_epoch);
-    (
-        topic_id,
-        partition.partition_index,
-        Asked {
+    version: i16,
+) -> Vec<(i32, Result<Asked, ErrorCode>)> {
+    let mut rows: BTreeMap<i32, Result<Asked, ErrorCode>> = BTreeMap::new();
+    let mut order = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let index = partition.partition_index;
+        let asked = query(partition.timestamp, version).map(|query| Asked {
             query,
             isolation,
-            current_epoch,
-        },
-    )
+            current_epoch: LeaderEpoch(partition.current_leader_epoch),
+        });
+        let row = asked.ok_or(ErrorCode::UnsupportedVersion);
+        match rows.insert(index, row) {
+            None => order.push(index),
+            Some(_) => _ = rows.insert(index, Err(ErrorCode::InvalidRequest)),
+        }
+    }
+    let mut take = |index| {
+        rows.remove(&index)
+            .expect("each index is in the order once")
+    };
+    order
+        .into_iter()
+        .map(|index| (index, take(index)))
+        .collect()
+}
+
+fn failed(partition_index: i32, error: ErrorCode) -> ListOffsetsPartitionResponse {
+    ListOffsetsPartitionResponse {
+        partition_index,
+        error_code: error.code(),
+        ..ListOffsetsPartitionResponse::default()
+    }
+}
+
+/// Every partition asked for, with an error.
+fn refused(request: ListOffsetsRequest, error: ErrorCode) -> ListOffsetsResponse {
+    let topics = request
+        .topics
+        .into_iter()
+        .map(|topic| ListOffsetsTopicResponse {
+            name: topic.name,
+            partitions: topic
+                .partitions
+                .iter()
+                .map(|partition| failed(partition.partition_index, error))
+                .collect(),
+        })
+        .collect();
+    ListOffsetsResponse {
+        topics,
+        ..ListOffsetsResponse::default()
+    }
 }
 
 /// What a timestamp asks for; `None` if it is no time and `version` does not know it.
@@ -116,57 +145,23 @@ fn query(timestamp: i64, version: i16) -> Option<OffsetQuery> {
     (version >= since).then_some(query)
 }
 
-async fn look_up(replica: Rc<Replica>, asked: Asked) -> ListOffsetsPartitionResponse {
-    let mut response = ListOffsetsPartitionResponse {
-        partition_index: replica.partition,
-        ..Default::default()
+async fn look_up(
+    replica: Rc<Replica>,
+    asked: Result<Asked, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let found = async {
+        let asked = asked?;
+        replica.check_epoch(asked.current_epoch)?;
+        replica.find_offset(asked.query, asked.isolation).await
     };
-    let found = match replica.check_epoch(asked.current_epoch) {
-        Ok(()) => replica.find_offset(asked.query, asked.isolation).await,
-        Err(error) => Err(error),
-    };
-    match found {
-        Ok(found) => {
-            response.timestamp = found.timestamp.0;
-            response.offset = found.offset.0;
-            response.leader_epoch = found.epoch.0;
-        }
-        Err(error) => response.error_code = error.code(),
-    }
-    response
-}
-
-fn respond(
-    request: &ListOffsetsRequest,
-    refusals: Vec<Option<ErrorCode>>,
-    answers: Vec<Option<ListOffsetsPartitionResponse>>,
-) -> ListOffsetsResponse {
-    let mut refusals = refusals.into_iter();
-    let mut answers = answers.into_iter();
-    let mut answer = |partition: &ListOffsetsPartition| {
-        let refused = |error: ErrorCode| ListOffsetsPartitionResponse {
-            partition_index: partition.partition_index,
-            error_code: error.code(),
+    match found.await {
+        Ok(found) => ListOffsetsPartitionResponse {
+            partition_index: replica.partition,
+            timestamp: found.timestamp.0,
+            offset: found.offset.0,
+            leader_epoch: found.epoch.0,
             ..ListOffsetsPartitionResponse::default()
-        };
-        match refusals.next().expect("a row for each partition") {
-            Some(error) => refused(error),
-            None => {
-                let answer = answers.next().expect("what was not refused was looked up");
-                answer.unwrap_or_else(|| refused(ErrorCode::UnknownTopicOrPartition))
-            }
-        }
-    };
-    let topics = request
-        .topics
-        .iter()
-        .map(|topic| ListOffsetsTopicResponse {
-            name: topic.name.clone(),
-            partitions: topic.partitions.iter().map(&mut answer).collect(),
-        })
-        .collect();
-    ListOffsetsResponse {
-        topics,
-        ..ListOffsetsResponse::default()
+        },
+        Err(error) => failed(replica.partition, error),
     }
 }

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use hashbrown::HashSet;
+
 use super::context::Context;
 use super::topics;
 use crate::metadata::{Image, Partition, Topic, validate_topic_name};
@@ -43,7 +45,7 @@ pub(super) async fn serve(
                 .topics()
                 .map(|topic| described(&image, topic))
                 .collect(),
-            false => named.iter().map(|topic| asked(&image, topic)).collect(),
+            false => once_each(named.iter().map(|topic| asked(&image, topic))),
         },
         ..MetadataResponse::default()
     };
@@ -95,6 +97,14 @@ async fn create_missing(context: &Rc<Context>, named: &[MetadataRequestTopic]) {
     if !missing.is_empty() {
         topics::auto_create(&context.shard, missing).await;
     }
+}
+
+/// A topic that is asked for twice, by its name or its id, is told once.
+fn once_each(topics: impl Iterator<Item = MetadataResponseTopic>) -> Vec<MetadataResponseTopic> {
+    let mut seen = HashSet::new();
+    topics
+        .filter(|topic| seen.insert((topic.name.clone(), topic.topic_id)))
+        .collect()
 }
 
 fn asked(image: &Image, topic: &MetadataRequestTopic) -> MetadataResponseTopic {

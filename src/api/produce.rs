@@ -22,7 +22,12 @@ pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeErr
     let mut shape = Shape::default();
     let mut refused = Vec::new();
     let mut items = Vec::new();
-    for topic in request.topic_data {
+    // Kafka's answer leaves out topics without partitions.
+    for topic in request
+        .topic_data
+        .into_iter()
+        .filter(|topic| !topic.partition_data.is_empty())
+    {
         take_topic(
             context,
             version,

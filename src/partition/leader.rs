@@ -150,10 +150,10 @@ impl Partition {
         &self.producers
     }
 
-    /// Checks the leader epoch that a request believes in; −1 skips the check.
+    /// Checks the leader epoch that a request believes in; a negative one skips the check.
     pub fn check_epoch(&self, current: LeaderEpoch) -> Result<(), EpochError> {
         match current {
-            LeaderEpoch::NONE => Ok(()),
+            epoch if epoch.0 < 0 => Ok(()),
             epoch if epoch < self.leader_epoch => Err(EpochError::Fenced),
             epoch if epoch > self.leader_epoch => Err(EpochError::Unknown),
             _ => Ok(()),
@@ -226,8 +226,8 @@ impl Partition {
             start <= self.high_watermark,
             "start {start} above the high watermark"
         );
+        // Producers are kept: Kafka, too, recognises a retry of records that were deleted meanwhile.
         self.log_start = self.log_start.max(start);
-        self.producers.on_log_start(self.log_start);
     }
 
     /// A new leader epoch begins with this replica as its leader.

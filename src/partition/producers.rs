@@ -177,11 +177,6 @@ impl ProducerTable {
         before - self.entries.len()
     }
 
-    /// Forgets producers whose newest batch lies below the log's new start, as Kafka does on DeleteRecords.
-    pub fn on_log_start(&mut self, start: Offset) {
-        self.entries.retain(|_, entry| entry.end_offset > start);
-    }
-
     /// Forgets everything, before the table is rebuilt from a truncated log.
     pub fn clear(&mut self) {
         self.entries.clear();

@@ -38,6 +38,8 @@ pub enum Walk {
     Headers,
     /// Uncompressed records too. Compressed ones only if the timestamps cannot be judged without.
     Records,
+    /// All records, inflated if need be: what Kafka does with a producer's batch.
+    Inflated,
     /// All records, inflated if need be, and each must have a key: compacted topics.
     Keys,
 }
@@ -318,7 +320,7 @@ impl Limits {
     fn must_walk(&self, header: &BatchHeader, codec: Codec) -> bool {
         match self.walk {
             Walk::Headers => false,
-            Walk::Keys => true,
+            Walk::Inflated | Walk::Keys => true,
             Walk::Records if codec == Codec::None => true,
             Walk::Records => match self.timestamps {
                 TimestampRule::CreateTime { earliest, latest } => {

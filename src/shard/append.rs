@@ -42,7 +42,7 @@ pub fn prepare(
         walk: if config.cleanup_policy.compact {
             Walk::Keys
         } else {
-            Walk::Records
+            Walk::Inflated
         },
         timestamps: timestamp_rule(config, now),
     };
@@ -123,6 +123,10 @@ fn timed(batch: CheckedBatch, config: &TopicConfig, now: Timestamp) -> Prepared 
 
 fn refused(error: RecordError) -> ProduceOutcome {
     let code = match error.verdict() {
+        // Kafka compares epochs before it looks at the rest.
+        _ if matches!(error, RecordError::Producer { producer_epoch, .. } if producer_epoch < 0) => {
+            ErrorCode::InvalidProducerEpoch
+        }
         Verdict::Corrupt => ErrorCode::CorruptMessage,
         Verdict::TooLarge => ErrorCode::MessageTooLarge,
         Verdict::InvalidTimestamp => ErrorCode::InvalidTimestamp,

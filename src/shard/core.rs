@@ -298,6 +298,11 @@ impl Shard {
     /// request's budget, but that the first non-empty one is whole.
     pub async fn read(self: &Rc<Self>, request: ReadRequest) -> Vec<PartitionRead> {
         let budget = request.max_bytes;
+        let limits: Vec<(u32, usize)> = request
+            .items
+            .iter()
+            .map(|item| (item.index, item.max_bytes))
+            .collect();
         let mut own = ReadRequest {
             items: Vec::new(),
             ..request
@@ -338,7 +343,7 @@ impl Shard {
         }
         results.sort_unstable_by_key(|result| result.index);
         assert_eq!(results.len(), count, "every item is answered once");
-        keep_to_budget(&mut results, budget);
+        keep_to_budget(&mut results, &limits, budget);
         results
     }
 
@@ -599,12 +604,19 @@ where
     answers
 }
 
-/// Several shards read with the whole budget each: what is too much goes, but for the first data.
-fn keep_to_budget(results: &mut [PartitionRead], budget: usize) {
+/// Several shards read with the whole budget each, and each let its first batch through: what is too much goes, but for
+/// the first data of all.
+///
+/// - `limits`: each item's index and own limit, in the order of the results.
+fn keep_to_budget(results: &mut [PartitionRead], limits: &[(u32, usize)], budget: usize) {
     let mut used = 0;
-    for result in results {
+    for (result, (index, limit)) in results.iter_mut().zip(limits) {
+        assert_eq!(
+            result.index, *index,
+            "results come in the order of the items"
+        );
         let bytes = result.data.bytes();
-        if used > 0 && used + bytes > budget {
+        if used > 0 && (used + bytes > budget || bytes > *limit) {
             result.data = ReadData::Empty;
         } else {
             used += bytes;

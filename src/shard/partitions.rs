@@ -243,13 +243,8 @@ impl Shard {
             })
             .collect();
         for replica in self.replicas.borrow().values() {
-            let parent = replica
-                .log
-                .directory()
-                .parent()
-                .map(absolute)
-                .unwrap_or_default();
-            if let Some(state) = states.iter_mut().find(|state| state.path == *parent) {
+            let directory = absolute(replica.log.directory());
+            if let Some(state) = states.iter_mut().find(|state| state.path == *directory) {
                 state.partitions.push((
                     replica.topic.clone(),
                     replica.partition,

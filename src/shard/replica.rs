@@ -119,7 +119,7 @@ impl Replica {
         join: &Rc<ProduceJoin>,
     ) {
         match self.append(shard, records) {
-            Err(outcome) => join.put(index, outcome),
+            Err(outcome) => join.put(index, self.with_log_start(outcome)),
             Ok((outcome, end)) => {
                 let committed = end <= self.core.borrow().high_watermark();
                 if committed || wait == Wait::No {
@@ -134,6 +134,22 @@ impl Replica {
                     });
                 }
             }
+        }
+    }
+
+    /// Kafka tells the log's start with those refusals that are about the batch, not about the partition.
+    fn with_log_start(&self, outcome: ProduceOutcome) -> ProduceOutcome {
+        let log_start = match outcome.error {
+            ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::CorruptMessage
+            | ErrorCode::KafkaStorageError => outcome.log_start,
+            _ => self.core.borrow().log_start(),
+        };
+        ProduceOutcome {
+            log_start,
+            ..outcome
         }
     }
 
@@ -298,7 +314,11 @@ impl Replica {
         at_least_one: bool,
     ) -> PartitionRead {
         if let Err(error) = self.check_epoch(item.current_epoch) {
-            return PartitionRead::failed(item.index, error);
+            let leader_epoch = self.core.borrow().leader_epoch();
+            return PartitionRead {
+                leader_epoch,
+                ..PartitionRead::failed(item.index, error)
+            };
         }
         let bound = self.core.borrow().read_bound(item.offset, isolation);
         if let Some(answer) = self.diverging(item) {
@@ -354,7 +374,7 @@ impl Replica {
         if item.last_fetched_epoch < LeaderEpoch(0) {
             return None;
         }
-        let (epoch, end) = self.log.epoch_end(item.last_fetched_epoch);
+        let (epoch, end) = self.epoch_end(item.last_fetched_epoch);
         if end < Offset::ZERO {
             return Some(PartitionRead::failed(
                 item.index,
@@ -371,8 +391,12 @@ impl Replica {
     /// Moves the log's start (DeleteRecords). Returns the new low watermark.
     ///
     /// - `to`: −1 is the high watermark.
-    /// - `Err(OffsetOutOfRange)`: negative, or above the high watermark.
+    /// - `Err(PolicyViolation)`: the topic is only compacted. `Err(OffsetOutOfRange)`: negative, or above the high watermark.
     pub async fn delete_records(&self, to: Offset) -> Result<Offset, ErrorCode> {
+        let policy = self.config.borrow().cleanup_policy;
+        if policy.compact && !policy.delete {
+            return Err(ErrorCode::PolicyViolation);
+        }
         let high_watermark = self.core.borrow().high_watermark();
         let to = if to == Offset(-1) { high_watermark } else { to };
         if to < Offset(0) || to > high_watermark {
@@ -390,7 +414,12 @@ impl Replica {
 
     /// Where an epoch ends here (KIP-101); (−1, −1) if it is not known.
     pub fn epoch_end(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
-        self.log.epoch_end(epoch)
+        let core = self.core.borrow();
+        // The current epoch has begun with its leader, even if no record carries it yet.
+        match epoch == core.leader_epoch() {
+            true => (epoch, core.log_end()),
+            false => self.log.epoch_end(epoch),
+        }
     }
 
     /// A new leader epoch begins, and this broker leads still.
@@ -411,10 +440,11 @@ impl Replica {
             epoch: epoch.unwrap_or(LeaderEpoch::NONE),
         };
         let found = match query {
-            OffsetQuery::Latest => return Ok(at(upper, self.log.latest_epoch())),
+            OffsetQuery::Latest => return Ok(at(upper, Some(self.core.borrow().leader_epoch()))),
             OffsetQuery::Earliest => {
                 let start = self.core.borrow().log_start();
-                return Ok(at(start, self.log.epoch_of(start)));
+                let epoch = self.log.epoch_of(start);
+                return Ok(at(start, epoch.or(Some(self.core.borrow().leader_epoch()))));
             }
             OffsetQuery::Tiered => return Ok(at(Offset(-1), None)),
             OffsetQuery::MaxTimestamp => self.log.max_timestamp(upper).await,

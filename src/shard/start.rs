@@ -11,8 +11,8 @@ use super::message::Message;
 use super::replica::SnapshotWhen;
 use crate::config::BrokerConfig;
 use crate::metadata::{
-    Bootstrap, Command, Image, MetadataRecord, Registration, Reply, Supersede, decode_entry,
-    decode_snapshot,
+    Bootstrap, Command, ConfigEdit, ConfigOp, EditedResource, Image, IncrementalAlterConfigs,
+    MetadataRecord, Registration, Reply, ResourceKind, Supersede, decode_entry, decode_snapshot,
 };
 use crate::rt::{self, Clock, Disk, Queue, Seat};
 use crate::storage::{Directories, MetadataLog, StorageError, Store, StoreConfig};
@@ -85,6 +85,7 @@ impl Shard {
         controller.start(self);
         self.controller.replace(Some(controller));
         let known = self.image().cluster_id().cloned();
+        let is_new = known.is_none();
         let cluster_id = known
             .clone()
             .unwrap_or_else(|| directories.cluster_id().clone());
@@ -105,6 +106,9 @@ impl Shard {
             unreachable!("a reply is of its command's kind")
         };
         result.map_err(|error| corrupt(error.to_string()))?;
+        if is_new {
+            self.propose(cluster_defaults(&self.config)).await;
+        }
         self.delete_strays().await;
         Ok(())
     }
@@ -131,6 +135,24 @@ fn metadata_dir(directories: &Directories) -> PathBuf {
         .next()
         .expect("a broker has a log directory");
     first.join("metadata")
+}
+
+/// What Kafka, too, writes into a new cluster: the minimum of in-sync replicas as a default of the whole cluster, so that
+/// it does not depend on which broker is asked (KIP-966).
+fn cluster_defaults(config: &BrokerConfig) -> Command {
+    let edit = ConfigEdit {
+        key: Str::from_static("min.insync.replicas"),
+        op: ConfigOp::Set as i8,
+        value: Some(Str::from(config.min_insync_replicas.to_string())),
+    };
+    Command::IncrementalAlterConfigs(IncrementalAlterConfigs {
+        resources: vec![EditedResource {
+            resource_type: ResourceKind::Broker as i8,
+            name: Str::EMPTY,
+            edits: vec![edit],
+        }],
+        validate_only: false,
+    })
 }
 
 /// The features a new cluster runs at: the highest levels this broker knows.
