@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::by_partition;
 use super::context::Context;
+use crate::metadata::validate_topic_name;
 use crate::protocol::ErrorCode;
 use crate::protocol::describe_producers::{
     DescribeProducersRequest, DescribeProducersResponse, PartitionResponse, ProducerState,
@@ -38,11 +39,11 @@ pub(super) async fn serve(
     let topics = answers
         .into_iter()
         .map(|(name, rows)| TopicResponse {
-            name,
             partitions: rows
                 .into_iter()
-                .map(|(index, answer)| partition(index, answer))
+                .map(|(index, answer)| partition(index, answer, unknown(&name)))
                 .collect(),
+            name,
         })
         .collect();
     DescribeProducersResponse {
@@ -66,7 +67,19 @@ fn producers(replica: &Replica) -> Vec<ProducerState> {
     states
 }
 
-fn partition(partition_index: i32, answer: Option<Vec<ProducerState>>) -> PartitionResponse {
+/// Why a partition of this topic is not there.
+fn unknown(topic: &str) -> ErrorCode {
+    match validate_topic_name(topic) {
+        Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        Err(_) => ErrorCode::InvalidTopicException,
+    }
+}
+
+fn partition(
+    partition_index: i32,
+    answer: Option<Vec<ProducerState>>,
+    error: ErrorCode,
+) -> PartitionResponse {
     match answer {
         Some(active_producers) => PartitionResponse {
             partition_index,
@@ -75,7 +88,7 @@ fn partition(partition_index: i32, answer: Option<Vec<ProducerState>>) -> Partit
         },
         None => PartitionResponse {
             partition_index,
-            error_code: ErrorCode::UnknownTopicOrPartition.code(),
+            error_code: error.code(),
             error_message: Some(Str::from_static(
                 "This server does not host this topic-partition.",
             )),

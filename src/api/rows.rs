@@ -12,7 +12,7 @@ use super::{
     describe_quorum, describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata,
     offset_for_leader_epoch, produce, topics,
 };
-use crate::protocol::{ApiKey, DecodeError, Reader, Request, RequestHeader};
+use crate::protocol::{ApiKey, DecodeError, Message, Reader, Request, RequestHeader};
 
 /// Which shard does the work of an API.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +66,8 @@ rows! {
     Produce Owners produce::serve;
     Fetch Owners fetch::serve;
     ListOffsets Owners |context, call| answer(context, call, list_offsets::serve);
-    Metadata Here |context, call| answer(context, call, metadata::serve);
+    // Librdkafka 2.16 sends four bytes too many; Kafka passes them over, and so must we for its admin client to work.
+    Metadata Here |context, call| answer_with_trailing(context, call, metadata::serve);
     ApiVersions Here api_versions::serve;
     CreateTopics Controller |context, call| answer(context, call, topics::create);
     DeleteTopics Controller |context, call| answer(context, call, topics::delete);
@@ -145,6 +146,26 @@ impl Call {
     }
 }
 
+/// As [`answer`], for a request that known clients send with bytes behind its end.
+fn answer_with_trailing<R, F>(
+    context: &Rc<Context>,
+    mut call: Call,
+    serve: fn(Rc<Context>, R, i16) -> F,
+) -> Result<Work, DecodeError>
+where
+    R: Request,
+    F: Future<Output = R::Response> + 'static,
+    R::Response: 'static,
+{
+    let (version, correlation_id) = (call.version, call.correlation_id);
+    let request = R::decode(&mut call.body, version)?;
+    Ok(reply(
+        version,
+        correlation_id,
+        serve(context.clone(), request, version),
+    ))
+}
+
 /// The way of most APIs: decode, serve, encode.
 fn answer<R, F>(
     context: &Rc<Context>,
@@ -158,10 +179,18 @@ where
 {
     let (version, correlation_id) = (call.version, call.correlation_id);
     let work = serve(context.clone(), call.decode::<R>()?, version);
-    Ok(Box::pin(async move {
+    Ok(reply(version, correlation_id, work))
+}
+
+fn reply<M: Message>(
+    version: i16,
+    correlation_id: i32,
+    work: impl Future<Output = M> + 'static,
+) -> Work {
+    Box::pin(async move {
         let response = work.await;
         Outcome::Reply(Frame::of(version, correlation_id, &response))
-    }))
+    })
 }
 
 impl fmt::Display for Refused {
