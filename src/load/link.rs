@@ -201,7 +201,7 @@ impl Link {
 
     /// Whether a timer must look for room, because no answer will tell.
     pub fn needs_look(&self) -> bool {
-        self.connection.is_none() || (self.acks == Acks::None && !self.active.is_empty())
+        self.connection.is_none() || (self.acks == Acks::None && !self.has_room())
     }
 }
 
