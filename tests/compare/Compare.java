@@ -6,7 +6,7 @@ import java.util.function.Consumer;
  * Sends the same requests to two brokers and shows where their answers differ: Compare REFERENCE OTHER [--self] [--words] [NAME...].
  *
  * A scenario runs on both sides with topics of its own; each answer, freed of what must differ (see Normal), is one line of its
- * transcript; the transcripts are compared line by line. Equal differences over several versions are shown once. With --self the
+ * transcript; the transcripts are compared line by line. Differences that are meant stand in the file `accepted`. Equal differences over several versions are shown once. With --self the
  * other side is Kafka too, which proves that the normalisation is right: nothing may differ.
  */
 public final class Compare {
@@ -21,7 +21,24 @@ public final class Compare {
 
     final List<Difference> differences = new ArrayList<>();
     final List<Difference> words = new ArrayList<>();
+    /** Differences that are meant: a pattern of `SCENARIO: LABEL` with its reason, from the file of that name. */
+    final Map<java.util.regex.Pattern, String> meant = new LinkedHashMap<>();
+    final Map<String, Integer> accepted = new LinkedHashMap<>();
     int passed = 0;
+
+    void readMeant(java.nio.file.Path file) throws java.io.IOException {
+        for (var line : java.nio.file.Files.readAllLines(file)) {
+            if (line.isBlank() || line.startsWith("#")) continue;
+            var parts = line.split("  +", 2);
+            meant.put(java.util.regex.Pattern.compile(parts[0]), parts[1]);
+        }
+    }
+
+    String accept(String scenario, String label) {
+        var name = scenario + ": " + label.replaceFirst("^v\\d+ ", "");
+        for (var entry : meant.entrySet()) if (entry.getKey().matcher(name).matches()) return entry.getValue();
+        return null;
+    }
 
     public static void main(String[] args) throws Exception {
         var options = new HashSet<String>();
@@ -35,6 +52,7 @@ public final class Compare {
         ConfigCases.add(compare);
         ClusterCases.add(compare);
         FrameCases.add(compare);
+        if (!options.contains("--self")) compare.readMeant(java.nio.file.Path.of(System.getProperty("accepted")));
         System.exit(compare.run(rest.get(0), rest.get(1), options, rest.subList(2, rest.size())) ? 0 : 1);
     }
 
@@ -55,6 +73,7 @@ public final class Compare {
         pool.shutdown();
         print("DIFF ", differences);
         if (options.contains("--words")) print("WORDS ", words);
+        accepted.forEach((why, count) -> System.out.println("accepted " + count + ": " + why));
         System.out.println(words.size() + " error texts differ in wording" + (options.contains("--words") ? "" : " (--words shows them)"));
         System.out.println(passed + " passed, " + differences.size() + " failed");
         return differences.isEmpty();
@@ -85,7 +104,9 @@ public final class Compare {
             var a = left.get(n);
             var b = right.get(n);
             var details = details(a, b);
+            var why = details.isEmpty() ? null : accept(scenario, a.label());
             if (details.isEmpty()) passed++;
+            else if (why != null) accepted.merge(why, 1, Integer::sum);
             else differences.add(new Difference(scenario, a.label(), details));
             if (details.isEmpty() && !a.words().equals(b.words())) words.add(new Difference(scenario, a.label(), List.of(a.words() + "  |  " + b.words())));
         }

@@ -90,7 +90,9 @@ final class FrameCases {
                     s.note("v" + v + " half the body " + key.name, fate(s, Wire.framed(Arrays.copyOf(bytes, header.length + (bytes.length - header.length) / 2))));
                     if (key != ApiKeys.API_VERSIONS) s.note("v" + v + " no body " + key.name, fate(s, Wire.framed(header)));
                 }
-                s.better("v" + v + " a byte too many " + key.name, () -> answered(fate(s, Wire.framed(Wire.join(bytes, new byte[1])))), "closed");
+                // librdkafka 2.16 sends four bytes too many where it asks for all topics.
+                if (key == ApiKeys.METADATA) s.note("v" + v + " bytes too many " + key.name, fate(s, Wire.framed(Wire.join(bytes, new byte[] {0, 1, 0, 0}))));
+                else s.better("v" + v + " a byte too many " + key.name, () -> answered(fate(s, Wire.framed(Wire.join(bytes, new byte[1])))), "closed");
             });
         });
         c.add("Frames/damaged headers", s -> {

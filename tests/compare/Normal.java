@@ -10,11 +10,16 @@ final class Normal {
     /** The APIs that are compared; a broker may have more. */
     static final Set<Integer> OURS = Set.of(0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 55, 60, 61, 74, 75);
 
+    /** Keys that only the other broker has. */
+    static final Set<String> OWN_KEYS = Set.of("write.caching");
+
     final String tag;
     final int port;
     /** Only entries about this scenario's own topics are kept in answers that list everything. */
     String mine;
     boolean sizes = true;
+    /** Whether the offsets that Produce answers matter: not where one side may have taken what the other refused. */
+    boolean offsets = true;
     final Map<String, String> ids = new HashMap<>();
     final Map<Long, String> producers = new HashMap<>();
     final Map<Integer, String> sessions = new HashMap<>();
@@ -72,6 +77,7 @@ final class Normal {
         switch (field) {
             case "port": return node.asInt() == port ? TextNode.valueOf("PORT") : node;
             case "clusterId": return node.isNull() || node.asText().isEmpty() ? node : TextNode.valueOf("CLUSTER");
+            case "baseOffset": return offsets || node.asLong() < 0 ? node : TextNode.valueOf("OFFSET");
             case "producerId": return TextNode.valueOf(producer(node.asLong()));
             case "sessionId": return node.asInt() == 0 ? node : TextNode.valueOf(sessions.computeIfAbsent(node.asInt(), x -> "S" + sessions.size()));
             case "topicId": return topicId(node.asText());
@@ -93,10 +99,13 @@ final class Normal {
 
     private JsonNode cleanObject(ObjectNode object) {
         var out = JsonNodeFactory.instance.objectNode();
+        boolean elr = object.path("name").asText().equals("min.insync.replicas");
         for (var names = object.fieldNames(); names.hasNext();) {
             var name = names.next();
             // Where an answer about everything breaks off hangs on what else there is.
             if (mine != null && name.equals("nextCursor")) continue;
+            // Kafka's formatting sets this one for the whole cluster, where its ELR is on.
+            if (elr && (name.equals("configSource") || name.equals("synonyms"))) continue;
             // What a broker finalises is its own affair.
             if (name.endsWith("Features") || name.equals("finalizedFeaturesEpoch")) continue;
             // A directory's id and the state of the metadata log are nobody else's.
@@ -111,6 +120,7 @@ final class Normal {
         for (var entry : array) {
             if ("apiKeys".equals(field) && !OURS.contains(entry.get("apiKey").asInt())) continue;
             if (mine != null && foreign(entry)) continue;
+            if (entry.has("configSource") && OWN_KEYS.contains(entry.get("name").asText())) continue;
             entries.add(clean(field, entry));
         }
         if (!entries.isEmpty() && entries.get(0).isObject()) entries.sort(Comparator.comparing(JsonNode::toString));
