@@ -132,12 +132,12 @@ final class ProduceCases {
             say(s, v, "reserved attribute bits", topic, Batch.of(1).attributes(0x4000));
             say(s, v, "log append time from a producer", topic, Batch.of(1).attributes(0x08));
             s.normal.offsets = true;
-            topic = s.create("q" + v, 1);
-            say(s, v, "delete horizon bit, shown", topic, Batch.of(1).attributes(0x40));
-            say(s, v, "reserved attribute bits, shown", topic, Batch.of(1).attributes(0x4000));
-            say(s, v, "log append time from a producer, shown", topic, Batch.of(1).attributes(0x08));
-            say(s, v, "max timestamp wrong", topic, Batch.of(2).maxTimestamp(7));
-            shown(s, "log after v" + v, topic);
+            var other = s.create("q" + v, 1);
+            say(s, v, "delete horizon bit, shown", other, Batch.of(1).attributes(0x40));
+            say(s, v, "reserved attribute bits, shown", other, Batch.of(1).attributes(0x4000));
+            say(s, v, "log append time from a producer, shown", other, Batch.of(1).attributes(0x08));
+            say(s, v, "max timestamp wrong", other, Batch.of(2).maxTimestamp(7));
+            shown(s, "log after v" + v, other);
         }));
         c.add("Produce/malformed records", s -> {
             var topic = s.create("p", 1);
