@@ -13,147 +13,150 @@ fn topic_refusal(name: &str, value: &str) -> String {
         .to_string()
 }
 
+/// Key, value, and what Kafka 4.3.1 says to it.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "retention.ms",
+        "x",
+        "Invalid value x for configuration retention.ms: Not a number of type LONG",
+    ),
+    (
+        "retention.ms",
+        "-2",
+        "Invalid value -2 for configuration retention.ms: Value must be at least -1",
+    ),
+    (
+        "retention.ms",
+        "",
+        "Invalid value  for configuration retention.ms: Not a number of type LONG",
+    ),
+    ("nonsense", "x", "Unknown topic config name: nonsense"),
+    (
+        "cleanup.policy",
+        "nothing",
+        "Invalid value nothing for configuration cleanup.policy: String must be one of: compact, delete",
+    ),
+    (
+        "cleanup.policy",
+        "delete,nothing,compact",
+        "Invalid value nothing for configuration cleanup.policy: String must be one of: compact, delete",
+    ),
+    (
+        "cleanup.policy",
+        "nothing,",
+        "Invalid value nothing for configuration cleanup.policy: String must be one of: compact, delete",
+    ),
+    (
+        "cleanup.policy",
+        "Delete",
+        "Invalid value Delete for configuration cleanup.policy: String must be one of: compact, delete",
+    ),
+    (
+        "cleanup.policy",
+        ",",
+        "Configuration 'cleanup.policy' values must not be empty.",
+    ),
+    (
+        "cleanup.policy",
+        "delete,",
+        "Configuration 'cleanup.policy' values must not be empty.",
+    ),
+    (
+        "compression.type",
+        "none",
+        "Invalid value none for configuration compression.type: String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer",
+    ),
+    (
+        "compression.gzip.level",
+        "0",
+        "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
+    ),
+    (
+        "compression.gzip.level",
+        "10",
+        "Invalid value 10 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
+    ),
+    (
+        "compression.lz4.level",
+        "18",
+        "Invalid value 18 for configuration compression.lz4.level: Value must be no more than 17",
+    ),
+    (
+        "compression.zstd.level",
+        "-131073",
+        "Invalid value -131073 for configuration compression.zstd.level: Value must be at least -131072",
+    ),
+    (
+        "preallocate",
+        "yes",
+        "Invalid value yes for configuration preallocate: Expected value to be either true or false",
+    ),
+    (
+        "min.cleanable.dirty.ratio",
+        "1.5",
+        "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
+    ),
+    (
+        "min.cleanable.dirty.ratio",
+        "2",
+        "Invalid value 2.0 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
+    ),
+    (
+        "min.cleanable.dirty.ratio",
+        "abc",
+        "Invalid value abc for configuration min.cleanable.dirty.ratio: Not a number of type DOUBLE",
+    ),
+    (
+        "min.cleanable.dirty.ratio",
+        "-0.1",
+        "Invalid value -0.1 for configuration min.cleanable.dirty.ratio: Value must be at least 0",
+    ),
+    (
+        "message.timestamp.type",
+        "createtime",
+        "Invalid value createtime for configuration message.timestamp.type: String must be one of: CreateTime, LogAppendTime",
+    ),
+    (
+        "segment.bytes",
+        "100",
+        "Invalid value 100 for configuration segment.bytes: Value must be at least 1048576",
+    ),
+    (
+        "segment.bytes",
+        "3000000000",
+        "Invalid value 3000000000 for configuration segment.bytes: Not a number of type INT",
+    ),
+    (
+        "flush.messages",
+        "0",
+        "Invalid value 0 for configuration flush.messages: Value must be at least 1",
+    ),
+    (
+        "min.insync.replicas",
+        "0",
+        "Invalid value 0 for configuration min.insync.replicas: Value must be at least 1",
+    ),
+    (
+        "leader.replication.throttled.replicas",
+        "x",
+        "Invalid value [x] for configuration leader.replication.throttled.replicas: leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+    ),
+    (
+        "leader.replication.throttled.replicas",
+        "*,1:2",
+        "Invalid value [*, 1:2] for configuration leader.replication.throttled.replicas: leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+    ),
+    (
+        "remote.storage.enable",
+        "true",
+        "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+    ),
+];
+
 #[test]
 fn wrong_topic_values_are_refused_in_kafkas_words() {
-    for (name, value, expected) in [
-        (
-            "retention.ms",
-            "x",
-            "Invalid value x for configuration retention.ms: Not a number of type LONG",
-        ),
-        (
-            "retention.ms",
-            "-2",
-            "Invalid value -2 for configuration retention.ms: Value must be at least -1",
-        ),
-        (
-            "retention.ms",
-            "",
-            "Invalid value  for configuration retention.ms: Not a number of type LONG",
-        ),
-        ("nonsense", "x", "Unknown topic config name: nonsense"),
-        (
-            "cleanup.policy",
-            "nothing",
-            "Invalid value nothing for configuration cleanup.policy: String must be one of: compact, delete",
-        ),
-        (
-            "cleanup.policy",
-            "delete,nothing,compact",
-            "Invalid value nothing for configuration cleanup.policy: String must be one of: compact, delete",
-        ),
-        (
-            "cleanup.policy",
-            "nothing,",
-            "Invalid value nothing for configuration cleanup.policy: String must be one of: compact, delete",
-        ),
-        (
-            "cleanup.policy",
-            "Delete",
-            "Invalid value Delete for configuration cleanup.policy: String must be one of: compact, delete",
-        ),
-        (
-            "cleanup.policy",
-            ",",
-            "Configuration 'cleanup.policy' values must not be empty.",
-        ),
-        (
-            "cleanup.policy",
-            "delete,",
-            "Configuration 'cleanup.policy' values must not be empty.",
-        ),
-        (
-            "compression.type",
-            "none",
-            "Invalid value none for configuration compression.type: String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer",
-        ),
-        (
-            "compression.gzip.level",
-            "0",
-            "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
-        ),
-        (
-            "compression.gzip.level",
-            "10",
-            "Invalid value 10 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1",
-        ),
-        (
-            "compression.lz4.level",
-            "18",
-            "Invalid value 18 for configuration compression.lz4.level: Value must be no more than 17",
-        ),
-        (
-            "compression.zstd.level",
-            "-131073",
-            "Invalid value -131073 for configuration compression.zstd.level: Value must be at least -131072",
-        ),
-        (
-            "preallocate",
-            "yes",
-            "Invalid value yes for configuration preallocate: Expected value to be either true or false",
-        ),
-        (
-            "min.cleanable.dirty.ratio",
-            "1.5",
-            "Invalid value 1.5 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
-        ),
-        (
-            "min.cleanable.dirty.ratio",
-            "2",
-            "Invalid value 2.0 for configuration min.cleanable.dirty.ratio: Value must be no more than 1",
-        ),
-        (
-            "min.cleanable.dirty.ratio",
-            "abc",
-            "Invalid value abc for configuration min.cleanable.dirty.ratio: Not a number of type DOUBLE",
-        ),
-        (
-            "min.cleanable.dirty.ratio",
-            "-0.1",
-            "Invalid value -0.1 for configuration min.cleanable.dirty.ratio: Value must be at least 0",
-        ),
-        (
-            "message.timestamp.type",
-            "createtime",
-            "Invalid value createtime for configuration message.timestamp.type: String must be one of: CreateTime, LogAppendTime",
-        ),
-        (
-            "segment.bytes",
-            "100",
-            "Invalid value 100 for configuration segment.bytes: Value must be at least 1048576",
-        ),
-        (
-            "segment.bytes",
-            "3000000000",
-            "Invalid value 3000000000 for configuration segment.bytes: Not a number of type INT",
-        ),
-        (
-            "flush.messages",
-            "0",
-            "Invalid value 0 for configuration flush.messages: Value must be at least 1",
-        ),
-        (
-            "min.insync.replicas",
-            "0",
-            "Invalid value 0 for configuration min.insync.replicas: Value must be at least 1",
-        ),
-        (
-            "leader.replication.throttled.replicas",
-            "x",
-            "Invalid value [x] for configuration leader.replication.throttled.replicas: leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
-        ),
-        (
-            "leader.replication.throttled.replicas",
-            "*,1:2",
-            "Invalid value [*, 1:2] for configuration leader.replication.throttled.replicas: leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...",
-        ),
-        (
-            "remote.storage.enable",
-            "true",
-            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
-        ),
-    ] {
-        assert_eq!(topic_refusal(name, value), expected);
+    for (name, value, expected) in REFUSED {
+        assert_eq!(topic_refusal(name, value), *expected);
     }
 }
 
