@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::blocking::blocking;
 use super::buffer::Page;
 use super::ring_file::RingFile;
 use super::sim_disk::{SimDisk, SimFile};
 use super::sys::{self, Space};
-use super::task::blocking;
 
 /// Where files live. Clones share it.
 #[derive(Clone, Default)]

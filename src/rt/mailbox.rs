@@ -11,9 +11,9 @@ use std::mem;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use super::buffer::Slice;
+use super::doorbell::{Doorbell, OwnBell, own_bell};
 use super::foreign::{Foreign, Parcel, Route};
 use super::notify::Signal;
 use super::task::{Queue, spawn};
@@ -53,8 +53,8 @@ struct Post<M> {
     lanes: Vec<Mutex<Vec<Envelope<M>>>>,
     /// Bit `sender % 64`: its lane has mail. Whoever turns this from zero wakes the receiver.
     dirty: AtomicU64,
-    /// The receiver's collecting task, once it runs.
-    waker: OnceLock<Waker>,
+    /// The receiver's, once it has taken its seat.
+    bell: OnceLock<Doorbell>,
 }
 
 enum Envelope<M> {
@@ -69,7 +69,7 @@ impl<M> Post<M> {
         Post {
             lanes,
             dirty: AtomicU64::new(0),
-            waker: OnceLock::new(),
+            bell: OnceLock::new(),
         }
     }
 
@@ -87,12 +87,12 @@ impl<M> Post<M> {
             }
         }
         // The read-modify-write orders this with the receiver's `swap`: either it sees the bit and the lane behind it,
-        // or this sees the waker that it registered before.
+        // or this sees the bell that it hung up before.
         let before = self.dirty.fetch_or(bit(sender), Ordering::AcqRel);
         if before == 0
-            && let Some(waker) = self.waker.get()
+            && let Some(bell) = self.bell.get()
         {
-            waker.wake_by_ref();
+            bell.ring();
         }
     }
 }
@@ -125,11 +125,20 @@ impl<M: Send + 'static> Seat<M> {
             mesh: self.mesh.clone(),
             me: self.me,
         });
+        let bell = own_bell();
+        // Hung up before the first look.
+        if self.mesh.posts[self.me.index()]
+            .bell
+            .set(bell.remote.clone())
+            .is_err()
+        {
+            unreachable!("a shard has one seat");
+        }
         spawn(Queue::Net, "mailbox: send", outgoing.clone().run());
         spawn(
             Queue::Net,
             "mailbox: collect",
-            collect(self.mesh.clone(), self.me, inbound.clone()),
+            collect(self.mesh.clone(), self.me, inbound.clone(), bell),
         );
         let route = outgoing.clone();
         let route = Route::register(
@@ -276,48 +285,42 @@ impl<M> Drop for Inbox<M> {
     }
 }
 
-/// Moves arrived mail to the inbox; woken by other shards, at most once until it has looked. Ends with its executor.
-async fn collect<M>(mesh: Arc<Mesh<M>>, me: ShardId, inbound: Rc<Inbound<M>>) {
+/// Moves arrived mail to the inbox, whenever the shard's bell rings. Ends with its executor.
+async fn collect<M>(mesh: Arc<Mesh<M>>, me: ShardId, inbound: Rc<Inbound<M>>, bell: OwnBell) {
+    let post = &mesh.posts[me.index()];
     let mut batch = Vec::new();
-    std::future::poll_fn(|context| {
-        collect_once(&mesh.posts[me.index()], &inbound, &mut batch, context)
-    })
-    .await
-}
-
-fn collect_once<M>(
-    post: &Post<M>,
-    inbound: &Inbound<M>,
-    batch: &mut Vec<Envelope<M>>,
-    context: &mut Context<'_>,
-) -> Poll<()> {
-    // A task's waker is the same at every poll: one clone serves all senders for ever.
-    post.waker.get_or_init(|| context.waker().clone());
     loop {
         let dirty = post.dirty.swap(0, Ordering::AcqRel);
         if dirty == 0 {
-            return Poll::Pending;
+            // Nothing rings between the look and the wait: the bell is answered by a task of this thread.
+            bell.rung.wait().await;
+            continue;
         }
         for (sender, lane) in post.lanes.iter().enumerate() {
             let sender = ShardId(sender as u16);
-            if dirty & bit(sender) == 0 {
-                continue;
-            }
-            mem::swap(
-                &mut *lane.lock().unwrap_or_else(PoisonError::into_inner),
-                batch,
-            );
-            let mut queue = inbound.queue.borrow_mut();
-            for envelope in batch.drain(..) {
-                match envelope {
-                    Envelope::Message(message) if !inbound.closed.get() => {
-                        queue.push_back((sender, message))
-                    }
-                    Envelope::Message(_) => {}
-                    Envelope::Home(parcel) => drop(parcel),
-                }
+            if dirty & bit(sender) != 0 {
+                mem::swap(
+                    &mut *lane.lock().unwrap_or_else(PoisonError::into_inner),
+                    &mut batch,
+                );
+                inbound.take_in(sender, &mut batch);
             }
         }
         inbound.arrived.set();
+    }
+}
+
+impl<M> Inbound<M> {
+    fn take_in(&self, sender: ShardId, batch: &mut Vec<Envelope<M>>) {
+        let mut queue = self.queue.borrow_mut();
+        for envelope in batch.drain(..) {
+            match envelope {
+                Envelope::Message(message) if !self.closed.get() => {
+                    queue.push_back((sender, message))
+                }
+                Envelope::Message(_) => {}
+                Envelope::Home(parcel) => drop(parcel),
+            }
+        }
     }
 }

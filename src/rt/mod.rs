@@ -1,28 +1,35 @@
-//! The runtime's only door: executors, tasks, files, sockets, clocks. No other room names the executor.
+//! The runtime's only door: executors, tasks, files, sockets, clocks, mail between shards. No other room names the
+//! executor.
 //!
-//! **Path.** The kernel before it; here bytes become [`Page`]s and [`Socket`]s, and futures become tasks of one pinned
-//! core; every shell room after it. Uses `types` only.
+//! **Path.** The kernel before it; here bytes become [`Page`]s and [`Socket`]s, futures become tasks of one pinned core,
+//! and a message goes from one core to another; every shell room after it. Uses `types` only.
 //!
 //! **Invariants.** A task is detached and ends by itself; a panic ends that task and is counted. Memory that was
-//! published (a [`Slice`], a [`Page`]) is never written again, and the page written is the page cached. Every disk
+//! published (a [`Slice`], a [`Page`]) is never written again, and the page written is the page cached; lent to another
+//! shard, it is released at home. Nobody waits to send mail, so no two shards can wait for each other. Every disk
 //! operation exists twice, on the ring and on a simulated disk, behind one `enum`.
 //!
-//! **Faults survived.** The executor's own defects, each with a test or a start-up check: reads that fail for ever
-//! after an empty file was opened first ([`Disk::open`]), panics that kill the core or hang the waiter ([`spawn`],
-//! [`blocking`]), lengths asked of a path that was renamed ([`File::len`]), uninitialised memory on its way to the disk
-//! ([`AppendBuffer::seal`]). A kernel without io_uring and too little lockable memory are refused in words
-//! ([`StartError`]).
+//! **Faults survived.** The executor's own defects, each with a test or a start-up check: a shard that sleeps while tasks
+//! are runnable (`executor`), reads that fail for ever after an empty file was opened first ([`Disk::open`]), panics that
+//! kill the core or hang the waiter ([`spawn`], [`blocking`]), a port shared with strangers ([`BoundListener`]), vectored
+//! writes that send one slice ([`Socket::write_vectored`]), lengths asked of a path that was renamed ([`File::len`]),
+//! uninitialised memory on its way to the disk ([`AppendBuffer::seal`]). A kernel without io_uring, too little lockable
+//! memory and unusable directories are refused in words before any shard runs ([`start`]).
 //!
 //! **Not obvious.** The executor logs through the `log` crate; we do not bridge it to `tracing`, because its lines are
 //! noise (the probe of a device says "error" when all is well). Dropping an unfinished task leaks it: never race a task,
-//! race plain futures. Each executor that ends leaks a few descriptors, so tests make few. Network data does not travel
-//! through io_uring but by plain system calls; file data does.
+//! race plain futures. Never wake a shard from another thread by a task's waker: use mail, [`blocking`] or [`Stop`]. Each
+//! executor that ends leaks a few descriptors, so tests make few. Network data does not travel through io_uring but by
+//! plain system calls; file data does. Long loops call [`yield_if_needed`]: nothing else lets the shard see its sockets.
 
+mod blocking;
 mod buffer;
 mod checks;
 mod clock;
 mod dir_lock;
 mod disk;
+mod doorbell;
+mod executor;
 mod foreign;
 mod listener;
 mod mailbox;
@@ -37,11 +44,13 @@ mod sys;
 mod task;
 mod wheel;
 
+pub use blocking::{Panicked, blocking};
 pub use buffer::{AppendBuffer, BLOCK_BYTES, Buffer, Page, Slice, block_ceil, block_floor};
 pub use checks::{StartError, check_io_uring};
 pub use clock::{Clock, SimClock};
 pub use dir_lock::DirLock;
 pub use disk::{Disk, Entry, File, Open};
+pub use executor::{run_local, yield_if_needed};
 pub use foreign::Foreign;
 pub use listener::{BoundListener, ListenOptions, Listener, resolve};
 pub use mailbox::{Inbox, Mailbox, Seat, mesh};
@@ -52,8 +61,5 @@ pub use sim_disk::{Faulty, SimDisk, SimFile};
 pub use socket::{READ_BYTES, RawAccepted, Socket, connect, connect_host};
 pub use start::{Options, Shard, Shards, SignalHandling, cpu_count, start};
 pub use sys::Space;
-pub use task::{
-    Elapsed, Panicked, Queue, TaskStats, blocking, run_local, sleep, spawn, task_stats, timeout,
-    yield_if_needed, yield_now,
-};
+pub use task::{Elapsed, Queue, TaskStats, sleep, spawn, task_stats, timeout, yield_now};
 pub use wheel::{TimerKey, Wheel};

@@ -13,10 +13,10 @@ use futures_lite::FutureExt;
 use glommio::GlommioError;
 use glommio::io::{DmaFile, OpenOptions};
 
+use super::blocking::{blocking, panic_message};
 use super::buffer::{BLOCK_BYTES, Buffer, Page, block_ceil, block_floor};
 use super::disk::{Create, Open};
 use super::sys;
-use super::task::panic_message;
 
 /// An open file of [`super::Disk::Ring`].
 pub struct RingFile {
@@ -106,7 +106,12 @@ impl RingFile {
     }
 
     pub(super) async fn truncate(&self, len: u64) -> io::Result<()> {
-        self.file.truncate(len).await.map_err(os_error)
+        // By a descriptor of its own: the work goes on when its awaiter is gone, and this file's number may then be
+        // another file's.
+        let file = std::fs::File::from(sys::lend(&self.file).try_clone_to_owned()?);
+        blocking(move || file.set_len(len))
+            .await
+            .map_err(io::Error::other)?
     }
 
     pub(super) async fn punch(&self, range: Range<u64>) -> io::Result<()> {

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::checks::StartError;
+use super::doorbell::{Doorbell, own_bell};
 use super::notify::Notify;
 
 /// Tells every shard to stop. May be cloned and sent anywhere.
@@ -20,8 +20,8 @@ pub struct Stop(Arc<Shared>);
 struct Shared {
     /// A [`Stage`]; it only goes up.
     stage: AtomicU8,
-    /// One a shard: whoever waits for the next stage.
-    waiters: Mutex<Vec<Waker>>,
+    /// The bells of all shards that have ever waited.
+    bells: Mutex<Vec<Doorbell>>,
 }
 
 /// How far the process is.
@@ -45,15 +45,14 @@ impl Stop {
 
     pub(super) fn raise(&self, stage: Stage) {
         self.0.stage.fetch_max(stage as u8, Ordering::AcqRel);
-        let waiters = std::mem::take(
-            &mut *self
-                .0
-                .waiters
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        for waiter in waiters {
-            waiter.wake();
+        for bell in self
+            .0
+            .bells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            bell.ring();
         }
     }
 
@@ -68,22 +67,17 @@ impl Stop {
 
     /// Waits until the stage is at least `stage`, and returns it.
     pub(super) async fn reached(&self, stage: Stage) -> Stage {
-        std::future::poll_fn(|context| {
-            if self.stage() < stage {
-                self.0
-                    .waiters
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(context.waker().clone());
-            }
-            // Asked again after registering, lest a change between the two be missed.
-            if self.stage() < stage {
-                Poll::Pending
-            } else {
-                Poll::Ready(self.stage())
-            }
-        })
-        .await
+        let bell = own_bell();
+        // Hung up before the first look, lest a change between the two be missed.
+        self.0
+            .bells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(bell.remote);
+        while self.stage() < stage {
+            bell.rung.wait().await;
+        }
+        self.stage()
     }
 }
 

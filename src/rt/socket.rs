@@ -12,9 +12,10 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::GlommioError;
 use glommio::net::{AcceptedTcpStream, TcpStream};
 
+use super::blocking::{Panicked, blocking};
+use super::executor::{is_inside, yield_if_needed};
 use super::listener::resolve;
 use super::sys;
-use super::task::{Panicked, blocking, in_executor, yield_if_needed};
 
 /// One TCP connection, owned by the shard that made or adopted it. Dropping it closes it.
 ///
@@ -176,7 +177,7 @@ impl RawAccepted {
 impl Drop for RawAccepted {
     fn drop(&mut self) {
         // The executor's type does not close; only a bound stream does. Outside an executor the process is ending.
-        if let Some(accepted) = self.accepted.take().filter(|_| in_executor()) {
+        if let Some(accepted) = self.accepted.take().filter(|_| is_inside()) {
             drop(accepted.bind_to_executor());
         }
     }

@@ -9,13 +9,16 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
+use super::blocking::panic_message;
 use super::buffer::{BLOCK_BYTES, Buffer};
 use super::checks::{StartError, check_io_uring};
 use super::disk::{Disk, Open};
+use super::executor::{self, enter};
 use super::shutdown::{Shutdown, SignalThread, Stage, Stop};
-use super::task::{IO_MEMORY_BYTES, PREEMPT, Queue, enter_executor, panic_message, sleep, spawn};
+use super::task::{Queue, sleep, spawn};
+
 use crate::types::ShardId;
 
 /// How the shards run.
@@ -139,12 +142,7 @@ where
 }
 
 fn builder(placement: Placement, options: &Options) -> LocalExecutorBuilder {
-    let builder = LocalExecutorBuilder::new(placement)
-        .name("shard")
-        .io_memory(IO_MEMORY_BYTES)
-        .ring_depth(options.ring_depth)
-        .preempt_timer(PREEMPT)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
+    let builder = executor::builder(placement, options.ring_depth);
     // The executor spins only where it is pinned, whatever it is told.
     if options.spin.is_zero() {
         builder
@@ -197,8 +195,12 @@ struct Body {
 
 impl Body {
     async fn run<R: Future<Output = ()>>(self, main: impl FnOnce(Shard) -> R) {
+        let _inside = match enter() {
+            Ok(inside) => inside,
+            // The starter stops listening at the first failure.
+            Err(error) => return drop(self.report.send(Err(error))),
+        };
         SENTINEL.with(|sentinel| sentinel.armed.set(true));
-        let _queues = enter_executor();
         let contained = AssertUnwindSafe(self.test_and_run(main))
             .catch_unwind()
             .await;

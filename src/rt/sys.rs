@@ -9,6 +9,7 @@ use std::path::Path;
 use std::task::{Poll, ready};
 
 use bytes::BytesMut;
+use glommio::io::BufferedFile;
 use glommio::net::TcpListener;
 
 /// Free and whole size of the file system a path is on.
@@ -108,6 +109,33 @@ pub(super) fn fill_spare(
     // SAFETY: the first `count` spare bytes have just been written.
     unsafe { buffer.set_len(buffer.len() + count) };
     Poll::Ready(Ok(count))
+}
+
+/// A counter that one thread reads through its ring and others raise.
+pub(super) fn event() -> io::Result<OwnedFd> {
+    // SAFETY: the descriptor returned is new and owned by nobody else. It must block: a ring answers reads of
+    // non-blocking ones at once.
+    unsafe {
+        Ok(OwnedFd::from_raw_fd(check(libc::eventfd(
+            0,
+            libc::EFD_CLOEXEC,
+        ))?))
+    }
+}
+
+/// Raises an [`event`] by one.
+pub(super) fn signal_event(event: &OwnedFd) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: eight bytes are read from `one`. The write fails or blocks only at 2^64 - 2, which one ring a look
+    // does not reach.
+    unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+}
+
+/// The end of an [`event`] that this thread's executor reads.
+pub(super) fn event_reader(event: &OwnedFd) -> io::Result<BufferedFile> {
+    let copy = event.try_clone()?;
+    // SAFETY: the copy is owned by nobody else from here on.
+    Ok(unsafe { BufferedFile::from_raw_fd(copy.into_raw_fd()) })
 }
 
 /// Hands a listening socket to this thread's executor.

@@ -27,7 +27,14 @@ pub fn alone(name: &str, body: impl FnOnce()) {
     if is_child(name) {
         return body();
     }
-    let output = child(name).output().unwrap();
+    let mut limited = Command::new("timeout");
+    let itself = child(name);
+    limited
+        .arg("120")
+        .arg(itself.get_program())
+        .args(itself.get_args())
+        .env(CHILD, name);
+    let output = limited.output().unwrap();
     println!("{}", text(&output));
     assert!(
         output.status.success(),

@@ -4,8 +4,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use futures_lite::FutureExt;
-use ringlog::rt::{Clock, Queue, Wheel, run_local, sleep, spawn, task_stats, yield_now};
+use ringlog::rt::{
+    BoundListener, Clock, ListenOptions, Queue, Socket, Wheel, connect, run_local, sleep, spawn,
+    task_stats, yield_if_needed, yield_now,
+};
 
 use crate::alone::{alone, resident_bytes};
 
@@ -83,4 +87,83 @@ fn the_wheel_fires_by_the_real_clock_and_wakes_for_an_earlier_timer() {
             .unwrap();
         },
     );
+}
+
+/// A task that never waits must not keep the others from their sockets, as long as it yields where it should.
+#[test]
+fn a_busy_task_that_yields_lets_input_in() {
+    alone("tasks::a_busy_task_that_yields_lets_input_in", || {
+        run_local(async {
+            let listener =
+                BoundListener::bind("127.0.0.1:0".parse().unwrap(), &ListenOptions::default());
+            let listener = listener.unwrap().listen();
+            let address = listener.address();
+            spawn(Queue::Net, "echo", async move {
+                let mut socket = Socket::adopt(listener.accept().await).unwrap();
+                let mut buffer = BytesMut::new();
+                while socket.read_buf(&mut buffer).await.unwrap() > 0 {
+                    socket.write_all(&buffer.split()).await.unwrap();
+                }
+            });
+            let over = Rc::new(Cell::new(false));
+            let seen = over.clone();
+            spawn(Queue::Net, "hog", async move {
+                while !seen.get() {
+                    std::hint::black_box((0..100).sum::<u64>());
+                    yield_if_needed().await;
+                }
+            });
+            let mut socket = connect(address, Duration::from_secs(10)).await.unwrap();
+            let mut times = Vec::new();
+            for _ in 0..200 {
+                let sent = Instant::now();
+                socket.write_all(b"ping").await.unwrap();
+                assert_eq!(socket.read_buf(&mut BytesMut::new()).await.unwrap(), 4);
+                times.push(sent.elapsed());
+            }
+            times.sort();
+            println!(
+                "echo beside a busy task: p50 {:?} max {:?}",
+                times[100], times[199]
+            );
+            assert!(times[100] < Duration::from_millis(50), "{times:?}");
+            over.set(true);
+        })
+        .unwrap();
+    });
+}
+
+/// Prints what a message over loopback costs on one executor; the figures in the commit come from here.
+#[test]
+fn echoes_take_microseconds() {
+    alone("tasks::echoes_take_microseconds", || {
+        run_local(async {
+            let listener =
+                BoundListener::bind("127.0.0.1:0".parse().unwrap(), &ListenOptions::default());
+            let listener = listener.unwrap().listen();
+            let mut client = connect(listener.address(), Duration::from_secs(10))
+                .await
+                .unwrap();
+            let mut server = Socket::adopt(listener.accept().await).unwrap();
+            spawn(Queue::Net, "echo", async move {
+                let mut buffer = BytesMut::new();
+                while server.read_buf(&mut buffer).await.unwrap() > 0 {
+                    server.write_all(&buffer.split()).await.unwrap();
+                }
+            });
+            let mut times = Vec::new();
+            for _ in 0..5000 {
+                let sent = Instant::now();
+                client.write_all(&[1; 64]).await.unwrap();
+                assert_eq!(client.read_buf(&mut BytesMut::new()).await.unwrap(), 64);
+                times.push(sent.elapsed());
+            }
+            times.sort();
+            println!(
+                "echo of 64 bytes: p50 {:?} p99 {:?} max {:?}",
+                times[2500], times[4950], times[4999]
+            );
+        })
+        .unwrap();
+    });
 }

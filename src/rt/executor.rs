@@ -1,0 +1,168 @@
+//! What every executor of ours is made of and brings along: its queues, its bell, its pulse.
+//!
+//! The executor has a flaw that all of this is shaped by (0.9.0 and its fork: `run_task_queues` answers "nothing ran" both
+//! when no task is runnable and when a completion on its latency ring asks it to look at its rings first; on that answer
+//! it sleeps). So a preemption timer that fires between the poll that wakes a task and the task's turn, as it does
+//! on a busy machine when the thread loses its CPU there for longer than the timer, puts the shard to sleep with
+//! runnable tasks: a request hangs until something unrelated wakes the shard. Hence:
+//! - The preemption timer is so long that it does not fire. Tasks that had their share ask for the poll themselves
+//!   ([`yield_if_needed`]): a datagram to the shard's own socket completes on the latency ring, and always wakes the task
+//!   that waits for it, which keeps the executor from sleeping.
+//! - Nothing uses the executor's own cross-thread wakers (see `doorbell`).
+//! - A heartbeat bounds what else may come of it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use glommio::net::UnixDatagram;
+use glommio::{Latency, LocalExecutorBuilder, Placement, PoolPlacement, Shares, TaskQueueHandle};
+
+use super::checks::{StartError, check_io_uring};
+use super::task::{Queue, sleep};
+use super::{blocking, doorbell};
+
+/// Registered memory of each ring; larger pools gain nothing and are charged to the user's locked memory.
+const IO_MEMORY_BYTES: usize = 64 << 10;
+/// So long that no thread loses its CPU for that long; shorter than for ever, for tasks that never yield.
+const PREEMPT: Duration = Duration::from_secs(1);
+/// How long tasks may run before one of them lets the shard look at its rings.
+const TURN: Duration = Duration::from_millis(1);
+/// An idle shard's only cost: about 100 µs of CPU each.
+const HEARTBEAT: Duration = Duration::from_millis(250);
+
+thread_local! {
+    static QUEUES: Cell<Option<[TaskQueueHandle; 3]>> = const { Cell::new(None) };
+    static PULSE: RefCell<Option<Rc<Pulse>>> = const { RefCell::new(None) };
+}
+
+/// An executor's settings, the same for shards and clients but for their place and the depth of the rings.
+pub(super) fn builder(placement: Placement, ring_depth: usize) -> LocalExecutorBuilder {
+    LocalExecutorBuilder::new(placement)
+        .name("shard")
+        .io_memory(IO_MEMORY_BYTES)
+        .ring_depth(ring_depth)
+        .preempt_timer(PREEMPT)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+}
+
+/// Runs `main` on an executor of this thread and returns what it gives: for programs that are clients, and tests.
+///
+/// - Tasks still running when `main` ends are dropped.
+/// - `Err`: io_uring is not to be had, or memory cannot be locked.
+pub fn run_local<T>(main: impl Future<Output = T>) -> Result<T, StartError> {
+    check_io_uring()?;
+    let made = builder(Placement::Unbound, 128).make();
+    let executor = made.map_err(|error| StartError::Executor(error.to_string()))?;
+    // Boxed, because the executor moves its main future about on the stack.
+    let main = Box::pin(main);
+    executor.run(async move {
+        let _inside = enter()?;
+        Ok(main.await)
+    })
+}
+
+/// Whether this thread is running an executor of ours.
+pub(super) fn is_inside() -> bool {
+    QUEUES.get().is_some()
+}
+
+/// Starts a task of this executor's; it must contain its panics itself. Panics outside an executor.
+pub(super) fn spawn_raw(queue: Queue, task: impl Future<Output = ()> + 'static) {
+    let queues = QUEUES.get().expect("tasks are spawned inside an executor");
+    let spawned = glommio::spawn_local_into(task, queues[queue as usize]);
+    spawned
+        .expect("the queue was created with the executor")
+        .detach();
+}
+
+/// Makes the running executor one of ours until the guard drops, at the end of its main future.
+pub(super) fn enter() -> Result<Inside, StartError> {
+    let failed = |error: std::io::Error| StartError::Executor(error.to_string());
+    let queue = |shares, name| {
+        glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
+    };
+    QUEUES.set(Some([
+        queue(1000, "net"),
+        queue(500, "storage"),
+        queue(50, "background"),
+    ]));
+    let inside = Inside;
+    spawn_raw(Queue::Net, doorbell::hang_up().map_err(failed)?);
+    let datagrams = || UnixDatagram::pair().map_err(|error| failed(error.into()));
+    let ((even, even_end), (odd, odd_end)) = (datagrams()?, datagrams()?);
+    let pulse = Rc::new(Pulse {
+        polled: Cell::new(Instant::now()),
+        asked: Cell::new(false),
+        turn: Cell::new(0),
+        senders: [even, odd],
+    });
+    PULSE.set(Some(pulse.clone()));
+    spawn_raw(Queue::Net, pulse.clone().answer(even_end));
+    spawn_raw(Queue::Net, pulse.answer(odd_end));
+    spawn_raw(Queue::Background, async {
+        loop {
+            sleep(HEARTBEAT).await;
+        }
+    });
+    Ok(inside)
+}
+
+pub(super) struct Inside;
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        QUEUES.set(None);
+        drop(PULSE.take());
+        doorbell::take_down();
+        blocking::dismiss();
+    }
+}
+
+/// Lets the shard look at its rings, and other tasks run, if tasks have run for a millisecond; a clock reading (25 ns) if
+/// not. Long loops call it once a step. Outside an executor it does nothing.
+pub async fn yield_if_needed() {
+    let Some(pulse) = PULSE.with_borrow(Clone::clone) else {
+        return;
+    };
+    if pulse.polled.get().elapsed() >= TURN {
+        pulse.ask_for_poll().await;
+        futures_lite::future::yield_now().await;
+    }
+}
+
+/// Makes the executor look at its rings while tasks are runnable.
+///
+/// Two sockets take turns: the receive that answers a poll is submitted only at the next one, so the next one must be
+/// asked for through the other.
+struct Pulse {
+    /// When the executor last looked because of this.
+    polled: Cell<Instant>,
+    /// A datagram is on its way.
+    asked: Cell<bool>,
+    turn: Cell<usize>,
+    senders: [UnixDatagram; 2],
+}
+
+impl Pulse {
+    async fn ask_for_poll(&self) {
+        if self.asked.replace(true) {
+            return;
+        }
+        let turn = self.turn.get();
+        self.turn.set(1 - turn);
+        if self.senders[turn].send(&[0]).await.is_err() {
+            // Without it this turn is long, no more.
+            self.asked.set(false);
+        }
+    }
+
+    async fn answer(self: Rc<Self>, receiver: UnixDatagram) {
+        let mut byte = [0];
+        // Fails only when the sender is gone, with the executor.
+        while receiver.recv(&mut byte).await.is_ok() {
+            self.asked.set(false);
+            self.polled.set(Instant::now());
+        }
+    }
+}
