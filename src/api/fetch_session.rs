@@ -387,7 +387,8 @@ fn wanted(request: &FetchRequest, by_id: bool, topics: &impl Topics) -> Vec<Want
             partition: partition.partition,
             offset: Offset(partition.fetch_offset),
             max_bytes: partition.partition_max_bytes,
-            current_epoch: LeaderEpoch(partition.current_leader_epoch),
+            // Here, other than in ListOffsets, any negative one means none.
+            current_epoch: LeaderEpoch(partition.current_leader_epoch.max(-1)),
             last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
             refused: refused.or_else(|| unknown_partition(topics, id, partition.partition)),
             by_id,

@@ -1,13 +1,16 @@
 //! Produce (0). v3 transactional id · v5 log start offset · v8 record errors (KIP-467) · v9 flexible · v10 current
 //! leader (KIP-951) · v12 adds partitions to a transaction by itself (KIP-890) · v13 topics by id (KIP-516).
 
+use std::collections::HashSet;
 use std::rc::Rc;
+
+use smallvec::SmallVec;
 
 use super::context::{Context, Frame, Outcome, Work};
 use super::rows::Call;
 use crate::protocol::produce::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use crate::protocol::{DecodeError, ErrorCode, Records};
 use crate::record::{BatchHeader, Codec};
@@ -72,8 +75,9 @@ fn take_topic(
     refused: &mut Vec<(u32, ProduceOutcome)>,
 ) {
     let found = find(context, version, &topic);
-    let mut partitions = Vec::with_capacity(topic.partition_data.len());
-    for data in topic.partition_data {
+    let data_of_each = last_of_each(topic.partition_data);
+    let mut partitions = Vec::with_capacity(data_of_each.len());
+    for data in data_of_each {
         let index = shape.partitions_count;
         shape.partitions_count += 1;
         partitions.push(data.index);
@@ -91,6 +95,23 @@ fn take_topic(
         }
     }
     shape.topics.push((topic.name, topic.topic_id, partitions));
+}
+
+/// A partition that a request names twice counts once, with what stands last, as Kafka has it.
+fn last_of_each(data: Vec<PartitionProduceData>) -> Vec<PartitionProduceData> {
+    let mut indices: SmallVec<[i32; 64]> = data.iter().map(|data| data.index).collect();
+    indices.sort_unstable();
+    if indices.windows(2).all(|pair| pair[0] != pair[1]) {
+        return data;
+    }
+    let mut seen = HashSet::new();
+    let mut kept: Vec<_> = data
+        .into_iter()
+        .rev()
+        .filter(|data| seen.insert(data.index))
+        .collect();
+    kept.reverse();
+    kept
 }
 
 #[derive(Clone, Copy)]
@@ -156,8 +177,8 @@ fn check(
         }
         if header.is_transactional() {
             return Err(Refusal::Because(
-                ErrorCode::InvalidTxnState,
-                "no transaction is open for this partition",
+                ErrorCode::TransactionalIdAuthorizationFailed,
+                "no transactional id is known here",
             ));
         }
     }

@@ -150,10 +150,10 @@ impl Partition {
         &self.producers
     }
 
-    /// Checks the leader epoch that a request believes in; a negative one skips the check.
+    /// Checks the leader epoch that a request believes in; [`LeaderEpoch::NONE`] skips the check.
     pub fn check_epoch(&self, current: LeaderEpoch) -> Result<(), EpochError> {
         match current {
-            epoch if epoch.0 < 0 => Ok(()),
+            LeaderEpoch::NONE => Ok(()),
             epoch if epoch < self.leader_epoch => Err(EpochError::Fenced),
             epoch if epoch > self.leader_epoch => Err(EpochError::Unknown),
             _ => Ok(()),

@@ -134,6 +134,15 @@ impl RecordError {
         }
     }
 
+    /// Whether the bytes are no single v2 batch, so that nothing in them has been looked at.
+    pub fn is_shape(&self) -> bool {
+        use RecordError::*;
+        matches!(
+            self,
+            Truncated { .. } | Trailing { .. } | Length { .. } | Magic { .. }
+        )
+    }
+
     /// The rows of the response's `record_errors`; empty where the fault is not one of single records.
     pub fn faults(&self) -> &[RecordFault] {
         match self {

@@ -141,6 +141,7 @@ fn refused(error: RecordError) -> ProduceOutcome {
     let fault = ProduceFault {
         records,
         message: Some(error.to_string()),
+        shape: error.is_shape(),
         ..ProduceFault::default()
     };
     ProduceOutcome {

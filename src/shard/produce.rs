@@ -43,6 +43,8 @@ pub struct ProduceFault {
     /// Index of the record in the batch, and what is wrong with it.
     pub records: Vec<(i32, String)>,
     pub message: Option<String>,
+    /// Found before the log was looked at: its start is not told.
+    pub shape: bool,
     /// The leader's epoch, where the error is about leadership (KIP-951).
     pub leader_epoch: Option<i32>,
 }

@@ -145,6 +145,7 @@ impl Replica {
             | ErrorCode::MessageTooLarge
             | ErrorCode::CorruptMessage
             | ErrorCode::KafkaStorageError => outcome.log_start,
+            _ if outcome.fault.as_ref().is_some_and(|fault| fault.shape) => outcome.log_start,
             _ => self.core.borrow().log_start(),
         };
         ProduceOutcome {
