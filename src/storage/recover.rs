@@ -183,7 +183,8 @@ impl Log {
         let start = start_file
             .and_then(|b| String::from_utf8(b).ok()?.trim().parse().ok())
             .map(Offset);
-        let epochs_file = match self.state().epochs.entries().is_empty() {
+        let no_epochs = self.state().epochs.entries().is_empty();
+        let epochs_file = match no_epochs {
             true => self
                 .shared
                 .disk

@@ -210,7 +210,6 @@ mod tests {
             segment_ms: 1000,
             index_interval_bytes: 4096,
             index_bytes: 80,
-            ..LogConfig::default()
         }
     }
 

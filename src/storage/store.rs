@@ -373,12 +373,15 @@ impl Shared {
         let directory = &self.dirs[dir];
         directory.check()?;
         directory.generation.set(directory.generation.get() + 1);
-        let logs = self.logs.borrow();
-        let logs = logs.iter().flatten().filter(|log| log.dir == dir);
+        let own = |log: &&Rc<Log>| log.dir == dir;
+        let entries = |logs: &Vec<Option<Rc<Log>>>| {
+            let logs = logs.iter().flatten().filter(own);
+            logs.filter_map(|log| log.checkpoint_entry()).collect()
+        };
         let checkpoint = Checkpoint {
             clean,
             generation: directory.generation.get(),
-            logs: logs.filter_map(|log| log.checkpoint_entry()).collect(),
+            logs: entries(&self.logs.borrow()),
         };
         let path = checkpoint_path(&directory.path, &self.config.shard.to_string());
         let written = self.disk.replace_file(&path, &checkpoint.encode()).await;
