@@ -199,7 +199,9 @@ impl Writer {
     fn new(number: u32, client: &mut Client, seed: u64) -> Writer {
         Writer {
             number,
-            idempotent: (number % 2 == 0).then(|| client.producer_id().expect("set-up")),
+            idempotent: number
+                .is_multiple_of(2)
+                .then(|| client.producer_id().expect("set-up")),
             next: 0,
             prng: Prng::new(seed ^ (u64::from(number) << 32)),
             unanswered: VecDeque::new(),
