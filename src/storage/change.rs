@@ -19,12 +19,17 @@ impl Log {
     /// Takes back every batch that reaches `to` or past it; the next append begins at or after `to`. Durable when it
     /// returns. Nothing may be appended meanwhile. Does nothing if the log ends at or below `to`.
     pub async fn truncate(&self, to: Offset) -> Result<(), StorageError> {
+        let _round = self.shared.round_gate.enter().await;
         let _inside = self.gate.enter().await;
         if to >= self.end_offset() {
             return Ok(());
         }
         // What stays must be in the files: the memory of a block that is cut goes.
         self.commit_inside().await?;
+        if self.state().in_journal {
+            // A replay must not bring back what is taken back here.
+            self.shared.reset_journal(self.dir, Some(self)).await?;
+        }
         let path = self.state().path.clone();
         let cut = self
             .find_boundary(to)

@@ -5,9 +5,12 @@ use std::rc::Rc;
 
 use super::error::StorageError;
 use super::index::{Seal, relative};
-use super::log::{Log, LogId};
+use super::join::join_bounded;
+use super::journal::JOURNAL_FILES;
+use super::log::{Log, LogId, NOT_JOURNALED};
 use super::names::FileKind;
 use super::shared::Shared;
+use super::stats::Stats;
 use crate::rt::{Disk, Queue, spawn};
 use crate::types::Offset;
 
@@ -16,9 +19,16 @@ use crate::types::Offset;
 pub(super) enum Chore {
     /// A segment took its last append and is durable: cut its file to its size, write its indexes.
     Finish { log: LogId, base: Offset },
+    /// A journal file was left for the other: bring what it holds to the segments.
+    Drain { dir: usize, file: usize },
+    /// Make a directory's journal files.
+    MakeJournal { dir: usize },
     /// A directory or file that nothing names any more.
     Remove { path: PathBuf },
 }
+
+/// Logs that a drain writes at once.
+const DRAIN_DEPTH: usize = 8;
 
 impl Shared {
     pub fn add_chore(&self, chore: Chore) {
@@ -61,6 +71,13 @@ impl Shared {
                 Some(log) => log.finish_segment(*base).await,
                 None => Ok(()),
             },
+            Chore::Drain { dir, file } => self.drain(*dir, *file).await,
+            Chore::MakeJournal { dir } => {
+                let path = &self.dirs[*dir].path;
+                let made = self.journals[*dir].prepare(&self.disk, path).await;
+                // Without a journal all goes to the segments: slower, and no less durable.
+                made.map_err(StorageError::io(path))
+            }
             Chore::Remove { path } => match self.disk.remove(path).await {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     Err(StorageError::io(path)(error))
@@ -68,6 +85,67 @@ impl Shared {
                 _ => Ok(()),
             },
         }
+    }
+}
+
+impl Shared {
+    /// Brings what a journal file holds to the segments, so that the file can be used again.
+    async fn drain(&self, dir: usize, file: usize) -> Result<(), StorageError> {
+        let holds = |log: &Rc<Log>| log.dir == dir && log.state().journaled[file] != NOT_JOURNALED;
+        let logs: Vec<Rc<Log>> = self
+            .logs
+            .borrow()
+            .iter()
+            .flatten()
+            .filter(|log| holds(log))
+            .cloned()
+            .collect();
+        let commits = logs.into_iter().map(|log| async move {
+            let outcome = log.commit().await;
+            if outcome.as_ref().is_err_and(StorageError::is_full) {
+                // Rounds try it again, so that the directory is found to have room when it has.
+                log.stay_dirty();
+            }
+            outcome
+        });
+        for outcome in join_bounded(commits, DRAIN_DEPTH).await {
+            outcome?;
+        }
+        self.journals[dir].set_draining(file, false);
+        Stats::add(&self.stats.drains, 1);
+        Ok(())
+    }
+
+    /// Makes a directory's journal hold nothing that a replay would apply. The caller keeps rounds out and is inside
+    /// the gate of `inside`.
+    pub async fn reset_journal(
+        &self,
+        dir: usize,
+        inside: Option<&Log>,
+    ) -> Result<(), StorageError> {
+        let logs: Vec<Rc<Log>> = self
+            .logs
+            .borrow()
+            .iter()
+            .flatten()
+            .filter(|log| log.dir == dir)
+            .cloned()
+            .collect();
+        for log in &logs {
+            if log.state().journaled == [NOT_JOURNALED; JOURNAL_FILES] {
+                continue;
+            }
+            match inside.is_some_and(|inside| inside.id == log.id) {
+                true => log.commit_inside().await?,
+                false => log.commit().await?,
+            };
+        }
+        let reset = self.journals[dir].reset().await;
+        reset.map_err(|(path, error)| self.failed(dir, &path, error))?;
+        for log in &logs {
+            log.state.borrow_mut().in_journal = false;
+        }
+        Ok(())
     }
 }
 

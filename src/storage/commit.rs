@@ -1,20 +1,25 @@
 //! Commit rounds: what was appended becomes durable, all dirty logs side by side.
 //!
 //! A round takes from each dirty log what is appended by then (its open extent is sealed), writes it, and syncs.
-//! Appends go on meanwhile in the next extent; what they add belongs to the next round. The log's gate keeps
+//! Small runs go to the journal, all in one write, and stay in memory until they reach their segments in large
+//! ones: when a journal file is full, at a large run, at the close. Appends go on meanwhile in the next extent, or in the
+//! same one where it went to the journal; what they add belongs to the next round. The log's gate keeps
 //! two rounds, or a round and a truncation, from having writes to the same block in flight.
 
 use std::rc::Rc;
 
+use futures_lite::future::zip;
 use smallvec::SmallVec;
 
 use super::chores::Chore;
 use super::error::StorageError;
 use super::extent::floor;
 use super::join::join_bounded;
-use super::log::{Log, LogId, Mark, Stage};
-use super::names::FileKind;
+use super::journal::{self, Route, Run, RunFacts, route};
+use super::log::{Log, LogId, Mark, NOT_JOURNALED, Stage};
+use super::names::{FileKind, PARTITION_METADATA, encode_partition_metadata};
 use super::shared::Shared;
+use super::small;
 use super::stats::Stats;
 use crate::rt::{BLOCK_BYTES, File, Page};
 use crate::types::Offset;
@@ -63,18 +68,38 @@ const WRITE_DEPTH: usize = 4;
 impl Shared {
     /// One round over the logs that are dirty now.
     pub(super) async fn commit(self: &Rc<Shared>) -> Committed {
+        let _round = self.round_gate.enter().await;
         let ids = std::mem::take(&mut *self.dirty.borrow_mut());
-        let jobs = ids.into_iter().filter_map(|id| {
-            let log = self.log(id)?;
-            Some(async move {
-                let outcome = log.commit().await;
-                (log, outcome)
-            })
-        });
+        let (mut direct, mut journaled) = (Vec::new(), Vec::new());
+        journaled.resize_with(self.dirs.len(), Vec::new);
+        for log in ids.into_iter().filter_map(|id| self.log(id)) {
+            // A log may be listed twice: a failed round puts it back.
+            if !std::mem::take(&mut log.state.borrow_mut().dirty) {
+                continue;
+            }
+            match self.journals[log.dir]
+                .is_ready()
+                .then(|| log.journal_run())
+                .flatten()
+            {
+                Some(run) => journaled[log.dir].push(run),
+                None => direct.push(log),
+            }
+        }
+        let rounds = journaled
+            .into_iter()
+            .enumerate()
+            .filter(|(_, runs)| !runs.is_empty());
+        let rounds = rounds.map(|(dir, runs)| self.commit_to_journal(dir, runs));
+        let (direct, journaled) = zip(
+            self.commit_direct(direct),
+            join_bounded(rounds, self.dirs.len()),
+        )
+        .await;
         let mut committed = Committed::default();
         let mut full = vec![false; self.dirs.len()];
         let mut written = vec![false; self.dirs.len()];
-        for (log, outcome) in join_bounded(jobs, self.config.commit_depth).await {
+        for (log, outcome) in journaled.into_iter().flatten().chain(direct) {
             match outcome {
                 Ok(durable) => {
                     written[log.dir] = true;
@@ -93,10 +118,67 @@ impl Shared {
         }
         Stats::add(&self.stats.commits, 1);
         self.evict_tails();
+        self.tend_journals();
         self.start_chores().await;
         committed
     }
+
+    /// Commits logs to their segments, side by side.
+    async fn commit_direct(&self, logs: Vec<Rc<Log>>) -> Vec<Outcome> {
+        let jobs = logs.into_iter().map(|log| async move {
+            let outcome = log.commit().await;
+            (log, outcome)
+        });
+        join_bounded(jobs, self.config.commit_depth).await
+    }
+
+    /// Commits small runs with one write to the directory's journal; to their segments while it has no room.
+    async fn commit_to_journal(&self, dir: usize, runs: Vec<Run>) -> Vec<Outcome> {
+        let journal = &self.journals[dir];
+        let Some(place) = journal.place(journal::frame_bytes(&runs) as u64) else {
+            return self
+                .commit_direct(runs.into_iter().map(|run| run.log).collect())
+                .await;
+        };
+        let page = journal::encode(&runs, place.sequence);
+        Stats::add(&self.stats.journal_writes, 1);
+        Stats::add(&self.stats.journal_bytes, page.len() as u64);
+        if let Some(file) = place.left {
+            self.add_chore(Chore::Drain { dir, file });
+        }
+        let mut failure = match place.file.write(page, place.position).await {
+            Ok(()) => None,
+            Err(error) => Some(self.failed(dir, place.file.path(), error)),
+        };
+        let failed = failure.is_some();
+        let settle = |run: Run| {
+            let outcome = match failed {
+                true => Err(failure.take().unwrap_or(StorageError::Offline)),
+                false => Ok(run.log.settle_journal(run.end, place.index)),
+            };
+            (run.log, outcome)
+        };
+        runs.into_iter().map(settle).collect()
+    }
+
+    /// Has journal files made that are wanted and drained that were left.
+    fn tend_journals(&self) {
+        for (dir, journal) in self.journals.iter().enumerate() {
+            if self.dirs[dir].is_offline() {
+                continue;
+            }
+            if journal.wants_files() {
+                self.add_chore(Chore::MakeJournal { dir });
+            }
+            for file in journal.undrained() {
+                self.add_chore(Chore::Drain { dir, file });
+            }
+        }
+    }
 }
+
+/// What became of one log in a round.
+type Outcome = (Rc<Log>, Result<Offset, StorageError>);
 
 impl Log {
     /// Makes durable what is appended now. Returns the durable end.
@@ -108,10 +190,7 @@ impl Log {
     /// [`Log::commit`] by one who is inside the gate.
     pub(super) async fn commit_inside(&self) -> Result<Offset, StorageError> {
         let taken = self.take();
-        if let Err(error) = self.shared.dirs[self.dir].check() {
-            self.state.borrow_mut().dirty = false;
-            return Err(error);
-        }
+        self.shared.dirs[self.dir].check()?;
         for part in &taken.parts {
             if let Err(error) = self.write_part(part).await {
                 if error.is_full() {
@@ -127,7 +206,6 @@ impl Log {
     fn take(&self) -> Taken {
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
-        state.dirty = false;
         let mut parts: SmallVec<[Part; 1]> = SmallVec::new();
         let mut bytes = 0;
         let mut max = (-1, Offset(-1));
@@ -164,12 +242,63 @@ impl Log {
         }
     }
 
-    fn stay_dirty(&self) {
+    pub(super) fn stay_dirty(&self) {
         let mut state = self.state.borrow_mut();
         if state.stage == Stage::Open && !std::mem::replace(&mut state.dirty, true) {
             drop(state);
             self.shared.mark_dirty(self.id);
         }
+    }
+
+    /// What is not durable yet, if it is for the journal; `None` if it goes to its segment.
+    fn journal_run(self: &Rc<Log>) -> Option<Run> {
+        let state = self.state();
+        let (from, end) = (state.durable_pos?, state.end_mark()?);
+        let segment = state
+            .segments
+            .back()
+            .filter(|_| state.stage == Stage::Open)?;
+        let facts = RunFacts {
+            bytes: segment.size.saturating_sub(from.position) as usize,
+            in_one_segment: from.base == segment.base && segment.exists,
+        };
+        if facts.bytes == 0 || route(facts) == Route::Segment {
+            return None;
+        }
+        let mut slices = Vec::new();
+        let mut position = from.position;
+        while position < segment.size {
+            let (extent, until) = segment.extents.at(position)?;
+            slices.push(extent.slice(position, until));
+            position = until;
+        }
+        let log = self.clone();
+        Some(Run {
+            log,
+            base: segment.base,
+            position: from.position,
+            slices,
+            end,
+        })
+    }
+
+    /// The journal holds the log up to `end`, in its file `file`.
+    fn settle_journal(&self, end: Mark, file: usize) -> Offset {
+        let mut state = self.state.borrow_mut();
+        state.durable = state.durable.max(end.offset);
+        if state
+            .durable_pos
+            .is_none_or(|known| known.offset <= end.offset)
+        {
+            state.durable_pos = Some(end);
+        }
+        // Meanwhile a drain may have brought as much to the segment.
+        if end.offset > state.recovery_point {
+            state.journaled[file] = end.offset;
+        }
+        state.in_journal = true;
+        state.marks.note(end);
+        state.durable
     }
 
     async fn write_part(&self, part: &Part) -> Result<(), StorageError> {
@@ -195,7 +324,7 @@ impl Log {
 
     /// The segment's file, there and durable by name, with room for the part.
     async fn segment_file(&self, part: &Part) -> Result<Rc<File>, StorageError> {
-        let (exists, allocated, path, limit) = {
+        let (exists, allocated, path, limit, first) = {
             let state = self.state();
             let segment = state
                 .segment_at(part.base)
@@ -205,10 +334,19 @@ impl Log {
                 segment.allocated,
                 state.path.clone(),
                 state.config.segment_bytes,
+                !state.segments.iter().any(|s| s.exists),
             )
         };
         let file = self.shared.file(self, part.base, !exists).await?;
         if !exists {
+            if first {
+                // The journal's replay goes by the topic's id, so it must be there for sure.
+                let metadata = path.join(PARTITION_METADATA);
+                let text = encode_partition_metadata(self.topic_id);
+                let written =
+                    small::write_synced(&self.shared.disk, &metadata, text.as_bytes()).await;
+                written.map_err(|error| self.shared.failed(self.dir, &metadata, error))?;
+            }
             let directory = self.directory().to_owned();
             for path in [&path, &directory] {
                 if let Err(error) = self.shared.disk.sync_dir(path).await {
@@ -314,8 +452,17 @@ impl Log {
         state.recovery_point = state.recovery_point.max(taken.end);
         if let Some(mark) = durable_mark(taken.end, &taken.parts) {
             state.durable_at = Some(mark);
+            if state
+                .durable_pos
+                .is_none_or(|known| known.offset <= mark.offset)
+            {
+                state.durable_pos = Some(mark);
+            }
             state.durable_max = taken.max;
             state.marks.note(mark);
+        }
+        for end in state.journaled.iter_mut().filter(|end| **end <= taken.end) {
+            *end = NOT_JOURNALED;
         }
         let count = state.segments.len();
         let rolled = state.segments.iter().take(count.saturating_sub(1)).rev();

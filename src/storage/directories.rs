@@ -7,7 +7,9 @@ use hashbrown::HashMap;
 
 use super::checkpoint::{Checkpoint, LogEntry};
 use super::error::StorageError;
+use super::journal::JOURNAL_PREFIX;
 use super::names::{CHECKPOINT_PREFIX, DELETED_SUFFIX, META_PROPERTIES, parse_partition};
+use super::replay::replay;
 use crate::rt::{Disk, Entry};
 use crate::types::{NodeId, Str, Uuid};
 
@@ -233,16 +235,26 @@ async fn read_directory(
     let mut logs: HashMap<String, Found> = HashMap::new();
     let mut leftovers = Vec::new();
     let mut checkpoints = Vec::new();
+    let mut journals = Vec::new();
     for entry in entries {
         if entry.is_dir && entry.name.ends_with(DELETED_SUFFIX) {
             leftovers.push(path.join(&entry.name));
         } else if entry.is_dir && parse_partition(&entry.name).is_some() {
             logs.insert(entry.name.clone(), Found::default());
+        } else if entry.name.starts_with(JOURNAL_PREFIX) {
+            journals.push(path.join(&entry.name));
         } else if entry.name.starts_with(CHECKPOINT_PREFIX) && !entry.name.ends_with(".tmp") {
             checkpoints.push(path.join(&entry.name));
         }
     }
     let generation = merge_checkpoints(disk, path, &checkpoints, &mut logs).await?;
+    let id_of =
+        |(name, found): (&String, &Found)| Some((name.clone(), found.entry.as_ref()?.topic_id));
+    let ids = logs.iter().filter_map(id_of).collect();
+    let replayed = replay(disk, path, &journals, &ids).await?;
+    if replayed > 0 {
+        tracing::info!(directory = %path.display(), bytes = replayed, "journal replayed");
+    }
     Ok(DirectoryImage {
         path: path.to_owned(),
         id,

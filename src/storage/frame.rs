@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Metadata = 3,
     /// A snapshot of the metadata; the sequence is that of the last entry in it.
     MetadataSnapshot = 4,
+    /// One commit round's small runs in the journal; the sequence counts rounds.
+    Journal = 5,
 }
 
 /// A frame whose CRC holds.

@@ -10,11 +10,15 @@ use smallvec::SmallVec;
 use super::epochs::Epochs;
 use super::error::AppendError;
 use super::gate::Gate;
+use super::journal::JOURNAL_FILES;
 use super::recover::Listing;
 use super::segment::{Incoming, Segment};
 use super::shared::Shared;
 use crate::record::{BATCH_HEADER_BYTES, CheckedBatch, TimestampType, stamp, stamp_max_timestamp};
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
+
+/// See [`State::journaled`].
+pub(super) const NOT_JOURNALED: Offset = Offset(-1);
 
 /// A log's number in its store: a slot, used again after a deletion.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -63,6 +67,7 @@ pub struct Log {
     /// Which of the store's directories.
     pub(super) dir: usize,
     pub(super) topic_id: TopicId,
+    pub(super) name: String,
     pub(super) partition: TopicPartition,
     pub(super) state: RefCell<State>,
     /// Held by whoever writes, cuts or removes the log's files: one at a time.
@@ -76,6 +81,12 @@ pub(super) struct State {
     pub durable: Offset,
     /// Where the durable end lies; `None` in a log that has no segment.
     pub durable_at: Option<Mark>,
+    /// Where the durable end lies if the journal is counted too: the next run begins there.
+    pub durable_pos: Option<Mark>,
+    /// The end of what each journal file holds and the segments do not; [`NOT_JOURNALED`] is nothing.
+    pub journaled: [Offset; JOURNAL_FILES],
+    /// The journal was given something of this log since it was last reset.
+    pub in_journal: bool,
     /// Largest timestamp of that segment up to there, and the last offset of its batch.
     pub durable_max: (i64, Offset),
     /// Recovery found less than the checkpoint promised, which must be written anew before anything is appended.
@@ -181,6 +192,7 @@ impl State {
     /// All of the log is durable as it is.
     pub fn note_durable_end(&mut self) {
         self.durable_at = self.end_mark();
+        self.durable_pos = self.durable_at;
         if let Some(last) = self.segments.back() {
             self.durable_max = (last.max_timestamp, last.max_timestamp_offset);
         }
@@ -312,6 +324,11 @@ impl Log {
         self.topic_id
     }
 
+    /// The name of its directory: `topic-partition`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The log directory that it lies in.
     pub fn directory(&self) -> &Path {
         &self.shared.dirs[self.dir].path
@@ -388,7 +405,9 @@ impl Log {
 /// Copies a batch to the segment's end and stamps it there. Returns the bytes of memory newly taken.
 fn put_stamped(segment: &mut Segment, bytes: &[u8], run_bytes: usize, stamps: &Stamps) -> usize {
     let position = segment.size;
-    let wanted = run_bytes.max(bytes.len());
+    // What waits in memory for its segment leaves in few large writes: its extents grow with it.
+    let waiting = (segment.size - segment.written) as usize;
+    let wanted = run_bytes.max(bytes.len()).max(waiting);
     let taken = segment.extents.make_room(position, wanted);
     if let Some(copy) = segment.extents.put_whole(bytes) {
         stamps.write(copy);

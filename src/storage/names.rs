@@ -76,9 +76,10 @@ pub(super) fn encode_partition_metadata(id: TopicId) -> String {
     format!("version: 0\ntopic_id: {id}")
 }
 
-/// The topic id in a `partition.metadata`; `None` if it holds none.
+/// The topic id in a `partition.metadata`; `None` if it holds none. Zeros after the text are no part of it: a crash may
+/// leave the padding of its write.
 pub(super) fn decode_partition_metadata(text: &str) -> Option<TopicId> {
-    text.lines().find_map(|line| {
+    text.trim_end_matches('\0').lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
         (key.trim() == "topic_id").then(|| value.trim().parse().ok())?
     })
@@ -121,6 +122,7 @@ mod tests {
         let text = encode_partition_metadata(id);
         assert_eq!(text, format!("version: 0\ntopic_id: {id}"));
         assert_eq!(decode_partition_metadata(&text), Some(id));
+        assert_eq!(decode_partition_metadata(&(text + "\0\0")), Some(id));
         assert_eq!(decode_partition_metadata("version: 0\n"), None);
     }
 }

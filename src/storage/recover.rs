@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use super::directories::Found;
 use super::epochs::Epochs;
 use super::error::StorageError;
-use super::log::{Log, LogConfig, Marks, Stage, State};
+use super::journal::JOURNAL_FILES;
+use super::log::{Log, LogConfig, Marks, NOT_JOURNALED, Stage, State};
 use super::names::{DELETED_SUFFIX, EPOCH_CHECKPOINT, FileKind, START_OFFSET};
 use super::read::copy_out;
 use super::segment::{Incoming, Segment};
@@ -65,6 +66,9 @@ pub(super) fn initial_state(
         scanned: true,
         listing: None,
         broken_promise: false,
+        durable_pos: None,
+        journaled: [NOT_JOURNALED; JOURNAL_FILES],
+        in_journal: false,
         durable_max: (-1, Offset(-1)),
         replay_from: None,
         dirty: false,

@@ -13,6 +13,7 @@ use super::cache::{ChunkCache, ChunkKey};
 use super::chores::Chore;
 use super::error::{AppendError, Fault, StorageError, fault_of};
 use super::gate::Gate;
+use super::journal::Journal;
 use super::log::{Log, LogId};
 use super::names::FileKind;
 use super::stats::Stats;
@@ -41,6 +42,10 @@ pub(super) struct Shared {
     /// For looking at records: timestamps inside compressed batches.
     pub codecs: RefCell<Codecs>,
     pub chores: RefCell<VecDeque<Chore>>,
+    /// One per directory.
+    pub journals: Vec<Journal>,
+    /// Held by a commit round, and by whoever must keep rounds out.
+    pub round_gate: Gate,
     /// One checkpoint is written at a time.
     pub checkpoint_gate: Gate,
     generations: Cell<u32>,
@@ -75,6 +80,10 @@ struct Files {
 /// Chunks being read from disk, and who waits for each.
 #[derive(Default)]
 pub(super) struct Loading(RefCell<HashMap<ChunkKey, Vec<Waker>>>);
+
+/// A journal's sequences begin with the generation of the directory's checkpoint at start, which was never used before:
+/// frames of earlier lives can never follow those of this one.
+const SEQUENCE_BITS: u32 = 40;
 
 /// How long appends are refused after the disk was found full.
 const FULL_RETRY_US: u64 = 200_000;
@@ -149,6 +158,12 @@ impl Directory {
 impl Shared {
     pub fn new(disk: Disk, clock: Clock, config: StoreConfig, dirs: Vec<Directory>) -> Shared {
         let chunks = ChunkCache::new(config.cache_bytes / 2);
+        let shard = config.shard.to_string();
+        let journal = |dir: &Directory| {
+            let sequence = dir.generation.get() << SEQUENCE_BITS;
+            Journal::new(&dir.path, &shard, config.journal_bytes, sequence)
+        };
+        let journals = dirs.iter().map(journal).collect();
         Shared {
             disk,
             clock,
@@ -164,6 +179,8 @@ impl Shared {
             tail_bytes: Cell::new(0),
             codecs: RefCell::default(),
             chores: RefCell::default(),
+            journals,
+            round_gate: Gate::default(),
             checkpoint_gate: Gate::default(),
             generations: Cell::new(0),
             chores_running: Cell::new(false),

@@ -3,14 +3,25 @@
 use std::io;
 use std::path::Path;
 
-use crate::rt::{Buffer, Disk, Open};
+use crate::rt::{Buffer, Disk, File, Open};
 
 /// Makes `path` hold `bytes`. A crash may leave anything there.
 pub(super) async fn write(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    put(disk, path, bytes).await?.close().await
+}
+
+/// The same, durable but for the file's name. The bytes before must be these, or none that matter.
+pub(super) async fn write_synced(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = put(disk, path, bytes).await?;
+    file.datasync().await?;
+    file.close().await
+}
+
+async fn put(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<File> {
     let file = disk.open(path, Open::CREATE).await?;
     if !bytes.is_empty() {
         file.write(Buffer::copy_of(bytes).freeze(), 0).await?;
     }
     file.truncate(bytes.len() as u64).await?;
-    file.close().await
+    Ok(file)
 }

@@ -11,6 +11,9 @@ pub(super) struct Stats {
     pub writes: Cell<u64>,
     pub write_bytes: Cell<u64>,
     pub syncs: Cell<u64>,
+    pub journal_writes: Cell<u64>,
+    pub journal_bytes: Cell<u64>,
+    pub drains: Cell<u64>,
     pub reads: Cell<u64>,
     pub read_bytes: Cell<u64>,
     pub served_bytes: Cell<u64>,
@@ -30,6 +33,10 @@ pub struct StoreStats {
     pub writes: u64,
     pub write_bytes: u64,
     pub syncs: u64,
+    /// Writes to journals, their bytes with padding, and journal files emptied into segments.
+    pub journal_writes: u64,
+    pub journal_bytes: u64,
+    pub drains: u64,
     /// Device reads (cache misses) and their bytes.
     pub reads: u64,
     pub read_bytes: u64,

@@ -34,6 +34,8 @@ pub struct StoreConfig {
     pub open_files_max: usize,
     /// Logs of one commit round in flight at once.
     pub commit_depth: usize,
+    /// Bytes of each of a directory's two journal files; 0: every run goes to its segment.
+    pub journal_bytes: u64,
 }
 
 impl Default for StoreConfig {
@@ -43,6 +45,7 @@ impl Default for StoreConfig {
             cache_bytes: 256 << 20,
             open_files_max: 4096,
             commit_depth: 64,
+            journal_bytes: 32 << 20,
         }
     }
 }
@@ -99,6 +102,7 @@ impl Store {
         let name = partition.to_string();
         let first = self.opened.borrow_mut().insert(name.clone());
         let image = self.directories.find(&name).filter(|_| first);
+        let mut labelled = false;
         let reused = match image {
             None => None,
             Some((dir, found)) => {
@@ -108,6 +112,7 @@ impl Store {
                     None => self.read_topic_id(&path).await,
                 };
                 if known.is_none_or(|id| id == topic_id) {
+                    labelled = known.is_some();
                     Some((dir, found.clone()))
                 } else {
                     self.shared.retire(dir, &path, &name).await?;
@@ -119,6 +124,11 @@ impl Store {
             Some((dir, found)) => (dir, Some(found)),
             None => (self.place()?, None),
         };
+        if !first {
+            // The name comes back: what the journal holds of its earlier bearer must not be applied to this one.
+            let _round = self.shared.round_gate.enter().await;
+            self.shared.reset_journal(dir, None).await?;
+        }
         let path = self.shared.dirs[dir].path.join(&name);
         if found.is_none() {
             self.shared
@@ -127,10 +137,16 @@ impl Store {
                 .await
                 .map_err(|e| self.shared.failed(dir, &path, e))?;
         }
-        if found.as_ref().is_none_or(|f| f.entry.is_none()) {
+        if !labelled {
             let file = path.join(PARTITION_METADATA);
             let text = encode_partition_metadata(topic_id);
-            let written = super::small::write(&self.shared.disk, &file, text.as_bytes()).await;
+            // A new log's is made durable with its first segment.
+            let written = match found {
+                None => super::small::write(&self.shared.disk, &file, text.as_bytes()).await,
+                Some(_) => {
+                    super::small::write_synced(&self.shared.disk, &file, text.as_bytes()).await
+                }
+            };
             written.map_err(|e| self.shared.failed(dir, &file, e))?;
         }
         let mut logs = self.shared.logs.borrow_mut();
@@ -140,6 +156,7 @@ impl Store {
             shared: self.shared.clone(),
             dir,
             topic_id,
+            name: name.clone(),
             partition: partition.clone(),
             state: RefCell::new(super::recover::initial_state(
                 found,
@@ -276,6 +293,14 @@ impl Store {
             return Err(error);
         }
         self.shared.run_chores().await;
+        {
+            let _round = self.shared.round_gate.enter().await;
+            for dir in 0..self.shared.dirs.len() {
+                if !self.shared.dirs[dir].is_offline() {
+                    self.shared.reset_journal(dir, None).await?;
+                }
+            }
+        }
         let closes = self
             .logs()
             .into_iter()
@@ -316,6 +341,9 @@ impl Store {
             writes: stats.writes.get(),
             write_bytes: stats.write_bytes.get(),
             syncs: stats.syncs.get(),
+            journal_writes: stats.journal_writes.get(),
+            journal_bytes: stats.journal_bytes.get(),
+            drains: stats.drains.get(),
             reads: stats.reads.get(),
             read_bytes: stats.read_bytes.get(),
             served_bytes: stats.served_bytes.get(),

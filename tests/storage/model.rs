@@ -97,6 +97,7 @@ impl World {
             cache_bytes: [64 << 10, 1 << 20, 64 << 20][self.prng.below(3) as usize],
             open_files_max: 1 + self.prng.below(5) as usize,
             commit_depth: 1 + self.prng.below(4) as usize,
+            journal_bytes: [0, 32 << 10, 256 << 10][self.prng.below(3) as usize],
         };
         let log = LogConfig {
             segment_bytes: 10_000 + self.prng.below(60_000) as u32,

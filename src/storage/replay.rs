@@ -1,0 +1,118 @@
+//! What the journal holds after a crash goes to the segments, before any log is opened.
+//!
+//! Applying a round again changes nothing, so a crash in the middle of it does no harm. When all is durable the files are
+//! cleared, so that nothing of them is applied to what later lives write.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hashbrown::HashMap;
+
+use super::error::StorageError;
+use super::journal::{StoredRun, rounds};
+use super::names::{FileKind, PARTITION_METADATA, decode_partition_metadata};
+use crate::rt::{BLOCK_BYTES, Buffer, Disk, Open, block_ceil, block_floor};
+use crate::types::{Offset, TopicId};
+
+/// Applies the journal files of one directory and clears them. Returns the bytes of batches that they held.
+///
+/// - `ids`: the topic ids that the checkpoint knows, by the name of the partition's directory.
+pub(super) async fn replay(
+    disk: &Disk,
+    directory: &Path,
+    files: &[PathBuf],
+    ids: &HashMap<String, TopicId>,
+) -> Result<u64, StorageError> {
+    let mut contents = Vec::new();
+    for file in files {
+        let open = disk
+            .open(file, Open::READ)
+            .await
+            .map_err(StorageError::io(file))?;
+        let first = open
+            .read(0, BLOCK_BYTES)
+            .await
+            .map_err(StorageError::io(file))?;
+        // A file that was cleared, or never used, need not be read whole.
+        if first.iter().any(|&byte| byte != 0) {
+            contents.push(disk.read_file(file).await.map_err(StorageError::io(file))?);
+        }
+    }
+    let mut all: Vec<(u64, Vec<StoredRun<'_>>)> = contents
+        .iter()
+        .flat_map(|content| rounds(content))
+        .collect();
+    all.sort_by_key(|round| round.0);
+    let mut segments: BTreeMap<(&str, Offset), Vec<StoredRun<'_>>> = BTreeMap::new();
+    for run in all.into_iter().flat_map(|round| round.1) {
+        segments.entry((run.name, run.base)).or_default().push(run);
+    }
+    let mut applied = 0;
+    for ((name, base), runs) in segments {
+        let path = directory.join(name);
+        // A crash may have spoilt the file before the first segment was there.
+        let owner = topic_id(disk, &path).await.or(ids.get(name).copied());
+        let runs = runs
+            .into_iter()
+            .filter(|run| Some(run.topic_id) == owner)
+            .collect::<Vec<_>>();
+        applied += apply(disk, &path, base, &runs).await?;
+    }
+    for file in files {
+        clear(disk, file).await.map_err(StorageError::io(file))?;
+    }
+    Ok(applied)
+}
+
+/// Writes the runs of one segment into its file, durably. A segment that is gone was deleted since.
+async fn apply(
+    disk: &Disk,
+    path: &Path,
+    base: Offset,
+    runs: &[StoredRun<'_>],
+) -> Result<u64, StorageError> {
+    let end = runs
+        .iter()
+        .map(|run| run.position as u64 + run.bytes.len() as u64)
+        .max();
+    let (Some(first), Some(end)) = (runs.iter().map(|run| run.position).min(), end) else {
+        return Ok(0);
+    };
+    let name = FileKind::Log.path(path, base);
+    let file = match disk.open(&name, Open::WRITE).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(StorageError::io(&name)(error)),
+    };
+    let start = block_floor(first as u64);
+    let size = block_ceil((end - start) as usize);
+    let mut buffer = Buffer::zeroed(size);
+    let held = file
+        .read(start, size)
+        .await
+        .map_err(StorageError::io(&name))?;
+    buffer[..held.len()].copy_from_slice(&held);
+    for run in runs {
+        let at = (run.position as u64 - start) as usize;
+        buffer[at..at + run.bytes.len()].copy_from_slice(run.bytes);
+    }
+    file.write(buffer.freeze(), start)
+        .await
+        .map_err(StorageError::io(&name))?;
+    file.datasync().await.map_err(StorageError::io(&name))?;
+    Ok(runs.iter().map(|run| run.bytes.len() as u64).sum())
+}
+
+async fn topic_id(disk: &Disk, path: &Path) -> Option<TopicId> {
+    let bytes = disk.read_file(&path.join(PARTITION_METADATA)).await.ok()?;
+    decode_partition_metadata(std::str::from_utf8(&bytes).ok()?)
+}
+
+async fn clear(disk: &Disk, path: &Path) -> std::io::Result<()> {
+    let file = disk.open(path, Open::WRITE).await?;
+    if !file.is_empty()? {
+        file.write(Buffer::zeroed(BLOCK_BYTES).freeze(), 0).await?;
+        file.datasync().await?;
+    }
+    file.close().await
+}
