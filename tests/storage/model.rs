@@ -535,7 +535,7 @@ fn seeds() -> std::ops::Range<u64> {
     let count = std::env::var("STORAGE_SEEDS")
         .ok()
         .and_then(|s| s.parse().ok())
-        .unwrap_or(400);
+        .unwrap_or(120);
     first..first + count
 }
 
