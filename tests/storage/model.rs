@@ -497,10 +497,10 @@ impl World {
                 let lived = self.live(&store, &logs).await;
                 if lived.is_ok() && self.prng.below(2) == 0 {
                     self.sim.heal();
-                    for i in 0..LOGS {
+                    for log in &logs {
                         if self.prng.below(2) == 0 {
-                            let end = logs[i].end_offset();
-                            logs[i].write_snapshot(end, &end.0.to_be_bytes()).await?;
+                            let end = log.end_offset();
+                            log.write_snapshot(end, &end.0.to_be_bytes()).await?;
                         }
                     }
                     let closed = store.close().await;
