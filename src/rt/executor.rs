@@ -13,6 +13,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use glommio::net::UnixDatagram;
@@ -57,7 +58,7 @@ pub fn run_local<T>(main: impl Future<Output = T>) -> Result<T, StartError> {
     // Boxed, because the executor moves its main future about on the stack.
     let main = Box::pin(main);
     executor.run(async move {
-        let _inside = enter()?;
+        let _inside = enter().await?;
         Ok(main.await)
     })
 }
@@ -77,7 +78,7 @@ pub(super) fn spawn_raw(queue: Queue, task: impl Future<Output = ()> + 'static) 
 }
 
 /// Makes the running executor one of ours until the guard drops, at the end of its main future.
-pub(super) fn enter() -> Result<Inside, StartError> {
+pub(super) async fn enter() -> Result<Inside, StartError> {
     let failed = |error: std::io::Error| StartError::Executor(error.to_string());
     let queue = |shares, name| {
         glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
@@ -92,9 +93,9 @@ pub(super) fn enter() -> Result<Inside, StartError> {
     let datagrams = || UnixDatagram::pair().map_err(|error| failed(error.into()));
     let ((even, even_end), (odd, odd_end)) = (datagrams()?, datagrams()?);
     let pulse = Rc::new(Pulse {
-        polled: Cell::new(Instant::now()),
+        began: Cell::new(Instant::now()),
         asked: Cell::new(false),
-        turn: Cell::new(0),
+        next: Cell::new(0),
         senders: [even, odd],
     });
     PULSE.set(Some(pulse.clone()));
@@ -105,6 +106,9 @@ pub(super) fn enter() -> Result<Inside, StartError> {
             sleep(HEARTBEAT).await;
         }
     });
+    // The tasks above begin to wait, and the executor submits what they wait for, before anyone else runs. It also is the
+    // process's first sleep, which comes 11 to 50 ms late.
+    sleep(Duration::from_micros(1)).await;
     Ok(inside)
 }
 
@@ -120,15 +124,27 @@ impl Drop for Inside {
 }
 
 /// Lets the shard look at its rings, and other tasks run, if tasks have run for a millisecond; a clock reading (25 ns) if
-/// not. Long loops call it once a step. Outside an executor it does nothing.
+/// not. Loops call it once a step; reading and writing a [`super::Socket`] does it by itself. Outside an executor it does
+/// nothing.
 pub async fn yield_if_needed() {
-    let Some(pulse) = PULSE.with_borrow(Clone::clone) else {
-        return;
-    };
-    if pulse.polled.get().elapsed() >= TURN {
-        pulse.ask_for_poll().await;
-        futures_lite::future::yield_now().await;
+    if turn_is_over() {
+        // The whole queue steps back, not this task alone: what answers the pulse waits in another queue perhaps.
+        glommio::executor().yield_task_queue_now().await;
     }
+}
+
+/// As [`yield_if_needed`], for hand-written futures: `Pending` has woken the task already.
+pub(super) fn poll_turn(context: &mut Context<'_>) -> Poll<()> {
+    if !turn_is_over() {
+        return Poll::Ready(());
+    }
+    let executor = glommio::executor();
+    std::pin::pin!(executor.yield_task_queue_now()).poll(context)
+}
+
+/// Whether the tasks of this shard have run for a millisecond since it looked at its rings. If so it is asked to look.
+fn turn_is_over() -> bool {
+    PULSE.with_borrow(|pulse| pulse.as_ref().is_some_and(|pulse| pulse.turn_is_over()))
 }
 
 /// Makes the executor look at its rings while tasks are runnable.
@@ -136,23 +152,45 @@ pub async fn yield_if_needed() {
 /// Two sockets take turns: the receive that answers a poll is submitted only at the next one, so the next one must be
 /// asked for through the other.
 struct Pulse {
-    /// When the executor last looked because of this.
-    polled: Cell<Instant>,
+    /// The first time anyone asked since the executor last looked.
+    began: Cell<Instant>,
     /// A datagram is on its way.
     asked: Cell<bool>,
-    turn: Cell<usize>,
+    next: Cell<usize>,
     senders: [UnixDatagram; 2],
 }
 
 impl Pulse {
-    async fn ask_for_poll(&self) {
+    fn turn_is_over(&self) -> bool {
+        let now = Instant::now();
+        // Taking the executor's statistics resets them, and it adds to this one once a look at its rings.
+        if !glommio::executor()
+            .executor_stats()
+            .total_runtime()
+            .is_zero()
+        {
+            self.began.set(now);
+            return false;
+        }
+        let over = now.duration_since(self.began.get()) >= TURN;
+        if over {
+            self.ask_for_look();
+        }
+        over
+    }
+
+    fn ask_for_look(&self) {
         if self.asked.replace(true) {
             return;
         }
-        let turn = self.turn.get();
-        self.turn.set(1 - turn);
-        if self.senders[turn].send(&[0]).await.is_err() {
-            // Without it this turn is long, no more.
+        let next = self.next.get();
+        self.next.set(1 - next);
+        // One byte into an empty socket: sent at the first poll. If not, this turn is long, no more.
+        let sending = std::pin::pin!(self.senders[next].send(&[0]));
+        if !matches!(
+            sending.poll(&mut Context::from_waker(Waker::noop())),
+            Poll::Ready(Ok(_))
+        ) {
             self.asked.set(false);
         }
     }
@@ -162,7 +200,6 @@ impl Pulse {
         // Fails only when the sender is gone, with the executor.
         while receiver.recv(&mut byte).await.is_ok() {
             self.asked.set(false);
-            self.polled.set(Instant::now());
         }
     }
 }

@@ -20,7 +20,8 @@
 //! noise (the probe of a device says "error" when all is well). Dropping an unfinished task leaks it: never race a task,
 //! race plain futures. Never wake a shard from another thread by a task's waker: use mail, [`blocking`] or [`Stop`]. Each
 //! executor that ends leaks a few descriptors, so tests make few. Network data does not travel through io_uring but by
-//! plain system calls; file data does. Long loops call [`yield_if_needed`]: nothing else lets the shard see its sockets.
+//! plain system calls; file data does. Sockets yield by themselves; other long loops call [`yield_if_needed`], or the shard
+//! does not see its rings for a second.
 
 mod blocking;
 mod buffer;

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -13,14 +13,15 @@ use glommio::GlommioError;
 use glommio::net::{AcceptedTcpStream, TcpStream};
 
 use super::blocking::{Panicked, blocking};
-use super::executor::{is_inside, yield_if_needed};
+use super::executor::{is_inside, poll_turn};
 use super::listener::resolve;
 use super::sys;
 
 /// One TCP connection, owned by the shard that made or adopted it. Dropping it closes it.
 ///
 /// One task may wait for reading and writing at once, through [`Socket::poll_read`] and [`Socket::poll_write_vectored`];
-/// two tasks may not wait for the same direction.
+/// two tasks may not wait for the same direction. When this shard's tasks have run for a millisecond, both say `Pending`
+/// and wake the task, so that a connection that is always ready does not keep the shard from the others.
 pub struct Socket {
     stream: TcpStream,
     peer: SocketAddr,
@@ -58,6 +59,7 @@ impl Socket {
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(poll_turn(context));
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 
@@ -90,6 +92,7 @@ impl Socket {
         if slices.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        ready!(poll_turn(context));
         match sys::send_vectored(
             sys::lend(&self.stream),
             &slices[..slices.len().min(SLICES_MAX)],
@@ -119,7 +122,6 @@ impl Socket {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             IoSlice::advance_slices(&mut slices, sent);
-            yield_if_needed().await;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::checks::{StartError, check_io_uring};
 use super::disk::{Disk, Open};
 use super::executor::{self, enter};
 use super::shutdown::{Shutdown, SignalThread, Stage, Stop};
-use super::task::{Queue, sleep, spawn};
+use super::task::{Queue, spawn};
 
 use crate::types::ShardId;
 
@@ -195,7 +195,7 @@ struct Body {
 
 impl Body {
     async fn run<R: Future<Output = ()>>(self, main: impl FnOnce(Shard) -> R) {
-        let _inside = match enter() {
+        let _inside = match enter().await {
             Ok(inside) => inside,
             // The starter stops listening at the first failure.
             Err(error) => return drop(self.report.send(Err(error))),
@@ -214,8 +214,6 @@ impl Body {
     }
 
     async fn test_and_run<R: Future<Output = ()>>(self, main: impl FnOnce(Shard) -> R) {
-        // The first sleep of a process comes 11 to 50 ms late: get it over with.
-        sleep(Duration::from_micros(1)).await;
         let tested = self.test().await;
         let passed = tested.is_ok();
         // The starter stops listening at the first failure.

@@ -207,8 +207,9 @@ fn round_trips(spin: Duration, rounds: u32) {
             let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
             let slowest = times[times.len() - 1];
             println!("mail there and back, spin {spin:?}: p50 {p50:?} p99 {p99:?} max {slowest:?}");
+            // The scheduler alone takes seconds on a crowded machine; a lost wake-up took for ever.
             assert!(
-                slowest < Duration::from_secs(2),
+                slowest < Duration::from_secs(30),
                 "{slowest:?}: a wake-up was lost"
             );
         },

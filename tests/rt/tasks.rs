@@ -1,6 +1,7 @@
 //! Tasks and timers over a process's life.
 
 use std::cell::Cell;
+use std::io::Write;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -131,6 +132,53 @@ fn a_busy_task_that_yields_lets_input_in() {
         })
         .unwrap();
     });
+}
+
+/// A connection that always has something to read must not keep the shard from the others.
+#[test]
+fn a_flooding_connection_does_not_starve_another() {
+    alone(
+        "tasks::a_flooding_connection_does_not_starve_another",
+        || {
+            let bound =
+                BoundListener::bind("127.0.0.1:0".parse().unwrap(), &ListenOptions::default())
+                    .unwrap();
+            let address = bound.address();
+            std::thread::spawn(move || {
+                let mut flood = std::net::TcpStream::connect(address).unwrap();
+                // Ends when the process does.
+                while flood.write_all(&[0; 64 << 10]).is_ok() {}
+            });
+            run_local(async {
+                let listener = bound.listen();
+                let mut flooded = Socket::adopt(listener.accept().await).unwrap();
+                spawn(Queue::Net, "flooded", async move {
+                    let mut buffer = BytesMut::with_capacity(4096);
+                    while flooded.read_buf(&mut buffer).await.unwrap() > 0 {
+                        // Slower than the flood, so that there is always more.
+                        std::thread::sleep(Duration::from_micros(10));
+                        buffer.clear();
+                    }
+                });
+                let mut client = connect(address, Duration::from_secs(10)).await.unwrap();
+                let mut server = Socket::adopt(listener.accept().await).unwrap();
+                let mut times = Vec::new();
+                for _ in 0..100 {
+                    let sent = Instant::now();
+                    client.write_all(b"ping").await.unwrap();
+                    assert_eq!(server.read_buf(&mut BytesMut::new()).await.unwrap(), 4);
+                    times.push(sent.elapsed());
+                }
+                times.sort();
+                println!(
+                    "a message beside a flood: p50 {:?} max {:?}",
+                    times[50], times[99]
+                );
+                assert!(times[50] < Duration::from_millis(100), "{times:?}");
+            })
+            .unwrap();
+        },
+    );
 }
 
 /// Prints what a message over loopback costs on one executor; the figures in the commit come from here.
