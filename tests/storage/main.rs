@@ -1,5 +1,6 @@
 //! The storage room, from outside: a model check over the simulated disk, and the real disk with Kafka's own tools.
 
 mod batches;
+mod faults;
 mod model;
 mod real;

@@ -1,0 +1,173 @@
+//! Goal: a full disk loses nothing and heals by itself; a failed sync takes its directory out, and only that one.
+//! Method: one fault at a time on the simulated disk.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use futures_lite::future::block_on;
+use ringlog::record::Codecs;
+use ringlog::rt::{Clock, Disk, Faulty, SimClock, SimDisk};
+use ringlog::storage::{AppendError, Directories, Log, LogConfig, ReadError, Store, StoreConfig};
+use ringlog::types::{
+    LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, Str, Timestamp, TopicPartition, Uuid,
+};
+
+use crate::batches::batch;
+
+/// As the kernel numbers it.
+const EIO: i32 = 5;
+
+struct Bench {
+    sim: SimDisk,
+    clock: SimClock,
+    store: Store,
+    logs: Vec<Rc<Log>>,
+    prng: Prng,
+    codecs: Codecs,
+}
+
+impl Bench {
+    /// A store over two directories with `count` logs, or what a crash left of them.
+    fn open(sim: SimDisk, count: i32, journal_bytes: u64) -> Bench {
+        let clock = SimClock::starting_at(Timestamp(1_000_000));
+        let disk = Disk::Sim(sim.clone());
+        let paths = [PathBuf::from("/d0"), PathBuf::from("/d1")];
+        let config = StoreConfig {
+            journal_bytes,
+            ..StoreConfig::default()
+        };
+        let (store, logs) = block_on(async {
+            let directories = Directories::prepare(&disk, &paths, NodeId(1), None)
+                .await
+                .expect("prepares");
+            let store = Store::open(disk, &directories, config, Clock::Sim(clock.clone()));
+            let mut logs = Vec::new();
+            for i in 0..count {
+                let partition = TopicPartition {
+                    topic: Str::from("t"),
+                    partition: PartitionIndex(i),
+                };
+                let log = store
+                    .open_log(&partition, Uuid([3; 16]), LogConfig::default())
+                    .await
+                    .expect("opens");
+                log.recover(|_| ()).await.expect("recovers");
+                logs.push(log);
+            }
+            (store, logs)
+        });
+        Bench {
+            sim,
+            clock,
+            store,
+            logs,
+            prng: Prng::new(9),
+            codecs: Codecs::new(),
+        }
+    }
+
+    fn append(&mut self, i: usize, bytes: usize) -> Result<(), AppendError> {
+        let made = batch(&[(1000, bytes)], &mut self.prng, &mut self.codecs);
+        let log = &self.logs[i];
+        log.append(&made, log.end_offset(), LeaderEpoch(0), Timestamp(0))
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_loses_nothing_and_heals_by_itself() {
+    for journal_bytes in [0, 64 << 10] {
+        let mut bench = Bench::open(SimDisk::new(4), 2, journal_bytes);
+        bench.sim.set_capacity(600 << 10);
+        let mut refused = None;
+        for round in 0..200 {
+            for i in 0..2 {
+                if let Err(error) = bench.append(i, 8000) {
+                    refused = Some(error);
+                }
+            }
+            block_on(bench.store.commit());
+            if refused.is_some() {
+                assert!(round > 5, "refused at round {round}");
+                break;
+            }
+        }
+        assert_eq!(refused, Some(AppendError::Full));
+        let ends: Vec<_> = bench.logs.iter().map(|log| log.end_offset()).collect();
+        let failed = block_on(bench.store.commit()).failed;
+        assert!(
+            failed.iter().all(|(_, error)| error.is_full()),
+            "{failed:?}"
+        );
+        bench.sim.set_capacity(64 << 20);
+        bench.clock.advance_ms(1000);
+        for _ in 0..3 {
+            block_on(bench.store.commit());
+        }
+        for (log, end) in bench.logs.iter().zip(&ends) {
+            assert_eq!(
+                log.durable_end(),
+                *end,
+                "what was taken is durable once there is room"
+            );
+        }
+        assert_eq!(
+            bench.append(0, 100),
+            Ok(()),
+            "appends are taken again by themselves"
+        );
+        block_on(bench.store.commit());
+        let (sim, end) = (bench.sim.clone(), bench.logs[0].durable_end());
+        sim.crash();
+        let bench = Bench::open(sim, 2, journal_bytes);
+        assert_eq!(bench.logs[0].end_offset(), end);
+    }
+}
+
+#[test]
+fn a_failed_sync_takes_one_directory_offline_and_no_other() {
+    let mut bench = Bench::open(SimDisk::new(5), 2, 0);
+    assert_ne!(bench.logs[0].directory(), bench.logs[1].directory());
+    for i in 0..2 {
+        bench.append(i, 300_000).expect("there is room");
+    }
+    assert!(block_on(bench.store.commit()).failed.is_empty());
+    let part = bench.logs[0].directory().join("t-0").display().to_string();
+    bench.sim.fail(Faulty::Sync, &part, EIO, 0, 1);
+    for i in 0..2 {
+        bench.append(i, 300_000).expect("there is room");
+    }
+    let committed = block_on(bench.store.commit());
+    assert_eq!(committed.logs, [(bench.logs[1].id(), Offset(2))]);
+    assert_eq!(committed.failed.len(), 1);
+    assert!(bench.logs[0].is_offline() && !bench.logs[1].is_offline());
+    assert_eq!(
+        bench.logs[0].durable_end(),
+        Offset(1),
+        "a lost write is not acknowledged"
+    );
+    assert_eq!(bench.append(0, 10), Err(AppendError::Offline));
+    assert_eq!(bench.append(1, 10), Ok(()));
+    let read = block_on(bench.logs[0].read(Offset(0), Offset(1), 100, true));
+    assert_eq!(read.expect_err("offline"), ReadError::Offline);
+    assert!(
+        block_on(bench.store.commit()).failed.is_empty(),
+        "the other goes on"
+    );
+}
+
+#[test]
+fn a_reader_is_given_what_is_pinned_though_it_is_evicted_meanwhile() {
+    let mut bench = Bench::open(SimDisk::new(6), 1, 0);
+    bench.append(0, 50_000).expect("there is room");
+    block_on(bench.store.commit());
+    let log = bench.logs[0].clone();
+    let read = block_on(log.read(Offset(0), Offset(1), 1 << 20, true)).expect("reads");
+    let before: Vec<u8> = read.slices.iter().flat_map(|s| s.to_vec()).collect();
+    block_on(bench.store.delete(&log)).expect("deletes");
+    let after: Vec<u8> = read.slices.iter().flat_map(|s| s.to_vec()).collect();
+    assert_eq!(before, after);
+    assert_eq!(
+        block_on(log.read(Offset(0), Offset(1), 1, true)).expect_err("deleted"),
+        ReadError::Offline
+    );
+}
