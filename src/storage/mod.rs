@@ -1,7 +1,8 @@
 //! Logs on disk: Kafka's files, written directly, committed in rounds, read without copies.
 //!
 //! **Path.** The shard's partition gives a checked batch → [`Log::append`] copies it once into the aligned tail, which
-//! is write buffer and hot cache at once → [`Store::commit`] makes all dirty logs durable in one round → readers get
+//! is write buffer and hot cache at once → [`Store::commit`] makes all dirty logs durable in one round, small runs by one
+//! write to the journal, which reach their segments later, large ones straight → readers get
 //! pinned slices of the same memory ([`Log::try_read`]), or of chunks read from disk ([`Log::read`]) → the server sends
 //! them. At start: [`Directories::prepare`], then per shard [`Store::open`], [`Store::open_log`], [`Log::recover`].
 //! Uses `types`, `record` and `rt`.

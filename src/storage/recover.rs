@@ -12,7 +12,7 @@ use super::epochs::Epochs;
 use super::error::StorageError;
 use super::journal::JOURNAL_FILES;
 use super::log::{Log, LogConfig, Marks, NOT_JOURNALED, Stage, State};
-use super::names::{DELETED_SUFFIX, EPOCH_CHECKPOINT, FileKind, START_OFFSET};
+use super::names::{EPOCH_CHECKPOINT, FileKind, START_OFFSET};
 use super::read::copy_out;
 use super::segment::{Incoming, Segment};
 use crate::record::{BATCH_HEADER_BYTES, BatchHeader, Limits, check_slice};
@@ -454,11 +454,6 @@ impl Log {
         }
         self.state.borrow_mut().snapshots.retain(|o| *o <= end);
         Ok(())
-    }
-
-    /// Whether a name is a directory that [`super::Store::delete`] left.
-    pub fn is_deleted_name(name: &str) -> bool {
-        name.ends_with(DELETED_SUFFIX)
     }
 }
 
