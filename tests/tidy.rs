@@ -51,8 +51,8 @@ const UNSAFE: [&str; 3] = ["src/rt/buffer.rs", "src/rt/foreign.rs", "src/rt/sys.
 const FILE_LINES_LIMIT: usize = 900;
 const FUNCTION_LINES_LIMIT: usize = 120;
 /// The ratchet: the longest file and function there are. Lower them when they fall; do not raise them lightly.
-const FILE_LINES_NOW: usize = 900;
-const FUNCTION_LINES_NOW: usize = 120;
+const FILE_LINES_NOW: usize = 650;
+const FUNCTION_LINES_NOW: usize = 112;
 
 const TOP_LEVEL: [&str; 12] = [
     ".cargo",
