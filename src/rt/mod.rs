@@ -11,14 +11,14 @@
 //!
 //! **Faults survived.** The executor's own defects, each with a test or a start-up check: a shard that sleeps while tasks
 //! are runnable (`executor`), reads that fail for ever after an empty file was opened first ([`Disk::open`]), panics that
-//! kill the core or hang the waiter ([`spawn`], [`blocking`]), a port shared with strangers ([`BoundListener`]), vectored
+//! kill the core or hang the waiter ([`spawn`], [`blocking()`]), a port shared with strangers ([`BoundListener`]), vectored
 //! writes that send one slice ([`Socket::write_vectored`]), lengths asked of a path that was renamed ([`File::len`]),
 //! uninitialised memory on its way to the disk ([`AppendBuffer::seal`]). A kernel without io_uring, too little lockable
-//! memory and unusable directories are refused in words before any shard runs ([`start`]).
+//! memory and unusable directories are refused in words before any shard runs ([`start()`]).
 //!
 //! **Not obvious.** The executor logs through the `log` crate; we do not bridge it to `tracing`, because its lines are
 //! noise (the probe of a device says "error" when all is well). Dropping an unfinished task leaks it: never race a task,
-//! race plain futures. Never wake a shard from another thread by a task's waker: use mail, [`blocking`] or [`Stop`]. Each
+//! race plain futures. Never wake a shard from another thread by a task's waker: use mail, [`blocking()`] or [`Stop`]. Each
 //! executor that ends leaks a few descriptors, so tests make few. Network data does not travel through io_uring but by
 //! plain system calls; file data does. Sockets yield by themselves; other long loops call [`yield_if_needed`], or the shard
 //! does not see its rings for a second.
