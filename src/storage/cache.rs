@@ -1,5 +1,7 @@
 //! The read cache: aligned chunks of segment files, evicted by CLOCK under a byte budget.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashMap;
 
 use super::log::LogId;
@@ -8,6 +10,11 @@ use crate::types::Offset;
 
 /// Bytes of a chunk of file.
 pub(super) const CHUNK_BYTES: u32 = 256 << 10;
+
+/// The budget before any chunk was missed again.
+const BUDGET_MIN: usize = 64 << 20;
+/// Evicted chunks that are remembered.
+const GHOSTS_MAX: usize = 512;
 
 /// Which chunk: of which life of which log (its generation changes when bytes are taken back), segment, number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -20,7 +27,11 @@ pub(super) struct ChunkKey {
 
 /// Chunks by key. What a reader holds stays alive after eviction; it only stops being counted.
 pub(super) struct ChunkCache {
+    /// What it may hold now; grows up to `budget_max` as chunks are missed that were here before.
     budget: usize,
+    budget_max: usize,
+    /// Keys of the chunks that were evicted last.
+    ghosts: VecDeque<ChunkKey>,
     size: usize,
     slots: Vec<Slot>,
     by_key: HashMap<ChunkKey, usize>,
@@ -36,7 +47,9 @@ struct Slot {
 impl ChunkCache {
     pub fn new(budget: usize) -> ChunkCache {
         ChunkCache {
-            budget,
+            budget: budget.min(BUDGET_MIN),
+            budget_max: budget,
+            ghosts: VecDeque::new(),
             size: 0,
             slots: Vec::new(),
             by_key: HashMap::new(),
@@ -56,6 +69,9 @@ impl ChunkCache {
 
     /// Takes a chunk in, in place of an earlier and shorter reading of it.
     pub fn insert(&mut self, key: ChunkKey, page: Page) {
+        if self.ghosts.contains(&key) {
+            self.budget = (self.budget + 2 * page.len()).min(self.budget_max);
+        }
         self.size += page.len();
         match self.by_key.get(&key) {
             Some(&i) => {
@@ -86,7 +102,12 @@ impl ChunkCache {
             }
             self.hand += 1;
         }
+        let gone = self.slots[self.hand].key;
         self.remove(self.hand);
+        if self.ghosts.len() == GHOSTS_MAX {
+            self.ghosts.pop_front();
+        }
+        self.ghosts.push_back(gone);
     }
 
     fn remove(&mut self, i: usize) {

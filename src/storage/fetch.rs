@@ -50,6 +50,14 @@ impl Log {
         let Some((key, from, to)) = self.chunk_bounds(base, number) else {
             return Ok(None);
         };
+        let active = self
+            .state()
+            .segments
+            .back()
+            .map(|segment| (segment.base, segment.size));
+        if let Some((_, size)) = active.filter(|(newest, _)| *newest == base) {
+            self.shared.missed_behind((size - from) as usize);
+        }
         if !self.shared.loading.begin(key).await {
             return Ok(None);
         }

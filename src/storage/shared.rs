@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub evictable: RefCell<VecDeque<(LogId, Offset, u32)>>,
     /// Bytes of memory in extents.
     pub tail_bytes: Cell<usize>,
+    /// How much of it is kept once it is written; grows with what readers miss.
+    tail_target: Cell<usize>,
     /// For looking at records: timestamps inside compressed batches.
     pub codecs: RefCell<Codecs>,
     pub chores: RefCell<VecDeque<Chore>>,
@@ -52,6 +54,11 @@ pub(super) struct Shared {
     pub chores_running: Cell<bool>,
     pub stats: Stats,
 }
+
+/// Tails are kept to this size until readers miss more.
+const TAIL_TARGET_MIN: usize = 64 << 20;
+/// A chunk that was missed behind a tail lengthens it by this much.
+const TAIL_TARGET_STEP: usize = 4 * super::cache::CHUNK_BYTES as usize;
 
 /// One of the store's log directories.
 pub(super) struct Directory {
@@ -158,6 +165,7 @@ impl Directory {
 impl Shared {
     pub fn new(disk: Disk, clock: Clock, config: StoreConfig, dirs: Vec<Directory>) -> Shared {
         let chunks = ChunkCache::new(config.cache_bytes / 2);
+        let tail_target = Cell::new(TAIL_TARGET_MIN.min(config.cache_bytes / 2));
         let shard = config.shard.to_string();
         let journal = |dir: &Directory| {
             let sequence = dir.generation.get() << SEQUENCE_BITS;
@@ -177,6 +185,7 @@ impl Shared {
             loading: Loading::default(),
             evictable: RefCell::default(),
             tail_bytes: Cell::new(0),
+            tail_target,
             codecs: RefCell::default(),
             chores: RefCell::default(),
             journals,
@@ -237,9 +246,11 @@ impl Shared {
     }
 
     /// Gives back the oldest extents that are wholly in their files until the budget holds.
+    ///
+    /// Memory is taken as it pays: a page touched for the first time costs more than the same page written again, so a
+    /// log that nobody reads behind keeps a small tail, and one with readers grows it up to the budget.
     pub fn evict_tails(&self) {
-        let budget = self.config.cache_bytes / 2;
-        while self.tail_bytes.get() > budget {
+        while self.tail_bytes.get() > self.tail_target.get() {
             let Some((id, base, start)) = self.evictable.borrow_mut().pop_front() else {
                 return;
             };
@@ -249,6 +260,15 @@ impl Shared {
                 .segment_at_mut(base)
                 .and_then(|s| s.extents.evict(start));
             self.tail_shrank(freed.unwrap_or(0));
+        }
+    }
+
+    /// A reader missed bytes that lie `behind` the end of a log: a longer tail would have had them.
+    pub fn missed_behind(&self, behind: usize) {
+        let budget = self.config.cache_bytes / 2;
+        if behind <= budget {
+            let grown = self.tail_target.get() + TAIL_TARGET_STEP;
+            self.tail_target.set(grown.min(budget));
         }
     }
 
