@@ -224,11 +224,19 @@ impl Extents {
         taken
     }
 
-    /// Drops the oldest extent if it is sealed, wholly in the file, and starts at `start`. Returns its bytes.
-    pub fn evict(&mut self, start: u32) -> Option<usize> {
-        let extent = self.list.front()?;
-        let evictable = extent.start == start && !extent.is_open() && extent.written >= extent.end;
-        evictable.then(|| self.list.pop_front().map_or(0, |e| e.capacity()))
+    /// Drops the oldest extents up to the one that starts at `start`, as far as they are sealed and wholly in the file.
+    /// Returns their bytes.
+    pub fn evict(&mut self, start: u32) -> usize {
+        let mut freed = 0;
+        while let Some(extent) = self.list.front() {
+            let due = extent.start <= start && !extent.is_open() && extent.written >= extent.end;
+            if !due {
+                break;
+            }
+            freed += extent.capacity();
+            self.list.pop_front();
+        }
+        freed
     }
 
     /// Forgets what lies at or past `position`, and the memory of the block that it cuts. Returns the bytes freed.
@@ -305,14 +313,27 @@ mod tests {
     }
 
     #[test]
-    fn only_written_extents_are_evicted_and_only_the_oldest() {
+    fn only_written_extents_are_evicted_the_oldest_first() {
         let mut extents = Extents::default();
         extents.put(0, &bytes(EXTENT_BYTES_MIN, 0), 0);
-        assert_eq!(extents.evict(0), None, "not written");
+        assert_eq!(extents.evict(0), 0, "not written");
         extents.iter_mut().for_each(|e| e.written = e.end);
-        assert_eq!(extents.evict(4096), None, "not the oldest");
-        assert_eq!(extents.evict(0), Some(EXTENT_BYTES_MIN));
+        assert_eq!(extents.evict(0), EXTENT_BYTES_MIN);
         assert!(extents.is_empty());
+    }
+
+    /// Writes of one log end in any order; what an early one could not evict, a later one must.
+    #[test]
+    fn an_extent_written_out_of_order_is_evicted_with_the_next() {
+        let mut extents = Extents::default();
+        for i in 0..2 {
+            extents.put(i * EXTENT_BYTES_MIN as u32, &bytes(EXTENT_BYTES_MIN, 0), 0);
+        }
+        let second = EXTENT_BYTES_MIN as u32;
+        extents.iter_mut().skip(1).for_each(|e| e.written = e.end);
+        assert_eq!(extents.evict(second), 0, "the first is not written");
+        extents.iter_mut().for_each(|e| e.written = e.end);
+        assert_eq!(extents.evict(second), 2 * EXTENT_BYTES_MIN);
     }
 
     #[test]

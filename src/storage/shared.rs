@@ -258,8 +258,8 @@ impl Shared {
             let mut state = log.state.borrow_mut();
             let freed = state
                 .segment_at_mut(base)
-                .and_then(|s| s.extents.evict(start));
-            self.tail_shrank(freed.unwrap_or(0));
+                .map_or(0, |s| s.extents.evict(start));
+            self.tail_shrank(freed);
         }
     }
 
