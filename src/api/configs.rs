@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::context::Context;
 use super::topics::message;
 use crate::config::{
-    ConfigEntry, Dynamic, Lookup, describe_broker, describe_cluster_defaults, describe_topic,
+    ConfigEntry, Lookup, describe_broker, describe_cluster_defaults, describe_topic,
 };
 use crate::metadata::{
     AlterConfigs, Command, ConfigChange, ConfigEdit, ConfigRow, EditedResource,
@@ -25,7 +25,7 @@ use crate::protocol::incremental_alter_configs::{
 use crate::protocol::list_config_resources::{
     ConfigResource, ListConfigResourcesRequest, ListConfigResourcesResponse,
 };
-use crate::shard::Shard;
+use crate::shard::{Shard, dynamic};
 use crate::types::Str;
 
 pub(super) async fn describe(
@@ -75,9 +75,7 @@ fn entries(
     let image = shard.image();
     let name: &str = &resource.resource_name;
     let own_id = shard.node_id().to_string();
-    let broker = image.overrides(ResourceKind::Broker, &own_id);
-    let cluster = image.overrides(ResourceKind::Broker, "");
-    let dynamic = Dynamic { broker, cluster };
+    let dynamic = dynamic(&image, shard.node_id());
     match ResourceKind::from_i8(resource.resource_type) {
         Some(ResourceKind::Topic) => {
             validate_topic_name(name)
@@ -91,7 +89,9 @@ fn entries(
                 image.overrides(ResourceKind::Topic, name),
             ))
         }
-        Some(ResourceKind::Broker) if name.is_empty() => Ok(describe_cluster_defaults(cluster)),
+        Some(ResourceKind::Broker) if name.is_empty() => {
+            Ok(describe_cluster_defaults(dynamic.cluster))
+        }
         Some(ResourceKind::Broker) if name == own_id => Ok(describe_broker(&shard.config, dynamic)),
         Some(ResourceKind::Broker) => {
             let why = match name.parse::<i32>() {
@@ -146,11 +146,7 @@ pub(super) fn of_new_topic(shard: &Shard, changes: &[ConfigChange]) -> Vec<Creat
         }
     }
     let image = shard.image();
-    let own_id = shard.node_id().to_string();
-    let dynamic = Dynamic {
-        broker: image.overrides(ResourceKind::Broker, &own_id),
-        cluster: image.overrides(ResourceKind::Broker, ""),
-    };
+    let dynamic = dynamic(&image, shard.node_id());
     describe_topic(&shard.config, dynamic, &Changes(changes))
         .into_iter()
         .map(|entry| CreatableTopicConfigs {

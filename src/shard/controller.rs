@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Shard;
+use super::partitions::dynamic;
 use crate::config::BrokerConfig;
 use crate::config::{
-    Dynamic, Op, Resource, apply_op, validate_broker_dynamic, validate_topic,
-    validate_topic_overrides,
+    Op, Resource, apply_op, validate_broker_dynamic, validate_topic, validate_topic_overrides,
 };
 use crate::metadata::Reply as CommandReply;
 use crate::metadata::{
@@ -268,11 +268,7 @@ impl ConfigRules for Rules<'_> {
         if kind != ResourceKind::Topic {
             return Ok(());
         }
-        let own_id = self.config.node_id.to_string();
-        let dynamic = Dynamic {
-            broker: self.image.overrides(ResourceKind::Broker, &own_id),
-            cluster: self.image.overrides(ResourceKind::Broker, ""),
-        };
+        let dynamic = dynamic(self.image, NodeId(self.config.node_id));
         let pairs = overrides
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));

@@ -29,7 +29,7 @@ pub use controller::QuorumState;
 pub use core::Shard;
 pub use fetch::{PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem, WatchKey};
 pub use message::Message;
-pub use partitions::LogDirState;
+pub use partitions::{LogDirState, dynamic};
 pub use produce::{Joined, ProduceFault, ProduceItem, ProduceJoin, ProduceOutcome, Wait};
 pub use replica::{FoundOffset, OffsetQuery, Replica};
 pub use start::{Opened, open};

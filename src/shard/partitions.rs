@@ -9,7 +9,7 @@ use hashbrown::HashSet;
 use super::Shard;
 use super::replica::{Replica, SnapshotWhen};
 use crate::config::{BrokerConfig, Dynamic, TopicConfig};
-use crate::metadata::{MetadataRecord, ResourceKind};
+use crate::metadata::{Image, MetadataRecord, ResourceKind};
 use crate::partition::{BatchFacts, Partition, ProducerTable};
 use crate::record::BatchHeader;
 use crate::storage::{Log, LogConfig, StorageError, join_bounded};
@@ -171,11 +171,7 @@ impl Shard {
     /// What is in force for a topic now.
     fn topic_config(&self, name: &str) -> Rc<TopicConfig> {
         let image = self.image();
-        let own_id = self.node_id().to_string();
-        let dynamic = Dynamic {
-            broker: image.overrides(ResourceKind::Broker, &own_id),
-            cluster: image.overrides(ResourceKind::Broker, ""),
-        };
+        let dynamic = dynamic(&image, self.node_id());
         let overrides = image.overrides(ResourceKind::Topic, name);
         Rc::new(TopicConfig::effective(&self.config, dynamic, overrides))
     }
@@ -188,11 +184,7 @@ impl Shard {
     fn reconfigure(&self, topics: &HashSet<Str>, broker: bool) {
         if broker {
             let image = self.image();
-            let own_id = self.node_id().to_string();
-            let dynamic = Dynamic {
-                broker: image.overrides(ResourceKind::Broker, &own_id),
-                cluster: image.overrides(ResourceKind::Broker, ""),
-            };
+            let dynamic = dynamic(&image, self.node_id());
             self.in_force
                 .replace(Rc::new(self.config.with_dynamic(dynamic)));
         }
@@ -277,6 +269,14 @@ fn absolute(path: &std::path::Path) -> String {
         .unwrap_or_else(|_| path.to_owned())
         .display()
         .to_string()
+}
+
+/// The broker keys that were set while the cluster runs, as they count for one broker.
+pub fn dynamic(image: &Image, node: NodeId) -> Dynamic<'_> {
+    Dynamic {
+        broker: image.overrides(ResourceKind::Broker, &node.to_string()),
+        cluster: image.overrides(ResourceKind::Broker, ""),
+    }
 }
 
 pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
