@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ringlog::rt::Allocator = ringlog::rt::Allocator;
 
 fn main() -> ExitCode {
     ringlog::cli::run()

@@ -116,7 +116,7 @@ impl Pump {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Result<bool, ClientError> {
         match self
             .socket
-            .poll_read_buf(context, self.frames.room(rt::READ_BYTES))
+            .poll_read_buf(context, self.frames.room(rt::READ_BYTES), usize::MAX)
         {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => Err(self.shared.closed()),

@@ -127,7 +127,8 @@ keys! {
         node_id: i32 = "node.id", Some("1"), at_least(0), STATIC;
         /// Partitions of a topic that is created without saying how many.
         num_partitions: i32 = "num.partitions", Some("1"), at_least(1), STATIC;
-        /// Shards, one pinned to a CPU each; 0 is as many as the process may use CPUs.
+        /// Shards, one pinned to a CPU each; 0 is as many as the process may use CPUs, but one where there are only two:
+        /// the kernel's share of the work then takes the other, and requests need not cross.
         num_shards: i32 = "num.shards", Some("0"), between(0, 1024), STATIC;
         /// What this process is: broker, controller or both.
         process_roles: Roles = "process.roles", Some("broker,controller"), Check::NotEmpty, STATIC;

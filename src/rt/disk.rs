@@ -210,14 +210,6 @@ impl File {
         }
     }
 
-    /// Allocates the disk blocks of the first `len` bytes; the length stays, so that readers see only what was written.
-    pub async fn reserve(&self, len: u64) -> io::Result<()> {
-        match self {
-            File::Ring(file) => file.reserve(len).await,
-            File::Sim(file) => file.reserve(len),
-        }
-    }
-
     /// Sets the length, cutting or extending with zeros.
     pub async fn truncate(&self, len: u64) -> io::Result<()> {
         match self {

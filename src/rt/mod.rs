@@ -23,6 +23,7 @@
 //! plain system calls; file data does. Sockets yield by themselves; other long loops call [`yield_if_needed`], or the shard
 //! does not see its rings for a second.
 
+mod allocator;
 mod blocking;
 mod buffer;
 mod checks;
@@ -45,6 +46,7 @@ mod sys;
 mod task;
 mod wheel;
 
+pub use allocator::Allocator;
 pub use blocking::{Panicked, blocking};
 pub use buffer::{AppendBuffer, BLOCK_BYTES, Buffer, Page, Slice, block_ceil, block_floor};
 pub use checks::{StartError, check_io_uring};

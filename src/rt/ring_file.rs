@@ -101,10 +101,6 @@ impl RingFile {
         self.file.pre_allocate(len, false).await.map_err(os_error)
     }
 
-    pub(super) async fn reserve(&self, len: u64) -> io::Result<()> {
-        self.file.pre_allocate(len, true).await.map_err(os_error)
-    }
-
     pub(super) async fn truncate(&self, len: u64) -> io::Result<()> {
         // By a descriptor of its own: the work goes on when its awaiter is gone, and this file's number may then be
         // another file's.

@@ -449,10 +449,12 @@ impl SimFile {
             Ok(())
         })?;
         self.disk.pause().await;
+        if !self.how.dsync {
+            return Ok(());
+        }
+        self.disk.trip(Faulty::Sync, &self.path)?;
         self.with(|state, inode| {
-            if self.how.dsync {
-                state.inodes[inode].sync();
-            }
+            state.inodes[inode].sync();
             Ok(())
         })
     }
@@ -491,17 +493,6 @@ impl SimFile {
             if len > inode.current.len {
                 inode.change(Change::SetLen(len));
             }
-            Ok(())
-        })
-    }
-
-    pub(super) fn reserve(&self, len: u64) -> io::Result<()> {
-        self.with(|state, inode| {
-            let held = &state.inodes[inode];
-            let held_bytes = held.preallocated_bytes.max(held.current.allocated_bytes());
-            state.need_room(len.saturating_sub(held_bytes))?;
-            let inode = &mut state.inodes[inode];
-            inode.preallocated_bytes = inode.preallocated_bytes.max(len);
             Ok(())
         })
     }

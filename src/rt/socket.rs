@@ -25,6 +25,8 @@ use super::sys;
 pub struct Socket {
     stream: TcpStream,
     peer: SocketAddr,
+    /// See [`Socket::wait_for_bytes`].
+    low_water: usize,
 }
 
 /// An accepted connection on its way to the shard that will own it. Dropping it closes it.
@@ -45,7 +47,11 @@ impl Socket {
     }
 
     fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Socket> {
-        let socket = Socket { stream, peer };
+        let socket = Socket {
+            stream,
+            peer,
+            low_water: 1,
+        };
         let fd = sys::lend(&socket.stream);
         let options = socket2::SockRef::from(&fd);
         options.set_tcp_nodelay(true)?;
@@ -64,21 +70,33 @@ impl Socket {
     }
 
     /// Reads what is there to the end of `buffer`, at most its spare capacity, of which [`READ_BYTES`] are reserved if
-    /// it has none.
+    /// it has none, and at most `limit`, which is above 0.
     pub fn poll_read_buf(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut BytesMut,
+        limit: usize,
     ) -> Poll<io::Result<usize>> {
         if buffer.len() == buffer.capacity() {
             buffer.reserve(READ_BYTES);
         }
-        sys::fill_spare(buffer, |spare| self.poll_read(context, spare))
+        sys::fill_spare(buffer, |spare| {
+            let limit = limit.min(spare.len());
+            self.poll_read(context, &mut spare[..limit])
+        })
+    }
+
+    /// Has a read that must wait be woken when `count` bytes are there, or the peer's end, or as many as the socket can
+    /// take: 1 but where it is known that more must come before anything can be done (`SO_RCVLOWAT`).
+    pub fn wait_for_bytes(&mut self, count: usize) {
+        if count != self.low_water && sys::set_low_water(sys::lend(&self.stream), count).is_ok() {
+            self.low_water = count;
+        }
     }
 
     /// As [`Socket::poll_read_buf`]. Loses nothing when dropped half way.
     pub async fn read_buf(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        poll_fn(|context| self.poll_read_buf(context, buffer)).await
+        poll_fn(|context| self.poll_read_buf(context, buffer, usize::MAX)).await
     }
 
     /// Sends from the front of `slices` what the socket's buffer takes, at least one byte; `Ok(0)` if there is none.

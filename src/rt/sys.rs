@@ -92,6 +92,22 @@ pub(super) fn send_vectored(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::R
     }
 }
 
+/// Has a poll for reading wait until `bytes` are there (`SO_RCVLOWAT`).
+pub(super) fn set_low_water(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let value = bytes.min(i32::MAX as usize) as libc::c_int;
+    // SAFETY: `value` lives through the call, which reads its size of bytes.
+    let set = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            std::ptr::from_ref(&value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    check(set).map(|_| ())
+}
+
 /// Reads into the spare capacity of `buffer` and lengthens it by what `read` says it filled.
 ///
 /// `read` must only write to what it is lent, as a `recv` does: those bytes are not initialised.

@@ -23,6 +23,8 @@ const PIPELINE_MAX: usize = 64;
 const FREE_LEN: usize = 16 << 10;
 /// Bytes read ahead of the frame being served; past it the socket is not read.
 const READ_AHEAD_MAX: usize = 64 << 10;
+/// Bytes of a large frame that are waited for at once, at most.
+pub(super) const WAIT_MAX: usize = 512 << 10;
 
 struct Connection {
     shared: Rc<Shared>,
@@ -168,10 +170,13 @@ impl Connection {
             return self.poll_event(task);
         }
         if self.may_read() {
-            let buffer = self.frames.read_buffer();
+            // Nothing can be done before a large frame is here: it is not worth a turn for each of its pieces.
+            let missing = self.frames.missing();
+            self.socket.wait_for_bytes(missing.clamp(1, WAIT_MAX));
+            let (buffer, limit) = self.frames.read_buffer();
             return self
                 .socket
-                .poll_read_buf(task, buffer)
+                .poll_read_buf(task, buffer, limit)
                 .map(|read| match read {
                     Ok(count) => Ok(Event::Read(count)),
                     Err(_) => Err(End::Gone),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use slab::Slab;
 
+use super::connection::WAIT_MAX;
 use super::memory::MemoryGate;
 use super::warn::RateLimited;
 use crate::api::Sessions;
@@ -167,7 +168,9 @@ impl Handle {
         self.receiving.get().is_some_and(|receiving| {
             let elapsed_us = now.since(receiving.since);
             let due = elapsed_us.saturating_mul(SLOWEST_BYTES_PER_SECOND) / 1_000_000;
-            elapsed_us > 1_000_000 && (receiving.bytes as u64) < due
+            // What the kernel holds back until enough is there has arrived too.
+            let arrived = receiving.bytes as u64 + WAIT_MAX as u64;
+            elapsed_us > 1_000_000 && arrived < due
         })
     }
 }

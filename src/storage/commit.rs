@@ -1,6 +1,6 @@
 //! Commit rounds: what was appended becomes durable, all dirty logs side by side.
 //!
-//! A round takes from each dirty log what is appended by then (its open extent is sealed), writes it, and syncs.
+//! A round takes from each dirty log what is appended by then (its open extent is sealed) and writes it; a write ends when it is on stable storage (`O_DSYNC`).
 //! Small runs go to the journal, all in one write, and stay in memory until they reach their segments in large
 //! ones: when a journal file is full, at a large run, at the close. Appends go on meanwhile in the next extent, or in the
 //! same one where it went to the journal; what they add belongs to the next round. The log's gate keeps
@@ -315,11 +315,7 @@ impl Log {
         for outcome in join_bounded(writes, depth).await {
             outcome?;
         }
-        Stats::add(&self.shared.stats.syncs, 1);
-        match file.datasync().await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.shared.failed(self.dir, file.path(), error)),
-        }
+        Ok(())
     }
 
     /// The segment's file, there and durable by name, with room for the part.
@@ -365,7 +361,8 @@ impl Log {
             let step = allocated.clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
             let limit = limit.next_multiple_of(BLOCK_BYTES as u32);
             reserved = allocated.saturating_add(step).min(limit).max(end);
-            match file.reserve(reserved as u64).await {
+            // The length grows too: a write inside it needs neither the file's lock nor a new length.
+            match file.preallocate(reserved as u64).await {
                 Ok(()) => {}
                 // Some file systems cannot; the writes then allocate.
                 Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}

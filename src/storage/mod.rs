@@ -17,7 +17,7 @@
 //! offline, others serve); side files that are torn or gone (all can be rebuilt); a second process on the directory.
 //!
 //! **Not obvious.** File lengths decide nothing: blocks are reserved ahead and writes are padded. While a segment is
-//! active, up to a block of zeros follows its last batch. A log that was reopened, or whose last block was evicted, takes
+//! active, zeros follow its last batch up to what is reserved. A log that was reopened, or whose last block was evicted, takes
 //! appends before the front of that block is back in memory; the commit fetches it. Positions in a segment are 32 bits,
 //! as in Kafka's index.
 

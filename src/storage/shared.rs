@@ -284,7 +284,7 @@ impl Shared {
             return Ok(file);
         }
         let path = FileKind::Log.path(&log.state().path, base);
-        let how = if create { Open::CREATE } else { Open::WRITE };
+        let how = if create { Open::CREATE } else { Open::WRITE }.dsync();
         let file = match self.disk.open(&path, how).await {
             Ok(file) => Rc::new(file),
             Err(error) => return Err(self.failed(log.dir, &path, error)),

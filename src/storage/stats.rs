@@ -10,7 +10,6 @@ pub(super) struct Stats {
     pub commits: Cell<u64>,
     pub writes: Cell<u64>,
     pub write_bytes: Cell<u64>,
-    pub syncs: Cell<u64>,
     pub journal_writes: Cell<u64>,
     pub journal_bytes: Cell<u64>,
     pub drains: Cell<u64>,
@@ -32,7 +31,6 @@ pub struct StoreStats {
     /// Device writes, their bytes with padding, and flushes.
     pub writes: u64,
     pub write_bytes: u64,
-    pub syncs: u64,
     /// Writes to journals, their bytes with padding, and journal files emptied into segments.
     pub journal_writes: u64,
     pub journal_bytes: u64,

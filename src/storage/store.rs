@@ -340,7 +340,6 @@ impl Store {
             commits: stats.commits.get(),
             writes: stats.writes.get(),
             write_bytes: stats.write_bytes.get(),
-            syncs: stats.syncs.get(),
             journal_writes: stats.journal_writes.get(),
             journal_bytes: stats.journal_bytes.get(),
             drains: stats.drains.get(),
