@@ -29,6 +29,8 @@
 //! | [`protocol`] | the Kafka wire, every message at every version |
 //! | [`metadata`] | what the cluster agrees on: records, image, decisions |
 //! | [`partition`] | one replica's state: offsets, producers, watermarks |
+//! | [`group`] | consumer groups and their offsets |
+//! | [`txn`] | the transaction coordinator: who may write, what is decided, which markers are due |
 //! | [`rt`] | the executor, files, sockets, mailboxes; the only room that names glommio |
 //! | [`storage`] | logs on disk: append, commit, read, recover |
 //! | [`client`] | a small Kafka client for the command line and the load generator |
@@ -38,7 +40,7 @@
 //! | [`load`] | the load generator |
 //! | [`cli`] | one file per subcommand |
 //!
-//! Everything up to `partition` is sans-IO: no async, no clock, no file, no log line.
+//! Everything up to `txn` is sans-IO: no async, no clock, no file, no log line.
 
 pub mod types;
 
@@ -47,8 +49,10 @@ pub mod metrics;
 pub mod protocol;
 pub mod record;
 
+pub mod group;
 pub mod metadata;
 pub mod partition;
+pub mod txn;
 
 pub mod api;
 pub mod client;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The rooms in reading order, which is dependency order: a room uses only rooms that stand before it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 18] = [
     "types",
     "metrics",
     "config",
@@ -18,6 +18,8 @@ const ROOMS: [&str; 16] = [
     "protocol",
     "metadata",
     "partition",
+    "group",
+    "txn",
     "rt",
     "storage",
     "client",
@@ -31,7 +33,7 @@ const ROOMS: [&str; 16] = [
 ];
 
 /// Rooms that decide and do no I/O: no `async`, no clock, no file, no log line.
-const SANS_IO: [&str; 7] = [
+const SANS_IO: [&str; 9] = [
     "types",
     "metrics",
     "config",
@@ -39,6 +41,8 @@ const SANS_IO: [&str; 7] = [
     "protocol",
     "metadata",
     "partition",
+    "group",
+    "txn",
 ];
 
 /// The one place of a sans-IO room that reads a file: the configuration.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::context::Context;
 use super::topics::message;
 use crate::config::{
-    ConfigEntry, Lookup, describe_broker, describe_cluster_defaults, describe_topic,
+    ConfigEntry, Lookup, describe_broker, describe_cluster_defaults, describe_group, describe_topic,
 };
 use crate::metadata::{
     AlterConfigs, Command, ConfigChange, ConfigEdit, ConfigRow, EditedResource,
@@ -101,6 +101,14 @@ fn entries(
                 Err(_) => format!("Broker id must be an integer, but it is: {name}"),
             };
             Err((ErrorCode::InvalidRequest, why))
+        }
+        Some(ResourceKind::Group) if name.is_empty() => Err((
+            ErrorCode::InvalidRequest,
+            "Group name must not be empty".to_owned(),
+        )),
+        Some(ResourceKind::Group) => {
+            let overrides = image.overrides(ResourceKind::Group, name);
+            Ok(describe_group(&shard.config, overrides))
         }
         _ => Err((
             ErrorCode::InvalidRequest,

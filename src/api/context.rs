@@ -17,6 +17,8 @@ pub struct Context {
     pub connection: u64,
     /// The listener the client came in by: the brokers' addresses of this name are told to it.
     pub listener: Str,
+    /// The client's address as Java prints one without a name: `/127.0.0.1`.
+    pub client_host: Str,
     pub sessions: Rc<RefCell<Sessions>>,
     /// What the connection's Fetch watches; taken back when it closes.
     pub watched: RefCell<Vec<WatchItem>>,

@@ -30,9 +30,11 @@ pub(super) async fn serve(
             (topic.name, rows.into_iter().collect())
         })
         .collect();
-    let answers = by_partition::ask(&context.shard, topics, |_, replica, offset| async move {
-        replica.delete_records(offset).await
-    })
+    let answers = by_partition::ask(
+        &context.shard,
+        topics,
+        |shard, replica, offset| async move { replica.delete_records(&shard, offset).await },
+    )
     .await;
     let topics = answers
         .into_iter()

@@ -1,4 +1,4 @@
-//! DescribeProducers (61): the producers that a partition remembers (KIP-664).
+//! DescribeProducers (61): the producers that a partition remembers, and their transactions (KIP-664).
 
 use std::rc::Rc;
 
@@ -59,8 +59,10 @@ fn producers(replica: &Replica) -> Vec<ProducerState> {
             producer_epoch: entry.epoch.0.into(),
             last_sequence: entry.last_sequence(),
             last_timestamp: entry.last_timestamp.0,
-            coordinator_epoch: -1,
-            ..ProducerState::default()
+            coordinator_epoch: entry.coordinator_epoch,
+            current_txn_start_offset: entry
+                .transaction
+                .map_or(-1, |transaction| transaction.first_offset.0),
         };
     let mut states: Vec<_> = replica.core().producers().iter().map(state).collect();
     states.sort_by_key(|state| state.producer_id);

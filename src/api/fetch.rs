@@ -11,7 +11,7 @@ use super::rows::Call;
 use crate::metadata::Image;
 use crate::partition::Isolation;
 use crate::protocol::fetch::{
-    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
     FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use crate::protocol::{DecodeError, ErrorCode, Records};
@@ -333,7 +333,11 @@ fn partition_data(
     // Kafka tells an empty list, not null, of what it refuses before reading.
     let committed = isolation == Isolation::ReadCommitted && read.error == ErrorCode::None;
     if committed || wanted.refused.is_some() {
-        partition.aborted_transactions = Some(Vec::new());
+        let aborted = read.aborted.iter().map(|aborted| AbortedTransaction {
+            producer_id: aborted.producer_id.0,
+            first_offset: aborted.first_offset.0,
+        });
+        partition.aborted_transactions = Some(aborted.collect());
     }
     let stale = matches!(
         read.error,

@@ -13,25 +13,45 @@
 //! **Not obvious.** Every error inside a response is Kafka's code for it; where a request can only be refused as a whole
 //! and Kafka would leave the client to its time-out, the fitting code is answered instead.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod api_versions;
 mod by_partition;
 mod configs;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod context;
+mod delete_groups;
 mod delete_records;
 mod describe_cluster;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod fetch_session;
+mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod rows;
+mod sync_group;
 mod topics;
+mod txn_offset_commit;
+mod write_txn_markers;
 
 pub use context::{Context, Frame, Outcome, Work};
 pub use fetch_session::Sessions;

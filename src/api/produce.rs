@@ -14,7 +14,7 @@ use crate::protocol::produce::{
 };
 use crate::protocol::{DecodeError, ErrorCode, Records};
 use crate::record::{BatchHeader, Codec};
-use crate::shard::{Joined, ProduceItem, ProduceJoin, ProduceOutcome, Wait};
+use crate::shard::{Internal, Joined, ProduceItem, ProduceJoin, ProduceOutcome, TxnTerms, Wait};
 use crate::types::{Str, TopicId};
 
 /// Appends what it can before it returns; the work that is left is to wait and to answer.
@@ -22,6 +22,8 @@ pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeErr
     let (version, correlation_id) = (call.version, call.correlation_id);
     let request = call.decode::<ProduceRequest>()?;
     let acks = request.acks;
+    let terms = terms_of(&request, version);
+    let refusal = terms.as_ref().err().copied();
     let mut shape = Shape::default();
     let mut refused = Vec::new();
     let mut items = Vec::new();
@@ -33,8 +35,7 @@ pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeErr
     {
         take_topic(
             context,
-            version,
-            acks,
+            (version, acks, refusal),
             topic,
             &mut shape,
             &mut items,
@@ -46,7 +47,8 @@ pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeErr
         join.put(index, outcome);
     }
     let wait = if acks == 0 { Wait::No } else { Wait::Committed };
-    context.shard.produce(items, wait, &join);
+    let terms = terms.unwrap_or_default();
+    context.shard.produce(items, terms.as_ref(), wait, &join);
     Ok(Box::pin(async move {
         Joined(join.clone()).await;
         let outcomes = join.take_outcomes();
@@ -65,10 +67,44 @@ struct Shape {
     partitions_count: u32,
 }
 
+/// Whose transaction the batches belong to; `None` where nothing is transactional.
+///
+/// - `Err`: every partition is refused with it. Without an id nobody may write into a transaction; and a request's
+///   transactional batches come from one producer.
+fn terms_of(request: &ProduceRequest, version: i16) -> Result<Option<TxnTerms>, Refusal> {
+    let mut producer = None;
+    let topics = request.topic_data.iter();
+    for data in topics.flat_map(|topic| &topic.partition_data) {
+        let Some(Records::Bytes(records)) = &data.records else {
+            continue;
+        };
+        let Ok(header) = BatchHeader::view(records) else {
+            continue;
+        };
+        if !header.is_transactional() {
+            continue;
+        }
+        let own = (header.producer_id(), header.producer_epoch());
+        if *producer.get_or_insert(own) != own {
+            return Err(Refusal::Because(
+                ErrorCode::InvalidProducerIdMapping,
+                "the request's transactional batches are of several producers",
+            ));
+        }
+    }
+    match (&request.transactional_id, producer) {
+        (Some(id), Some(_)) => Ok(Some(TxnTerms {
+            transactional_id: id.clone(),
+            version,
+        })),
+        (None, Some(_)) => Err(Refusal::Code(ErrorCode::TransactionalIdAuthorizationFailed)),
+        (_, None) => Ok(None),
+    }
+}
+
 fn take_topic(
     context: &Context,
-    version: i16,
-    acks: i16,
+    (version, acks, refusal): (i16, i16, Option<Refusal>),
     topic: TopicProduceData,
     shape: &mut Shape,
     items: &mut Vec<ProduceItem>,
@@ -81,7 +117,10 @@ fn take_topic(
         let index = shape.partitions_count;
         shape.partitions_count += 1;
         partitions.push(data.index);
-        let checked = found.and_then(|found| check(found, version, acks, data.index, data.records));
+        let checked = match refusal {
+            Some(refusal) => Err(refusal),
+            None => found.and_then(|found| check(found, version, acks, data.index, data.records)),
+        };
         match checked {
             Ok((topic_id, records)) => {
                 items.push(ProduceItem {
@@ -144,9 +183,14 @@ fn find(
             .topic(&topic.name)
             .ok_or(ErrorCode::UnknownTopicOrPartition),
     };
-    found
-        .map(|topic| (topic.id, topic.partitions_count()))
-        .map_err(Refusal::Code)
+    let found = found.map_err(Refusal::Code)?;
+    if Internal::of(&found.name).is_some() {
+        return Err(Refusal::Because(
+            ErrorCode::InvalidTopicException,
+            "an internal topic takes records of its coordinators only",
+        ));
+    }
+    Ok((found.id, found.partitions_count()))
 }
 
 fn check(
@@ -168,19 +212,14 @@ fn check(
     if !(-1..=1).contains(&acks) {
         return Err(Refusal::Code(ErrorCode::InvalidRequiredAcks));
     }
-    if let Ok(header) = BatchHeader::view(&records) {
-        if header.codec() == Some(Codec::Zstd) && version < 7 {
-            return Err(Refusal::Because(
-                ErrorCode::UnsupportedCompressionType,
-                "zstd needs version 7 of Produce or later (KIP-110)",
-            ));
-        }
-        if header.is_transactional() {
-            return Err(Refusal::Because(
-                ErrorCode::TransactionalIdAuthorizationFailed,
-                "no transactional id is known here",
-            ));
-        }
+    if let Ok(header) = BatchHeader::view(&records)
+        && header.codec() == Some(Codec::Zstd)
+        && version < 7
+    {
+        return Err(Refusal::Because(
+            ErrorCode::UnsupportedCompressionType,
+            "zstd needs version 7 of Produce or later (KIP-110)",
+        ));
     }
     Ok((topic_id, records))
 }

@@ -8,11 +8,17 @@ use bytes::Bytes;
 
 use super::context::{Context, Frame, Outcome, Work};
 use super::{
-    api_versions, configs, delete_records, describe_cluster, describe_log_dirs, describe_producers,
-    describe_quorum, describe_topic_partitions, fetch, init_producer_id, list_offsets, metadata,
-    offset_for_leader_epoch, produce, topics,
+    add_offsets_to_txn, add_partitions_to_txn, api_versions, configs, consumer_group_describe,
+    consumer_group_heartbeat, delete_groups, delete_records, describe_cluster, describe_groups,
+    describe_log_dirs, describe_producers, describe_quorum, describe_topic_partitions,
+    describe_transactions, end_txn, fetch, find_coordinator, heartbeat, init_producer_id,
+    join_group, leave_group, list_groups, list_offsets, list_transactions, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group, topics,
+    txn_offset_commit, write_txn_markers,
 };
+use crate::group::Caller;
 use crate::protocol::{ApiKey, DecodeError, Message, Reader, Request, RequestHeader};
+use crate::types::Str;
 
 /// Which shard does the work of an API.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +29,8 @@ pub enum Route {
     Owners,
     /// Shard 0, which decides for the cluster.
     Controller,
+    /// The shards whose coordinators keep the groups or transactional ids.
+    Coordinator,
 }
 
 /// One API that is served.
@@ -38,6 +46,7 @@ type Serve = fn(&Rc<Context>, Call) -> Result<Work, DecodeError>;
 pub(super) struct Call {
     pub version: i16,
     pub correlation_id: i32,
+    pub client_id: Option<Str>,
     pub body: Reader,
 }
 
@@ -68,20 +77,40 @@ rows! {
     ListOffsets Owners |context, call| answer(context, call, list_offsets::serve);
     // Librdkafka 2.16 sends four bytes too many; Kafka passes them over, and so must we for its admin client to work.
     Metadata Here |context, call| answer_with_trailing(context, call, metadata::serve);
+    OffsetCommit Coordinator |context, call| answer_caller(context, call, offset_commit::serve);
+    OffsetFetch Coordinator |context, call| answer_caller(context, call, offset_fetch::serve);
+    FindCoordinator Here |context, call| answer(context, call, find_coordinator::serve);
+    JoinGroup Coordinator |context, call| answer_caller(context, call, join_group::serve);
+    Heartbeat Coordinator |context, call| answer_caller(context, call, heartbeat::serve);
+    LeaveGroup Coordinator |context, call| answer_caller(context, call, leave_group::serve);
+    SyncGroup Coordinator |context, call| answer_caller(context, call, sync_group::serve);
+    DescribeGroups Coordinator |context, call| answer_caller(context, call, describe_groups::serve);
+    ListGroups Coordinator |context, call| answer_caller(context, call, list_groups::serve);
     ApiVersions Here api_versions::serve;
     CreateTopics Controller |context, call| answer(context, call, topics::create);
     DeleteTopics Controller |context, call| answer(context, call, topics::delete);
     DeleteRecords Owners |context, call| answer(context, call, delete_records::serve);
-    InitProducerId Controller |context, call| answer(context, call, init_producer_id::serve);
+    InitProducerId Coordinator |context, call| answer(context, call, init_producer_id::serve);
     OffsetForLeaderEpoch Owners |context, call| answer(context, call, offset_for_leader_epoch::serve);
+    AddPartitionsToTxn Coordinator |context, call| answer(context, call, add_partitions_to_txn::serve);
+    AddOffsetsToTxn Coordinator |context, call| answer(context, call, add_offsets_to_txn::serve);
+    EndTxn Coordinator |context, call| answer(context, call, end_txn::serve);
+    WriteTxnMarkers Owners |context, call| answer(context, call, write_txn_markers::serve);
+    TxnOffsetCommit Coordinator |context, call| answer_caller(context, call, txn_offset_commit::serve);
     DescribeConfigs Here |context, call| answer(context, call, configs::describe);
     AlterConfigs Controller |context, call| answer(context, call, configs::alter);
     DescribeLogDirs Owners |context, call| answer(context, call, describe_log_dirs::serve);
     CreatePartitions Controller |context, call| answer(context, call, topics::create_partitions);
+    DeleteGroups Coordinator |context, call| answer_caller(context, call, delete_groups::serve);
     IncrementalAlterConfigs Controller |context, call| answer(context, call, configs::incremental_alter);
+    OffsetDelete Coordinator |context, call| answer_caller(context, call, offset_delete::serve);
     DescribeQuorum Controller |context, call| answer(context, call, describe_quorum::serve);
     DescribeCluster Here |context, call| answer(context, call, describe_cluster::serve);
     DescribeProducers Owners |context, call| answer(context, call, describe_producers::serve);
+    DescribeTransactions Coordinator |context, call| answer(context, call, describe_transactions::serve);
+    ListTransactions Coordinator |context, call| answer(context, call, list_transactions::serve);
+    ConsumerGroupHeartbeat Coordinator |context, call| answer_caller(context, call, consumer_group_heartbeat::serve);
+    ConsumerGroupDescribe Coordinator |context, call| answer_caller(context, call, consumer_group_describe::serve);
     ListConfigResources Here |context, call| answer(context, call, configs::list_resources);
     DescribeTopicPartitions Here |context, call| answer(context, call, describe_topic_partitions::serve);
 }
@@ -112,6 +141,7 @@ pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Work, Refused> {
     let call = Call {
         version,
         correlation_id: header.correlation_id,
+        client_id: header.client_id,
         body,
     };
     (row.serve)(context, call).map_err(malformed)
@@ -179,6 +209,27 @@ where
 {
     let (version, correlation_id) = (call.version, call.correlation_id);
     let work = serve(context.clone(), call.decode::<R>()?, version);
+    Ok(reply(version, correlation_id, work))
+}
+
+/// As [`answer`], for coordinators: they are told who asks.
+fn answer_caller<R, F>(
+    context: &Rc<Context>,
+    call: Call,
+    serve: fn(Rc<Context>, R, Caller) -> F,
+) -> Result<Work, DecodeError>
+where
+    R: Request,
+    F: Future<Output = R::Response> + 'static,
+    R::Response: 'static,
+{
+    let (version, correlation_id) = (call.version, call.correlation_id);
+    let caller = Caller {
+        client_id: call.client_id.as_ref().map_or(Str::EMPTY, Str::detach),
+        client_host: context.client_host.clone(),
+        version,
+    };
+    let work = serve(context.clone(), call.decode::<R>()?, caller);
     Ok(reply(version, correlation_id, work))
 }
 

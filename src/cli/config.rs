@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::client::{ConfigChange, Mode, Resource};
-use crate::config::{BROKER_KEYS, Key, Scope, TOPIC_KEYS};
+use crate::config::{BROKER_KEYS, GROUP_KEYS, Key, Scope, TOPIC_KEYS};
 use crate::types::NodeId;
 
 use super::args::{ClientArgs, key_value};
@@ -46,6 +46,10 @@ pub(super) struct Target {
     #[arg(long, value_name = "NAME")]
     topic: Option<String>,
 
+    /// A consumer group
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+
     /// A broker, by its node.id
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(i32).range(0..))]
     broker: Option<i32>,
@@ -55,7 +59,7 @@ pub(super) struct Target {
     all_brokers: bool,
 }
 
-/// Show the configuration in force of a topic or a broker
+/// Show the configuration in force of a topic, a group or a broker
 #[derive(Args, Debug)]
 pub(super) struct Describe {
     #[command(flatten)]
@@ -69,13 +73,9 @@ pub(super) struct Describe {
     client: ClientArgs,
 }
 
-/// Change the configuration of a topic or of brokers while they run
-#[derive(Args, Debug)]
-#[group(id = "change", required = true, multiple = true, args = ["set", "unset", "append", "subtract"])]
-pub(super) struct Alter {
-    #[command(flatten)]
-    target: Target,
-
+/// Changes of configuration keys, as `config alter` and `topic alter` take them
+#[derive(Args, Clone, Debug)]
+pub(super) struct Edits {
     /// Set a key
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
@@ -91,6 +91,17 @@ pub(super) struct Alter {
     /// Take from a key that is a list
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     subtract: Vec<(String, String)>,
+}
+
+/// Change the configuration of a topic, a group or brokers while they run
+#[derive(Args, Debug)]
+#[group(id = "change", required = true, multiple = true, args = ["set", "unset", "append", "subtract"])]
+pub(super) struct Alter {
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    edits: Edits,
 
     /// Only check whether the change could be made
     #[arg(long)]
@@ -138,6 +149,8 @@ impl List {
         let topics = TOPIC_KEYS.iter().filter(|_| !self.broker);
         let rows = brokers.map(|key| Reference::of(key, "broker"));
         let rows = rows.chain(topics.map(|key| Reference::of(key, "topic")));
+        let groups = GROUP_KEYS.iter().filter(|_| !self.broker && !self.topic);
+        let rows = rows.chain(groups.map(|key| Reference::of(key, "group")));
         let rows = rows.filter(|row| self.pattern.as_deref().is_none_or(|p| row.name.contains(p)));
         let rows: Vec<Reference> = rows.collect();
         if self.json {
@@ -161,7 +174,7 @@ impl Reference {
         let (changeable, twins) = match key.scope {
             Scope::Static => ("at start only", &[][..]),
             Scope::ClusterWide => ("while running", &[][..]),
-            Scope::Topic(twins) => ("while running", twins),
+            Scope::Topic(twins) | Scope::Group(twins) => ("while running", twins),
         };
         Reference {
             name: key.name,
@@ -205,10 +218,11 @@ impl Reference {
 
 impl Target {
     fn resource(&self) -> Resource {
-        match (&self.topic, self.broker) {
-            (Some(topic), _) => Resource::Topic(topic.clone()),
-            (None, Some(broker)) => Resource::Broker(NodeId(broker)),
-            (None, None) => Resource::AllBrokers,
+        match (&self.topic, &self.group, self.broker) {
+            (Some(topic), ..) => Resource::Topic(topic.clone()),
+            (None, Some(group), _) => Resource::Group(group.clone()),
+            (None, None, Some(broker)) => Resource::Broker(NodeId(broker)),
+            (None, None, None) => Resource::AllBrokers,
         }
     }
 }
@@ -251,6 +265,21 @@ impl Describe {
     }
 }
 
+impl Edits {
+    pub fn changes(self) -> Vec<ConfigChange> {
+        let pairs = |pairs: Vec<(String, String)>, change: fn(String, String) -> ConfigChange| {
+            pairs
+                .into_iter()
+                .map(move |(key, value)| change(key, value))
+        };
+        let set = pairs(self.set, ConfigChange::Set);
+        let append = pairs(self.append, ConfigChange::Append);
+        let subtract = pairs(self.subtract, ConfigChange::Subtract);
+        let unset = self.unset.into_iter().map(ConfigChange::Delete);
+        set.chain(append).chain(subtract).chain(unset).collect()
+    }
+}
+
 impl Alter {
     fn run(self) -> Result<(), Failure> {
         let resource = self.target.resource();
@@ -259,20 +288,7 @@ impl Alter {
         } else {
             Mode::Do
         };
-        let set = self
-            .set
-            .into_iter()
-            .map(|(key, value)| ConfigChange::Set(key, value));
-        let append = self
-            .append
-            .into_iter()
-            .map(|(key, value)| ConfigChange::Append(key, value));
-        let subtract = self
-            .subtract
-            .into_iter()
-            .map(|(key, value)| ConfigChange::Subtract(key, value));
-        let unset = self.unset.into_iter().map(ConfigChange::Delete);
-        let changes: Vec<ConfigChange> = set.chain(append).chain(subtract).chain(unset).collect();
+        let changes = self.edits.changes();
         self.client.with_cluster(async |cluster| {
             cluster.alter_configs(&resource, &changes, mode).await?;
             match (self.client.json, mode) {
@@ -295,6 +311,7 @@ pub(super) fn source_name(source: i8) -> &'static str {
         4 => "broker's file",
         5 => "default",
         6 => "broker's logger",
+        8 => "group",
         _ => "unknown",
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::rc::Rc;
 
 use clap::Args;
 use serde::Serialize;
@@ -12,6 +11,7 @@ use crate::record::{Codecs, Record, records, split};
 use crate::types::Offset;
 
 use super::args::{ClientArgs, place, separator};
+use super::consume_group::{self, GroupArgs};
 use super::failure::Failure;
 use super::output::written;
 
@@ -22,15 +22,16 @@ use super::output::written;
 #[derive(Args, Debug)]
 pub(super) struct Consume {
     #[arg(long)]
-    topic: String,
+    pub topic: String,
 
     /// Only this partition; may be given several times
     #[arg(long = "partition", value_parser = clap::value_parser!(i32).range(0..))]
     partitions: Vec<i32>,
 
-    /// Where to begin: beginning, end, an offset, or @MILLISECONDS since 1970 for the first record not older
+    /// Where to begin: beginning, end, an offset, or @MILLISECONDS since 1970 for the first record not older; with
+    /// --group only where it has committed nothing
     #[arg(long, default_value = "end", value_name = "beginning|end|OFFSET|@MS", value_parser = place)]
-    from: Place,
+    pub from: Place,
 
     /// Stop after so many records
     #[arg(long)]
@@ -43,6 +44,9 @@ pub(super) struct Consume {
     /// Write each record's key and this before its value
     #[arg(long, value_name = "TEXT", value_parser = separator)]
     key_separator: Option<Separator>,
+
+    #[command(flatten)]
+    pub group: GroupArgs,
 
     #[command(flatten)]
     client: ClientArgs,
@@ -64,7 +68,7 @@ struct RecordRow {
 }
 
 /// Writes records until there have been enough.
-struct Printer<'a> {
+pub(super) struct Printer<'a> {
     command: &'a Consume,
     out: BufWriter<io::StdoutLock<'static>>,
     codecs: Codecs,
@@ -76,20 +80,18 @@ struct Printer<'a> {
 impl Consume {
     pub fn run(self) -> Result<(), Failure> {
         self.client.with_cluster(async |cluster| {
+            if let Some(group) = &self.group.group {
+                return consume_group::run(&self, group, cluster).await;
+            }
             let partitions = (!self.partitions.is_empty()).then_some(&self.partitions[..]);
             let options = ConsumerOptions::default();
             let consumer =
                 Consumer::open(cluster.clone(), &self.topic, partitions, self.from, options);
             let mut consumer = consumer.await?;
-            let mut printer = Printer {
-                command: &self,
-                out: BufWriter::with_capacity(256 << 10, io::stdout().lock()),
-                codecs: Codecs::new(),
-                left: self.count,
-                ends: self.ends(&cluster, &consumer).await?,
-            };
+            let partitions: Vec<i32> = consumer.positions().keys().copied().collect();
+            let mut printer = Printer::open(&self, &cluster, &partitions).await?;
             printer.drop_finished(&mut consumer);
-            while !printer.is_done(&consumer) {
+            while !printer.is_full() && !consumer.positions().is_empty() {
                 let fetched = consumer.poll().await?;
                 printer.write(&fetched)?;
                 printer.drop_finished(&mut consumer);
@@ -97,41 +99,60 @@ impl Consume {
             Ok(())
         })
     }
+}
 
-    async fn ends(
-        &self,
-        cluster: &Rc<Cluster>,
-        consumer: &Consumer,
-    ) -> Result<Option<BTreeMap<i32, Offset>>, Failure> {
-        if !self.exit_at_end {
-            return Ok(None);
-        }
-        let partitions: Vec<i32> = consumer.positions().keys().copied().collect();
-        Ok(Some(
-            cluster
-                .offsets(&self.topic, &partitions, Place::End)
-                .await?,
-        ))
+impl<'a> Printer<'a> {
+    /// A printer as the command asks; with --exit-at-end, `partitions` end where they end now.
+    pub async fn open(
+        command: &'a Consume,
+        cluster: &Cluster,
+        partitions: &[i32],
+    ) -> Result<Printer<'a>, Failure> {
+        let topic = &command.topic;
+        let ends = match command.exit_at_end {
+            true => Some(cluster.offsets(topic, partitions, Place::End).await?),
+            false => None,
+        };
+        Ok(Printer {
+            command,
+            out: BufWriter::with_capacity(256 << 10, io::stdout().lock()),
+            codecs: Codecs::new(),
+            left: command.count,
+            ends,
+        })
     }
 }
 
 impl Printer<'_> {
     /// Stops reading partitions that have come to their end.
     fn drop_finished(&self, consumer: &mut Consumer) {
-        let Some(ends) = &self.ends else { return };
-        for (partition, end) in ends {
+        for partition in self.ends.iter().flat_map(BTreeMap::keys) {
             let read = consumer.delivered(*partition);
-            if read.is_some_and(|read| read >= *end) {
+            if read.is_some_and(|read| self.is_at_end(*partition, read)) {
                 consumer.drop_partition(*partition);
             }
         }
     }
 
-    fn is_done(&self, consumer: &Consumer) -> bool {
-        self.left == Some(0) || consumer.positions().is_empty()
+    /// Whether as many records as wanted have been written.
+    pub fn is_full(&self) -> bool {
+        self.left == Some(0)
     }
 
-    fn write(&mut self, fetched: &Fetched) -> Result<(), Failure> {
+    /// Whether partitions end at some offset for this command.
+    pub fn has_ends(&self) -> bool {
+        self.ends.is_some()
+    }
+
+    /// Whether a partition that has been read up to `next` is at its end for this command.
+    pub fn is_at_end(&self, partition: i32, next: Offset) -> bool {
+        let ends = self.ends.as_ref();
+        ends.is_some_and(|ends| ends.get(&partition).is_none_or(|end| next >= *end))
+    }
+
+    /// Writes what is wanted of the records; returns where to go on behind what was written.
+    pub fn write(&mut self, fetched: &Fetched) -> Result<Offset, Failure> {
+        let mut next = fetched.from;
         let corrupt = |why: String| {
             Failure::Fault(format!(
                 "partition {}-{}: {why}",
@@ -156,14 +177,17 @@ impl Printer<'_> {
                     continue;
                 }
                 if self.left == Some(0) {
-                    break;
+                    written(self.out.flush())?;
+                    return Ok(next);
                 }
                 self.left = self.left.map(|left| left - 1);
                 let line = write_record(&mut self.out, self.command, fetched.partition, &record);
                 written(line)?;
+                next = Offset(record.offset.0 + 1);
             }
         }
-        written(self.out.flush())
+        written(self.out.flush())?;
+        Ok(end.map_or(fetched.next, |end| fetched.next.min(end.max(next))))
     }
 }
 

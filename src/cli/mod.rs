@@ -23,7 +23,9 @@ mod cluster;
 mod completions;
 mod config;
 mod consume;
+mod consume_group;
 mod failure;
+mod group;
 mod input;
 mod lines;
 mod load;
@@ -31,8 +33,11 @@ mod log;
 mod output;
 mod produce;
 mod protocol;
+mod reset;
 mod segment;
+mod time;
 mod topic;
+mod txn;
 
 use std::process::ExitCode;
 
@@ -55,6 +60,10 @@ enum Command {
     Config(config::Command),
     Produce(produce::Produce),
     Consume(consume::Consume),
+    #[command(subcommand)]
+    Group(group::Command),
+    #[command(subcommand)]
+    Txn(txn::Command),
     Cluster(cluster::Cluster),
     Load(Box<load::Load>),
     #[command(subcommand)]
@@ -74,6 +83,8 @@ pub fn run() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Produce(command) => command.run(),
         Command::Consume(command) => command.run(),
+        Command::Group(command) => command.run(),
+        Command::Txn(command) => command.run(),
         Command::Cluster(command) => command.run(),
         Command::Load(command) => command.run(),
         Command::Log(command) => command.run(),

@@ -3,10 +3,11 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::client::{self, AutoCreate, ConfigChange, Mode, NewTopic, Resource, Topic};
+use crate::client::{self, AutoCreate, Mode, NewTopic, Resource, Topic};
 use crate::types::NodeId;
 
 use super::args::{ClientArgs, key_value};
+use super::config::Edits;
 use super::failure::Failure;
 use super::output::{Rows, counted, ids, print, print_json};
 
@@ -84,21 +85,8 @@ pub(super) struct Alter {
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: Option<i32>,
 
-    /// Set a configuration of the topic's own
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    set: Vec<(String, String)>,
-
-    /// Take a configuration back to its default
-    #[arg(long, value_name = "KEY")]
-    unset: Vec<String>,
-
-    /// Add to a configuration that is a list
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    append: Vec<(String, String)>,
-
-    /// Take from a configuration that is a list
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    subtract: Vec<(String, String)>,
+    #[command(flatten)]
+    edits: Edits,
 
     /// Only check whether the change could be made
     #[arg(long)]
@@ -386,20 +374,7 @@ impl Alter {
         } else {
             Mode::Do
         };
-        let set = self
-            .set
-            .into_iter()
-            .map(|(key, value)| ConfigChange::Set(key, value));
-        let append = self
-            .append
-            .into_iter()
-            .map(|(key, value)| ConfigChange::Append(key, value));
-        let subtract = self
-            .subtract
-            .into_iter()
-            .map(|(key, value)| ConfigChange::Subtract(key, value));
-        let unset = self.unset.into_iter().map(ConfigChange::Delete);
-        let changes: Vec<ConfigChange> = set.chain(append).chain(subtract).chain(unset).collect();
+        let changes = self.edits.changes();
         self.client.with_cluster(async |cluster| {
             if !changes.is_empty() {
                 let resource = Resource::Topic(self.topic.clone());

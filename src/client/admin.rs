@@ -27,6 +27,8 @@ use super::error::ClientError;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Resource {
     Topic(String),
+    /// A consumer group's (KIP-848).
+    Group(String),
     Broker(NodeId),
     /// The default of all brokers.
     AllBrokers,
@@ -65,6 +67,7 @@ impl Resource {
     fn kind_and_name(&self) -> (i8, Str) {
         match self {
             Resource::Topic(name) => (2, Str::from(name.as_str())),
+            Resource::Group(name) => (32, Str::from(name.as_str())),
             Resource::Broker(node) => (4, Str::from(node.to_string())),
             Resource::AllBrokers => (4, Str::EMPTY),
         }
@@ -73,6 +76,7 @@ impl Resource {
     fn about(&self) -> String {
         match self {
             Resource::Topic(name) => format!("topic {name}"),
+            Resource::Group(name) => format!("group {name}"),
             Resource::Broker(node) => format!("broker {node}"),
             Resource::AllBrokers => "all brokers".to_owned(),
         }
@@ -267,7 +271,7 @@ impl Cluster {
     async fn serving(&self, resource: &Resource) -> Result<Connection, ClientError> {
         match resource {
             Resource::Broker(node) => self.node(*node).await,
-            Resource::Topic(_) | Resource::AllBrokers => self.any().await,
+            Resource::Topic(_) | Resource::Group(_) | Resource::AllBrokers => self.any().await,
         }
     }
 
@@ -278,7 +282,7 @@ impl Cluster {
 }
 
 /// The one row of an answer about one thing.
-fn sole<T>(rows: Vec<T>, about: &str) -> Result<T, ClientError> {
+pub(super) fn sole<T>(rows: Vec<T>, about: &str) -> Result<T, ClientError> {
     rows.into_iter().next().ok_or_else(|| ClientError::Server {
         code: ErrorCode::UnknownServerError,
         about: about.to_owned(),

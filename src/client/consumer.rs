@@ -96,7 +96,17 @@ impl Consumer {
             topic.partition(partition)?;
         }
         let positions = cluster.offsets(&topic.name, &partitions, place).await?;
-        Ok(Consumer {
+        Ok(Consumer::at(cluster, topic, positions, options))
+    }
+
+    /// Reads the partitions of `positions` from there on.
+    pub(super) fn at(
+        cluster: Rc<Cluster>,
+        topic: Topic,
+        positions: BTreeMap<i32, Offset>,
+        options: ConsumerOptions,
+    ) -> Consumer {
+        Consumer {
             cluster,
             topic,
             options,
@@ -106,7 +116,7 @@ impl Consumer {
             ready: VecDeque::new(),
             backoff: new_backoff(),
             failing_since: None,
-        })
+        }
     }
 
     /// The next offset to be fetched of each partition that is read.
@@ -126,7 +136,8 @@ impl Consumer {
         self.ready.retain(|fetched| fetched.partition != partition);
     }
 
-    /// The next batches of any partition; waits as long as there are none.
+    /// The next batches of any partition; waits as long as there are none. May be dropped before it is ready: nothing
+    /// is lost.
     ///
     /// - Errors that may pass are retried for the cluster's `retry_for` before they are returned.
     pub async fn poll(&mut self) -> Result<Fetched, ClientError> {

@@ -1,7 +1,7 @@
 //! A small asynchronous client: what the command line and the load generator stand on.
 //!
 //! **What lives here.** [`Connection`] speaks to one broker, [`Cluster`] to all of one cluster; [`Producer`] and
-//! [`Consumer`] move records; the rest of [`Cluster`] administers. It speaks Kafka's wire to any Kafka broker.
+//! [`Consumer`] move records, [`GroupConsumer`] as a member of a group; the rest of [`Cluster`] administers. It speaks Kafka's wire to any Kafka broker.
 //!
 //! **Path.** A caller's request → [`Cluster`] finds the leader → [`Connection`] writes it in the highest version both
 //! sides speak, without waiting for the ones before → the answer is matched by its order and correlation id → the
@@ -20,12 +20,18 @@
 //! be created, so that a mistyped name is told soon.
 
 mod admin;
+mod assignor;
 mod backoff;
 mod cluster;
 mod connection;
 mod consumer;
+mod consumer_protocol;
+mod coordinator;
 mod error;
 mod frames;
+mod group_consumer;
+mod groups;
+mod member;
 mod offsets;
 mod partitioner;
 mod pipeline;
@@ -33,13 +39,21 @@ mod producer;
 mod sender;
 mod socket;
 mod topology;
+mod transactions;
 
 pub use admin::{ConfigChange, Mode, NewTopic, Resource};
+pub use assignor::Assignor;
 pub use cluster::{AutoCreate, Cluster, ClusterOptions};
 pub use connection::{Connection, ConnectionOptions, Reply};
 pub use consumer::{Consumer, ConsumerOptions, Fetched};
+pub use consumer_protocol::Partitions;
+pub use coordinator::Coordinated;
 pub use error::ClientError;
+pub use group_consumer::{GroupConsumer, GroupEvent, GroupOptions};
+pub use groups::{Committed, GroupDescription, GroupKind, GroupMember, TopicPartition};
+pub use member::MemberOptions;
 pub use offsets::Place;
 pub use partitioner::partition_for_key;
 pub use producer::{Acks, Idempotence, Producer, ProducerOptions, ProducerStats};
 pub use topology::{Broker, Partition, Topic, Topology};
+pub use transactions::{OpenTransaction, TransactionFilter};

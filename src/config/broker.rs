@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::key::{ANY, RATIO, at_least, between, keys};
 use super::load::Given;
 use super::{
-    Check, CleanupPolicy, CompressionType, Key, Listener, ProtocolMap, Roles, Scope, TimestampType,
+    Check, CleanupPolicy, CompressionType, Key, Listener, MigrationPolicy, ProtocolMap, Roles,
+    Scope, TimestampType,
 };
 
 const STATIC: Scope = Scope::Static;
@@ -43,6 +44,40 @@ keys! {
         delete_topic_enable: bool = "delete.topic.enable", Some("true"), ANY, STATIC;
         /// Most bytes one fetch is answered with, whatever it asks for.
         fetch_max_bytes: i32 = "fetch.max.bytes", Some("57671680"), at_least(1024), STATIC;
+        /// Shortest time between two assignments of a consumer group of the consumer protocol, in milliseconds; 0 is none.
+        group_consumer_assignment_interval_ms: i32 = "group.consumer.assignment.interval.ms", Some("1000"), at_least(0), CLUSTER;
+        /// Server-side assignors offered to groups of the consumer protocol, separated by commas; the first is the default.
+        group_consumer_assignors: Vec<String> = "group.consumer.assignors", Some("uniform,range"), Check::NotEmpty, STATIC;
+        /// Milliseconds between two heartbeats that members of the consumer protocol are told.
+        group_consumer_heartbeat_interval_ms: i32 = "group.consumer.heartbeat.interval.ms", Some("5000"), at_least(1), STATIC;
+        /// Largest assignment interval that a group may set for itself, in milliseconds.
+        group_consumer_max_assignment_interval_ms: i32 = "group.consumer.max.assignment.interval.ms", Some("15000"), at_least(0), STATIC;
+        /// Largest heartbeat interval that a group of the consumer protocol may set for itself, in milliseconds.
+        group_consumer_max_heartbeat_interval_ms: i32 = "group.consumer.max.heartbeat.interval.ms", Some("15000"), at_least(1), STATIC;
+        /// Largest session time-out that a group of the consumer protocol may set for itself, in milliseconds.
+        group_consumer_max_session_timeout_ms: i32 = "group.consumer.max.session.timeout.ms", Some("60000"), at_least(1), STATIC;
+        /// Most members of one group of the consumer protocol.
+        group_consumer_max_size: i32 = "group.consumer.max.size", Some("2147483647"), at_least(1), STATIC;
+        /// Which groups may change their protocol with members in them: upgrade (classic to consumer), downgrade, bidirectional or disabled.
+        group_consumer_migration_policy: MigrationPolicy = "group.consumer.migration.policy", Some("bidirectional"), ANY, STATIC;
+        /// Smallest assignment interval that a group may set for itself, in milliseconds.
+        group_consumer_min_assignment_interval_ms: i32 = "group.consumer.min.assignment.interval.ms", Some("0"), at_least(0), STATIC;
+        /// Smallest heartbeat interval that a group of the consumer protocol may set for itself, in milliseconds.
+        group_consumer_min_heartbeat_interval_ms: i32 = "group.consumer.min.heartbeat.interval.ms", Some("5000"), at_least(1), STATIC;
+        /// Smallest session time-out that a group of the consumer protocol may set for itself, in milliseconds.
+        group_consumer_min_session_timeout_ms: i32 = "group.consumer.min.session.timeout.ms", Some("45000"), at_least(1), STATIC;
+        /// Milliseconds after which a subscribed regular expression is evaluated again, even if no topic was seen to change.
+        group_consumer_regex_refresh_interval_ms: i32 = "group.consumer.regex.refresh.interval.ms", Some("600000"), at_least(10_000), STATIC;
+        /// Milliseconds without a heartbeat after which a member of the consumer protocol is taken for dead.
+        group_consumer_session_timeout_ms: i32 = "group.consumer.session.timeout.ms", Some("45000"), at_least(1), STATIC;
+        /// How long the first rebalance of an empty classic group waits for more members, in milliseconds.
+        group_initial_rebalance_delay_ms: i32 = "group.initial.rebalance.delay.ms", Some("3000"), ANY, STATIC;
+        /// Largest session time-out that a member of a classic group may ask for, in milliseconds.
+        group_max_session_timeout_ms: i32 = "group.max.session.timeout.ms", Some("1800000"), ANY, STATIC;
+        /// Most members of one classic group.
+        group_max_size: i32 = "group.max.size", Some("2147483647"), at_least(1), STATIC;
+        /// Smallest session time-out that a member of a classic group may ask for, in milliseconds.
+        group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms", Some("6000"), ANY, STATIC;
         /// Name of the listener that brokers use among themselves.
         inter_broker_listener_name: Option<String> = "inter.broker.listener.name", None, ANY, STATIC;
         /// Microseconds an idle shard spins before it sleeps: lower latency for a busy core.
@@ -130,8 +165,24 @@ keys! {
         /// Shards, one pinned to a CPU each; 0 is as many as the process may use CPUs, but one where there are only two:
         /// the kernel's share of the work then takes the other, and requests need not cross.
         num_shards: i32 = "num.shards", Some("0"), between(0, 1024), STATIC;
+        /// Longest text that may be committed along with an offset.
+        offset_metadata_max_bytes: i32 = "offset.metadata.max.bytes", Some("4096"), ANY, STATIC;
+        /// Milliseconds between two searches for offsets that have expired.
+        offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms", Some("600000"), at_least(1), STATIC;
+        /// Minutes that offsets are kept once their group is empty, or no longer subscribed to their topic.
+        offsets_retention_minutes: i32 = "offsets.retention.minutes", Some("10080"), at_least(1), STATIC;
+        /// Codec of the batches in the offsets topic, by number: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+        offsets_topic_compression_codec: i32 = "offsets.topic.compression.codec", Some("0"), between(0, 4), STATIC;
+        /// Partitions that the offsets topic is created with; it must not change afterwards.
+        offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions", Some("50"), at_least(1), STATIC;
+        /// Replicas of the offsets topic; as many as there are brokers where those are fewer.
+        offsets_topic_replication_factor: i16 = "offsets.topic.replication.factor", Some("3"), at_least(1), STATIC;
+        /// Bytes at which a segment of the offsets topic is closed; small ones make for a faster load.
+        offsets_topic_segment_bytes: i32 = "offsets.topic.segment.bytes", Some("104857600"), at_least(1), STATIC;
         /// What this process is: broker, controller or both.
         process_roles: Roles = "process.roles", Some("broker,controller"), Check::NotEmpty, STATIC;
+        /// How long a partition remembers an idempotent producer that writes nothing, in milliseconds.
+        producer_id_expiration_ms: i32 = "producer.id.expiration.ms", Some("86400000"), at_least(1), CLUSTER;
         /// Bytes of requests read but not yet answered, all shards together; -1 leaves it to memory.request.ratio.
         queued_max_request_bytes: i64 = "queued.max.request.bytes", Some("-1"), ANY, STATIC;
         /// Connections the kernel queues before they are accepted.
@@ -142,6 +193,26 @@ keys! {
         socket_request_max_bytes: i32 = "socket.request.max.bytes", Some("104857600"), at_least(1), STATIC;
         /// Send buffer of a client's socket, in bytes; -1 is the system's default.
         socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes", Some("102400"), ANY, STATIC;
+        /// How often transactions past their time-out are looked for and aborted, in milliseconds.
+        transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = "transaction.abort.timed.out.transaction.cleanup.interval.ms", Some("10000"), at_least(1), STATIC;
+        /// Longest time-out a transactional producer may ask for, in milliseconds.
+        transaction_max_timeout_ms: i32 = "transaction.max.timeout.ms", Some("900000"), at_least(1), STATIC;
+        /// Accept a transactional batch only for a partition that the transaction's coordinator knows of (KIP-890).
+        transaction_partition_verification_enable: bool = "transaction.partition.verification.enable", Some("true"), ANY, CLUSTER;
+        /// How often transactional ids that nobody uses any more are looked for and removed, in milliseconds.
+        transaction_remove_expired_transaction_cleanup_interval_ms: i32 = "transaction.remove.expired.transaction.cleanup.interval.ms", Some("3600000"), at_least(1), STATIC;
+        /// min.insync.replicas of the topic __transaction_state.
+        transaction_state_log_min_isr: i32 = "transaction.state.log.min.isr", Some("2"), at_least(1), STATIC;
+        /// Partitions of the topic __transaction_state when it is created.
+        transaction_state_log_num_partitions: i32 = "transaction.state.log.num.partitions", Some("50"), at_least(1), STATIC;
+        /// Replicas of the topic __transaction_state when it is created.
+        transaction_state_log_replication_factor: i16 = "transaction.state.log.replication.factor", Some("3"), at_least(1), STATIC;
+        /// segment.bytes of the topic __transaction_state.
+        transaction_state_log_segment_bytes: i32 = "transaction.state.log.segment.bytes", Some("104857600"), at_least(1), STATIC;
+        /// Allow two-phase commit (KIP-939). Its version of InitProducerId is not served, so nothing changes by it yet.
+        transaction_two_phase_commit_enable: bool = "transaction.two.phase.commit.enable", Some("false"), ANY, STATIC;
+        /// How long a transactional id is remembered after its last use, in milliseconds.
+        transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms", Some("604800000"), at_least(1), STATIC;
         /// Let a replica that is not in sync become leader when no other is left, losing records.
         unclean_leader_election_enable: bool = "unclean.leader.election.enable", Some("false"), ANY, CLUSTER;
         /// Acknowledge from memory, before the records are on stable storage: Kafka's own bargain.

@@ -5,7 +5,8 @@
 
 use super::topic::inherited;
 use super::{
-    BROKER_KEYS, BrokerConfig, Dynamic, Key, Kind, Lookup, Scope, TOPIC_KEYS, Twin, broker_key,
+    BROKER_KEYS, BrokerConfig, Dynamic, GROUP_KEYS, Key, Kind, Lookup, Scope, TOPIC_KEYS, Twin,
+    broker_key,
 };
 
 /// Where a value comes from, with the wire's codes (KIP-226).
@@ -16,6 +17,7 @@ pub enum Source {
     DynamicCluster = 3,
     Static = 4,
     Default = 5,
+    Group = 8,
 }
 
 impl Source {
@@ -76,7 +78,36 @@ pub fn describe_topic(
     TOPIC_KEYS.iter().map(describe).collect()
 }
 
-/// Every key of this broker that is in force, in the table's order.
+/// Every key of a group, in the table's order (KIP-848).
+pub fn describe_group(broker: &BrokerConfig, overrides: &dyn Lookup) -> Vec<ConfigEntry> {
+    let describe = |key: &'static Key| {
+        let own = overrides
+            .find(key.name)
+            .filter(|text| key.check(text).is_ok());
+        let own = own.map(|text| key.canonical(text));
+        let mut synonyms = Vec::new();
+        if let Some(text) = &own {
+            synonyms.push(Synonym {
+                name: key.name,
+                value: Some(text.clone()),
+                source: Source::Group,
+            });
+        }
+        if let Some(twin) = twins(key).first() {
+            synonyms.extend(broker_synonyms(twin.name, broker, Dynamic::NONE));
+        }
+        let text = || {
+            twins(key)
+                .first()
+                .and_then(|twin| broker.text(twin.name, Dynamic::NONE))
+        };
+        let value = own.or_else(|| text().map(|text| key.canonical(text)));
+        entry(key, value, synonyms, ReadOnly::No)
+    };
+    GROUP_KEYS.iter().map(describe).collect()
+}
+
+/// Every key of this broker that is in force and no secret of Kafka's, in the table's order.
 pub fn describe_broker(broker: &BrokerConfig, dynamic: Dynamic<'_>) -> Vec<ConfigEntry> {
     let describe = |key: &'static Key| {
         let value = broker
@@ -89,7 +120,8 @@ pub fn describe_broker(broker: &BrokerConfig, dynamic: Dynamic<'_>) -> Vec<Confi
             ReadOnly::of(key),
         )
     };
-    BROKER_KEYS.iter().map(describe).collect()
+    let told = BROKER_KEYS.iter().filter(|key| !key.internal());
+    told.map(describe).collect()
 }
 
 /// What is set for all brokers (the broker resource with an empty name).
@@ -116,7 +148,7 @@ impl ReadOnly {
     fn of(key: &Key) -> ReadOnly {
         match key.scope {
             Scope::Static => ReadOnly::Yes,
-            Scope::ClusterWide | Scope::Topic(_) => ReadOnly::No,
+            Scope::ClusterWide | Scope::Topic(_) | Scope::Group(_) => ReadOnly::No,
         }
     }
 }
@@ -147,7 +179,7 @@ fn entry(
 
 fn twins(key: &Key) -> &'static [Twin] {
     match key.scope {
-        Scope::Topic(twins) => twins,
+        Scope::Topic(twins) | Scope::Group(twins) => twins,
         _ => &[],
     }
 }
@@ -164,7 +196,7 @@ fn broker_synonyms(name: &str, broker: &BrokerConfig, dynamic: Dynamic<'_>) -> V
             Source::DynamicCluster => dynamic.cluster.find(key.name),
             Source::Static => broker.given.text(key.name),
             Source::Default => key.default,
-            Source::Topic => None,
+            Source::Topic | Source::Group => None,
         };
         text.map(|text| Synonym {
             name: key.name,

@@ -89,6 +89,7 @@ fn golden(section: &str) -> BTreeMap<&'static str, &'static str> {
 fn source(source: Source) -> &'static str {
     match source {
         Source::Topic => "TOPIC",
+        Source::Group => "GROUP",
         Source::DynamicBroker => "BROKER",
         Source::DynamicCluster => "CLUSTER",
         Source::Static => "STATIC",

@@ -48,6 +48,8 @@ pub enum Scope {
     ClusterWide,
     /// A topic's own; its default is the first of these broker keys that has a value.
     Topic(&'static [Twin]),
+    /// A group's own (KIP-848); its default is that of the broker key.
+    Group(&'static [Twin]),
 }
 
 /// A broker key that gives a topic key its default, in that key's unit.
@@ -141,6 +143,11 @@ impl Key {
         OURS.contains(&self.name)
     }
 
+    /// Whether Kafka keeps the key to itself: it can be set, and is not told to clients.
+    pub fn internal(&self) -> bool {
+        INTERNAL.contains(&self.name)
+    }
+
     /// What may be written, for people.
     pub fn allowed(&self) -> String {
         if !self.choices.is_empty() {
@@ -221,6 +228,9 @@ pub(super) const OURS: &[&str] = &[
     "num.shards",
     "write.caching",
 ];
+
+/// The keys that Kafka does not document and does not describe.
+const INTERNAL: &[&str] = &["group.consumer.regex.refresh.interval.ms"];
 
 /// Makes a typed configuration and its table from one list of rows:
 /// `field: type = "name", default, check, scope;` with the key's doc above it.

@@ -129,6 +129,11 @@ impl BrokerConfig {
         Ok(config)
     }
 
+    /// Whether the operator has given this key a value: what is left at its default may be fitted to the cluster.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.given.text(name).is_some()
+    }
+
     /// The listeners that serve clients: all but the controller's.
     pub fn client_listeners(&self) -> impl Iterator<Item = &Listener> {
         self.listeners

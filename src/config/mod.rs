@@ -1,7 +1,7 @@
 //! Every key of the configuration, one row each: Kafka's names and meanings, and a few of ours.
 //!
-//! **What lives here.** Two tables ([`BROKER_KEYS`], [`TOPIC_KEYS`]) from which come the typed
-//! [`BrokerConfig`] and [`TopicConfig`], the reader of `server.properties`, the checks of what clients
+//! **What lives here.** Three tables ([`BROKER_KEYS`], [`TOPIC_KEYS`], [`GROUP_KEYS`]) from which come the typed
+//! [`BrokerConfig`], [`TopicConfig`] and [`GroupConfig`], the reader of `server.properties`, the checks of what clients
 //! set, the answers to DescribeConfigs, and the reference of `ringlog config list`.
 //!
 //! **Path.** A file and overrides → [`BrokerConfig::load`] once, at start → every room reads its fields.
@@ -28,6 +28,7 @@ mod describe;
 #[cfg(test)]
 mod describe_tests;
 mod error;
+mod group;
 mod key;
 mod listener;
 mod load;
@@ -45,9 +46,11 @@ pub use alter::{
 };
 pub use broker::{BROKER_KEYS, BrokerConfig, broker_key};
 pub use describe::{
-    ConfigEntry, Source, Synonym, describe_broker, describe_cluster_defaults, describe_topic,
+    ConfigEntry, Source, Synonym, describe_broker, describe_cluster_defaults, describe_group,
+    describe_topic,
 };
 pub use error::{ConfigError, Origin, Refusal, Warning};
+pub use group::{GROUP_KEYS, GroupConfig, group_key, validate_group, validate_group_overrides};
 pub use key::{Check, Key, Kind, Scope, Twin};
 pub use listener::{Listener, Protocol, ProtocolMap};
 pub use load::MemoryBudget;
@@ -55,5 +58,6 @@ pub use lookup::{Dynamic, Lookup};
 pub use reference::{Reference, help, reference};
 pub use topic::{TOPIC_KEYS, TopicConfig, topic_key};
 pub use value::{
-    CleanupPolicy, CompressionType, Roles, ThrottledReplicas, TimestampType, Value, Wrong,
+    CleanupPolicy, CompressionType, MigrationPolicy, Roles, ThrottledReplicas, TimestampType,
+    Value, Wrong,
 };

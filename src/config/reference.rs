@@ -1,6 +1,6 @@
 //! The reference of every key, for `ringlog config list` and `--help`.
 
-use super::{BROKER_KEYS, Key, Kind, Scope, TOPIC_KEYS};
+use super::{BROKER_KEYS, GROUP_KEYS, Key, Kind, Scope, TOPIC_KEYS};
 
 /// One key for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,24 +11,30 @@ pub struct Reference {
     pub default: Option<&'static str>,
     /// What may be written.
     pub allowed: String,
-    /// `topic`, `broker, at start` or `broker, while it runs`.
+    /// `topic`, `group`, `broker, at start` or `broker, while it runs`.
     pub scope: &'static str,
-    /// The broker keys a topic key takes its default from, the first that is set.
+    /// The broker keys a topic or group key takes its default from, the first that is set.
     pub inherits: Vec<&'static str>,
     /// Ours, not Kafka's.
     pub ours: bool,
     pub doc: &'static str,
 }
 
-/// Every key: the broker's, then the topic's, each by name.
+/// Every key: the broker's, the topic's, then the group's, each by name.
 pub fn reference() -> Vec<Reference> {
-    BROKER_KEYS.iter().chain(TOPIC_KEYS).map(row).collect()
+    BROKER_KEYS
+        .iter()
+        .chain(TOPIC_KEYS)
+        .chain(GROUP_KEYS)
+        .map(row)
+        .collect()
 }
 
 fn row(key: &Key) -> Reference {
     let (scope, inherits) = match key.scope {
         Scope::Static => ("broker, at start", Vec::new()),
         Scope::ClusterWide => ("broker, while it runs", Vec::new()),
+        Scope::Group(twins) => ("group", twins.iter().map(|twin| twin.name).collect()),
         Scope::Topic(twins) => ("topic", twins.iter().map(|twin| twin.name).collect()),
     };
     Reference {
@@ -60,7 +66,7 @@ mod tests {
 
     #[test]
     fn every_key_is_told_once_by_name_with_what_it_does() {
-        for table in [BROKER_KEYS, TOPIC_KEYS] {
+        for table in [BROKER_KEYS, TOPIC_KEYS, GROUP_KEYS] {
             let names: Vec<&str> = table.iter().map(|key| key.name).collect();
             assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
         }

@@ -144,6 +144,36 @@ choice! {
     }
 }
 
+/// Which groups may change between the classic and the consumer protocol while they have members (KIP-848).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MigrationPolicy {
+    /// Classic groups become consumer groups when such a member joins.
+    pub upgrade: bool,
+    /// Consumer groups become classic groups when their last member of the consumer protocol leaves.
+    pub downgrade: bool,
+}
+
+impl Value for MigrationPolicy {
+    const KIND: Kind = Kind::String;
+    fn parse(text: &str) -> Result<MigrationPolicy, Wrong> {
+        let (upgrade, downgrade) = match text.to_ascii_lowercase().as_str() {
+            "disabled" => (false, false),
+            "downgrade" => (false, true),
+            "upgrade" => (true, false),
+            "bidirectional" => (true, true),
+            _ => {
+                let words = ["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"];
+                return Err(format!(
+                    "String must be one of (case insensitive): {}",
+                    words.join(", ")
+                )
+                .into());
+            }
+        };
+        Ok(MigrationPolicy { upgrade, downgrade })
+    }
+}
+
 /// What becomes of old segments; neither is "kept for ever".
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct CleanupPolicy {

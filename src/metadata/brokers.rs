@@ -37,6 +37,27 @@ pub(super) fn bootstrap(
     Ok(registered(image, &command.broker, out))
 }
 
+/// Gives a level to those features that have none; a level that somebody chose stays.
+pub(super) fn finalize_features(
+    image: &Image,
+    levels: &[(Str, i16)],
+    out: &mut Vec<MetadataRecord>,
+) {
+    let is_new = |name: &Str| !image.features().any(|(known, _)| known == name);
+    let mut new = levels.iter().filter(|(name, _)| is_new(name)).peekable();
+    if new.peek().is_none() {
+        return;
+    }
+    let known = image.features().map(|(name, level)| (name.clone(), level));
+    let mut all: Vec<(Str, i16)> = known.chain(new.cloned()).collect();
+    all.sort();
+    let features = FeaturesV1 {
+        epoch: image.features_epoch() + 1,
+        levels: all.iter().map(self::level).collect(),
+    };
+    out.push(features.into());
+}
+
 pub(super) fn register(
     image: &Image,
     broker: &Registration,

@@ -17,6 +17,8 @@ pub enum Command {
     AlterConfigs(AlterConfigs),
     IncrementalAlterConfigs(IncrementalAlterConfigs),
     AllocateProducerIds(AllocateProducerIds),
+    /// Features that have no level yet get theirs: of a cluster that was formatted by an older broker.
+    FinalizeFeatures(Vec<(Str, i16)>),
 }
 
 /// The answer to the command of the same name. Rows are in the request's order; a name given twice has one row.
@@ -30,6 +32,7 @@ pub enum Reply {
     AlterConfigs(Vec<ConfigRow>),
     IncrementalAlterConfigs(Vec<ConfigRow>),
     AllocateProducerIds(Result<ProducerIdBlock, ApiError>),
+    FinalizeFeatures,
 }
 
 /// What a command comes to: records for one log entry, and the reply that may leave once they are committed.
@@ -303,6 +306,10 @@ pub fn decide(image: &Image, command: &Command, context: &mut Context<'_>) -> De
         }
         Command::AllocateProducerIds(command) => {
             Reply::AllocateProducerIds(brokers::allocate_producer_ids(image, command, out))
+        }
+        Command::FinalizeFeatures(levels) => {
+            brokers::finalize_features(image, levels, out);
+            Reply::FinalizeFeatures
         }
     };
     Decision { records, reply }

@@ -47,10 +47,15 @@ metrics! {
     cache_misses: Counter, "ringlog_cache_misses_total", "", Count, "Reads that waited for the device.";
     commit_rounds: Counter, "ringlog_commit_rounds_total", "", Count, "Rounds in which the flusher made appends durable.";
     device_bytes_written: Counter, "ringlog_device_written_bytes_total", "", Bytes, "Bytes written to files, padding included.";
+    coordinators_loaded: Gauge, "ringlog_coordinators", "", Count, "Partitions of internal topics whose coordinator is loaded.";
+    groups: Gauge, "ringlog_groups", "", Count, "Groups with members or offsets, as counted once a minute.";
+    transactional_ids: Gauge, "ringlog_transactional_ids", "", Count, "Transactional ids remembered, as counted once a minute.";
+    transaction_open_ms: Gauge, "ringlog_oldest_open_transaction_milliseconds", "", Count, "How long the oldest open transaction is open, as seen once a minute; the shards' values are added, which bounds it from above.";
     produce_latency: Histogram, "ringlog_request_seconds", "api=\"produce\"", Micros, "From a request's last byte read to its answer queued.";
     fetch_latency: Histogram, "ringlog_request_seconds", "api=\"fetch\"", Micros, "From a request's last byte read to its answer queued.";
     other_latency: Histogram, "ringlog_request_seconds", "api=\"other\"", Micros, "From a request's last byte read to its answer queued.";
     commit_round_time: Histogram, "ringlog_commit_round_seconds", "", Micros, "From a commit round's start to its data being durable.";
+    coordinator_load_time: Histogram, "ringlog_coordinator_load_seconds", "", Micros, "From a coordinator's first read of its log to its state being loaded.";
     append_batch_size: Histogram, "ringlog_appended_batch_bytes", "", Bytes, "Size of an appended batch.";
 }
 

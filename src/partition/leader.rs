@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::producers::{ProducerTable, SequenceCheck, SequenceError, sequence_after};
+use super::transactions::{EndedTransaction, MarkerFacts, MarkerRefusal};
 use crate::types::{LeaderEpoch, Offset, OffsetRange, ProducerEpoch, ProducerId, Timestamp};
 
 /// What admission needs to know of a checked batch.
@@ -15,12 +16,19 @@ pub struct BatchFacts {
     pub count: i32,
     pub max_timestamp: Timestamp,
     pub is_transactional: bool,
+    /// Its producer bumps its epoch with every transaction (KIP-890), so that one that is not known here begins at 0.
+    pub bumps_epoch: bool,
 }
 
 impl BatchFacts {
     /// Sequence number of the last record, wrapping as KIP-98 says.
     pub fn last_sequence(&self) -> i32 {
         sequence_after(self.base_sequence, self.count - 1)
+    }
+
+    /// `false` for the batches that coordinators write in a producer's name.
+    pub(super) fn has_sequence(&self) -> bool {
+        self.base_sequence >= 0
     }
 
     fn is_idempotent(&self) -> bool {
@@ -81,12 +89,14 @@ pub enum Effect {
     WakeProducers(Offset),
     /// Records up to this offset became readable.
     WakeReaders(Offset),
+    /// Records up to this offset became stable: readers of what is committed may go on.
+    WakeCommittedReaders(Offset),
     /// The log directory failed: everyone who waits gets an error.
     FailWaiters,
 }
 
 /// A few effects, in the order in which they must happen.
-pub type Effects = SmallVec<[Effect; 2]>;
+pub type Effects = SmallVec<[Effect; 3]>;
 
 /// One replica that leads its partition.
 #[derive(Debug)]
@@ -105,9 +115,10 @@ impl Partition {
     pub fn recovered(
         leader_epoch: LeaderEpoch,
         log: OffsetRange,
-        producers: ProducerTable,
+        mut producers: ProducerTable,
     ) -> Partition {
         assert!(log.start <= log.end, "a log ends before it starts: {log:?}");
+        producers.on_high_watermark(log.end);
         Partition {
             leader_epoch,
             log_start: log.start,
@@ -137,9 +148,12 @@ impl Partition {
         self.high_watermark
     }
 
-    /// Last stable offset (KIP-98): no transaction is open below it.
+    /// Last stable offset (KIP-98): no transaction is open below it, and the markers of those that ended are committed.
     pub fn last_stable_offset(&self) -> Offset {
-        self.high_watermark
+        match self.producers.first_unstable() {
+            Some(first) => first.max(self.log_start).min(self.high_watermark),
+            None => self.high_watermark,
+        }
     }
 
     pub fn is_offline(&self) -> bool {
@@ -203,6 +217,29 @@ impl Partition {
         }
     }
 
+    /// Decides whether a transaction's marker may be appended now, and where. Changes nothing.
+    ///
+    /// - `transaction_version`: as the coordinator names it; 2 for markers that bump the epoch.
+    /// - Source: KIP-98, KIP-890, KIP-1228.
+    pub fn admit_marker(
+        &self,
+        marker: &MarkerFacts,
+        transaction_version: i16,
+    ) -> Result<Offset, MarkerRefusal> {
+        if self.offline {
+            return Err(MarkerRefusal::Offline);
+        }
+        self.producers.check_marker(marker, transaction_version)?;
+        Ok(self.log_end)
+    }
+
+    /// The marker just admitted lies in the log's tail. Returns the transaction that it ended, if it had records here.
+    pub fn on_marker(&mut self, marker: &MarkerFacts, now: Timestamp) -> Option<EndedTransaction> {
+        let offset = self.log_end;
+        self.log_end = offset.plus(1);
+        self.producers.on_marker(marker, offset, now)
+    }
+
     /// The topic asks for write caching: what was appended counts as committed now.
     pub fn on_cached(&mut self, out: &mut Effects) {
         self.advance_high(self.log_end, out);
@@ -263,9 +300,15 @@ impl Partition {
 
     fn advance_high(&mut self, to: Offset, out: &mut Effects) {
         if to > self.high_watermark {
+            let stable_before = self.last_stable_offset();
             self.high_watermark = to;
+            self.producers.on_high_watermark(to);
             out.push(Effect::WakeProducers(to));
             out.push(Effect::WakeReaders(to));
+            let stable = self.last_stable_offset();
+            if stable > stable_before {
+                out.push(Effect::WakeCommittedReaders(stable));
+            }
         }
     }
 }
@@ -290,6 +333,7 @@ mod tests {
             count,
             max_timestamp: Timestamp(5),
             is_transactional: false,
+            bumps_epoch: false,
         }
     }
 
@@ -319,7 +363,8 @@ mod tests {
             effects[..],
             [
                 Effect::WakeProducers(Offset(10)),
-                Effect::WakeReaders(Offset(10))
+                Effect::WakeReaders(Offset(10)),
+                Effect::WakeCommittedReaders(Offset(10))
             ]
         );
         assert_eq!(
@@ -375,6 +420,39 @@ mod tests {
             })
         );
         assert_eq!(partition.log_end(), Offset(3));
+    }
+
+    #[test]
+    fn an_open_transaction_holds_back_readers_of_what_is_committed() {
+        let mut partition = empty();
+        append(&mut partition, &plain(2));
+        let facts = BatchFacts {
+            producer_id: ProducerId(9),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: 0,
+            is_transactional: true,
+            ..plain(3)
+        };
+        append(&mut partition, &facts);
+        let mut effects = Effects::new();
+        partition.on_durable(Offset(5), &mut effects);
+        assert_eq!(effects[2..], [Effect::WakeCommittedReaders(Offset(2))]);
+        let bound = partition.read_bound(Offset(0), Isolation::ReadCommitted);
+        assert_eq!(bound.upper, Offset(2));
+        let marker = MarkerFacts {
+            producer_id: ProducerId(9),
+            producer_epoch: ProducerEpoch(0),
+            coordinator_epoch: 0,
+            committed: true,
+            timestamp: Timestamp(6),
+        };
+        assert_eq!(partition.admit_marker(&marker, 0), Ok(Offset(5)));
+        let ended = partition.on_marker(&marker, Timestamp(0));
+        assert_eq!(ended.map(|ended| ended.first_offset), Some(Offset(2)));
+        assert_eq!(partition.last_stable_offset(), Offset(2), "not yet durable");
+        effects.clear();
+        partition.on_durable(Offset(6), &mut effects);
+        assert_eq!(effects[2..], [Effect::WakeCommittedReaders(Offset(6))]);
     }
 
     #[test]

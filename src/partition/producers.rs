@@ -1,9 +1,12 @@
-//! What a partition remembers of each producer, to recognise duplicates and gaps (KIP-98, KIP-360).
+//! What a partition remembers of each producer, to recognise duplicates and gaps (KIP-98, KIP-360), and its transaction.
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::leader::BatchFacts;
+use super::transactions::{
+    EndedTransaction, MarkerFacts, MarkerRefusal, OpenTransaction, Transactions,
+};
 use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// Batches remembered per producer: as many as a client may have in flight with idempotence.
@@ -11,28 +14,53 @@ pub const BATCHES_REMEMBERED: usize = 5;
 
 /// One appended batch of a producer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-struct SeenBatch {
-    base_sequence: i32,
-    last_sequence: i32,
-    base_offset: i64,
+pub(super) struct SeenBatch {
+    pub base_sequence: i32,
+    pub last_sequence: i32,
+    pub base_offset: i64,
     /// Newest timestamp in the batch; Kafka answers a retry with it as the append time.
-    timestamp: i64,
+    pub timestamp: i64,
 }
 
 /// A producer's state on one partition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProducerEntry {
     pub epoch: ProducerEpoch,
+    /// Of the coordinator that wrote the last marker; −1 if there was none.
+    pub coordinator_epoch: i32,
     /// The broker's clock at the last append; expiry counts from here.
     pub last_seen: Timestamp,
-    batches: SmallVec<[SeenBatch; 1]>,
-    /// Offset after this producer's newest batch.
+    pub(super) batches: SmallVec<[SeenBatch; 1]>,
+    /// Offset after this producer's newest batch or marker.
     pub end_offset: Offset,
-    /// Newest timestamp in this producer's newest batch.
+    /// Newest timestamp in this producer's newest batch, or that of its newer marker.
     pub last_timestamp: Timestamp,
+    /// The transaction that is open here.
+    pub transaction: Option<OpenTransaction>,
 }
 
 impl ProducerEntry {
+    /// A producer of which nothing was appended yet.
+    fn new(epoch: ProducerEpoch, now: Timestamp) -> ProducerEntry {
+        ProducerEntry {
+            epoch,
+            coordinator_epoch: -1,
+            last_seen: now,
+            batches: SmallVec::new(),
+            end_offset: Offset(-1),
+            last_timestamp: Timestamp::NONE,
+            transaction: None,
+        }
+    }
+
+    /// A newer epoch begins: its sequences start over.
+    fn take_epoch(&mut self, epoch: ProducerEpoch) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.batches.clear();
+        }
+    }
+
     /// The last sequence number appended; −1 if none is known.
     pub fn last_sequence(&self) -> i32 {
         self.batches.last().map_or(-1, |batch| batch.last_sequence)
@@ -54,6 +82,8 @@ pub enum SequenceError {
     StaleEpoch { current: ProducerEpoch },
     /// The first sequence is not the one expected next: OUT_OF_ORDER_SEQUENCE_NUMBER.
     OutOfOrder { expected: i32 },
+    /// Not transactional, while the producer has a transaction open here: INVALID_TXN_STATE.
+    InTransaction,
 }
 
 /// The answer to "may this batch be appended?".
@@ -67,30 +97,11 @@ pub enum SequenceCheck {
     },
 }
 
-/// A snapshot's bytes were not written by [`ProducerTable::snapshot`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SnapshotError;
-
-/// Version 1 of the snapshot, frozen: the file's frame carries the version.
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-struct SnapshotV1 {
-    producers: Vec<ProducerV1>,
-}
-
-#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-struct ProducerV1 {
-    id: i64,
-    epoch: i16,
-    last_seen: i64,
-    end_offset: i64,
-    last_timestamp: i64,
-    batches: Vec<SeenBatch>,
-}
-
 /// All producers that a partition knows.
 #[derive(Clone, Default, Debug, PartialEq)]
 pub struct ProducerTable {
     entries: HashMap<ProducerId, ProducerEntry>,
+    transactions: Transactions,
 }
 
 impl ProducerTable {
@@ -107,120 +118,186 @@ impl ProducerTable {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
-    /// Whether an idempotent batch is next in its producer's sequence.
+    /// A table of these producers; `None` if two of them have a transaction that begins at one offset.
+    pub(super) fn from_entries(
+        entries: HashMap<ProducerId, ProducerEntry>,
+    ) -> Option<ProducerTable> {
+        let mut transactions = Transactions::default();
+        let mut open = 0;
+        for (id, entry) in &entries {
+            if let Some(transaction) = entry.transaction {
+                open += 1;
+                transactions.reopen(*id, transaction.first_offset);
+            }
+        }
+        (transactions.open_count() == open).then_some(ProducerTable {
+            entries,
+            transactions,
+        })
+    }
+
+    /// The newest epoch seen of a producer; `None` if it is not known here.
+    pub fn epoch_of(&self, id: ProducerId) -> Option<ProducerEpoch> {
+        self.entries.get(&id).map(|entry| entry.epoch)
+    }
+
+    /// Whether an idempotent batch is next in its producer's sequence, and fits its transaction.
     ///
-    /// - An unknown producer may begin anywhere: its state may have expired or been deleted (KIP-360).
-    /// - A new epoch must begin at 0.
+    /// - An unknown producer may begin anywhere: its state may have expired or been deleted (KIP-360). But one that bumps
+    ///   its epoch with every transaction begins every one at 0 (KIP-890).
+    /// - A new epoch must begin at 0, also where only a marker has begun it.
+    /// - A batch without a sequence, of a coordinator, is held against the epoch only.
     pub fn check(&self, facts: &BatchFacts) -> Result<SequenceCheck, SequenceError> {
         let Some(entry) = self.entries.get(&facts.producer_id) else {
-            return Ok(SequenceCheck::Next);
+            return match facts.bumps_epoch && facts.base_sequence > 0 {
+                true => Err(SequenceError::OutOfOrder { expected: 0 }),
+                false => Ok(SequenceCheck::Next),
+            };
         };
         if facts.producer_epoch < entry.epoch {
             return Err(SequenceError::StaleEpoch {
                 current: entry.epoch,
             });
         }
-        if facts.producer_epoch > entry.epoch {
-            return match facts.base_sequence {
-                0 => Ok(SequenceCheck::Next),
-                _ => Err(SequenceError::OutOfOrder { expected: 0 }),
+        let is_new_epoch = facts.producer_epoch > entry.epoch;
+        if facts.has_sequence() {
+            if !is_new_epoch && let Some(seen) = entry.duplicate_of(facts) {
+                return Ok(SequenceCheck::Duplicate {
+                    base_offset: Offset(seen.base_offset),
+                    timestamp: Timestamp(seen.timestamp),
+                });
+            }
+            let expected = match is_new_epoch {
+                true => 0,
+                false => sequence_after(entry.last_sequence(), 1),
             };
+            if facts.base_sequence != expected {
+                return Err(SequenceError::OutOfOrder { expected });
+            }
         }
-        if let Some(seen) = entry.duplicate_of(facts) {
-            return Ok(SequenceCheck::Duplicate {
-                base_offset: Offset(seen.base_offset),
-                timestamp: Timestamp(seen.timestamp),
-            });
+        match entry.transaction.is_some() && !facts.is_transactional {
+            true => Err(SequenceError::InTransaction),
+            false => Ok(SequenceCheck::Next),
         }
-        let expected = sequence_after(entry.last_sequence(), 1);
-        match facts.base_sequence == expected || entry.batches.is_empty() {
-            true => Ok(SequenceCheck::Next),
-            false => Err(SequenceError::OutOfOrder { expected }),
-        }
+    }
+
+    /// Whether a producer has a transaction open here in this very epoch: its next batch needs no verification.
+    pub fn has_open_transaction(&self, id: ProducerId, epoch: ProducerEpoch) -> bool {
+        let entry = self.entries.get(&id);
+        entry.is_some_and(|entry| entry.epoch == epoch && entry.transaction.is_some())
     }
 
     /// Remembers an appended idempotent batch; also how recovery rebuilds the table from the log.
     pub fn on_appended(&mut self, facts: &BatchFacts, base_offset: Offset, now: Timestamp) {
-        let entry = self
-            .entries
-            .entry(facts.producer_id)
-            .or_insert_with(|| ProducerEntry {
-                epoch: facts.producer_epoch,
-                last_seen: now,
-                batches: SmallVec::new(),
-                end_offset: base_offset,
-                last_timestamp: Timestamp::NONE,
+        let new = || ProducerEntry::new(facts.producer_epoch, now);
+        let entry = self.entries.entry(facts.producer_id).or_insert_with(new);
+        entry.take_epoch(facts.producer_epoch);
+        if facts.has_sequence() {
+            if entry.batches.len() == BATCHES_REMEMBERED {
+                entry.batches.remove(0);
+            }
+            entry.batches.push(SeenBatch {
+                base_sequence: facts.base_sequence,
+                last_sequence: facts.last_sequence(),
+                base_offset: base_offset.0,
+                timestamp: facts.max_timestamp.0,
             });
-        if entry.epoch != facts.producer_epoch {
-            entry.epoch = facts.producer_epoch;
-            entry.batches.clear();
         }
-        if entry.batches.len() == BATCHES_REMEMBERED {
-            entry.batches.remove(0);
-        }
-        entry.batches.push(SeenBatch {
-            base_sequence: facts.base_sequence,
-            last_sequence: facts.last_sequence(),
-            base_offset: base_offset.0,
-            timestamp: facts.max_timestamp.0,
-        });
         entry.last_seen = now;
         entry.end_offset = base_offset.plus(facts.count as i64);
         entry.last_timestamp = facts.max_timestamp;
+        if facts.is_transactional && entry.transaction.is_none() {
+            entry.transaction = Some(OpenTransaction {
+                first_offset: base_offset,
+                started: now,
+            });
+            self.transactions.begin(facts.producer_id, base_offset);
+        }
     }
 
-    /// Forgets producers not seen for `expiration_ms` before `now`. Returns how many.
+    /// Whether a marker may be appended.
+    ///
+    /// - `transaction_version`: from 2 on a marker bumps the epoch, and may come again only when nothing is open
+    ///   (KIP-890, KIP-1228).
+    pub fn check_marker(
+        &self,
+        marker: &MarkerFacts,
+        transaction_version: i16,
+    ) -> Result<(), MarkerRefusal> {
+        let Some(entry) = self.entries.get(&marker.producer_id) else {
+            return Ok(());
+        };
+        let current = entry.epoch;
+        let bumps = transaction_version >= 2;
+        let is_stale = marker.producer_epoch < current
+            || bumps && marker.producer_epoch == current && entry.transaction.is_some();
+        if is_stale {
+            return Err(MarkerRefusal::StaleEpoch { current });
+        }
+        match marker.coordinator_epoch < entry.coordinator_epoch {
+            true => Err(MarkerRefusal::CoordinatorFenced {
+                current: entry.coordinator_epoch,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes in an appended marker; also how recovery does.
+    ///
+    /// Returns the transaction that it ended; `None` if the producer had none open here, which a marker may say again.
+    pub fn on_marker(
+        &mut self,
+        marker: &MarkerFacts,
+        offset: Offset,
+        now: Timestamp,
+    ) -> Option<EndedTransaction> {
+        let new = || ProducerEntry::new(marker.producer_epoch, now);
+        let entry = self.entries.entry(marker.producer_id).or_insert_with(new);
+        entry.take_epoch(marker.producer_epoch);
+        entry.coordinator_epoch = marker.coordinator_epoch;
+        entry.last_seen = now;
+        entry.end_offset = offset.plus(1);
+        entry.last_timestamp = marker.timestamp;
+        let first_offset = entry.transaction.take()?.first_offset;
+        Some(EndedTransaction {
+            producer_id: marker.producer_id,
+            first_offset,
+            marker_offset: offset,
+            committed: marker.committed,
+            stable_end: self.transactions.end(first_offset, offset),
+        })
+    }
+
+    /// The first offset of the earliest transaction that is open, or whose marker is not below the high watermark.
+    pub fn first_unstable(&self) -> Option<Offset> {
+        self.transactions.first_unstable()
+    }
+
+    /// Everything below is committed.
+    pub fn on_high_watermark(&mut self, high_watermark: Offset) {
+        self.transactions.on_high_watermark(high_watermark);
+    }
+
+    /// How many transactions are open here.
+    pub fn open_transactions(&self) -> usize {
+        self.transactions.open_count()
+    }
+
+    /// Forgets producers not seen for `expiration_ms` before `now`, but for those with an open transaction. Returns how
+    /// many.
     pub fn expire(&mut self, now: Timestamp, expiration_ms: i64) -> usize {
         let before = self.entries.len();
-        self.entries
-            .retain(|_, entry| now.0.saturating_sub(entry.last_seen.0) < expiration_ms);
+        self.entries.retain(|_, entry| {
+            let silent_ms = now.0.saturating_sub(entry.last_seen.0);
+            silent_ms < expiration_ms || entry.transaction.is_some()
+        });
         before - self.entries.len()
     }
 
     /// Forgets everything, before the table is rebuilt from a truncated log.
     pub fn clear(&mut self) {
         self.entries.clear();
-    }
-
-    /// The table as bytes, sorted by producer so that equal tables give equal bytes.
-    pub fn snapshot(&self) -> Vec<u8> {
-        let mut producers: Vec<ProducerV1> = self
-            .entries
-            .iter()
-            .map(|(id, entry)| ProducerV1 {
-                id: id.0,
-                epoch: entry.epoch.0,
-                last_seen: entry.last_seen.0,
-                end_offset: entry.end_offset.0,
-                last_timestamp: entry.last_timestamp.0,
-                batches: entry.batches.to_vec(),
-            })
-            .collect();
-        producers.sort_by_key(|producer| producer.id);
-        rkyv::to_bytes::<rkyv::rancor::Error>(&SnapshotV1 { producers })
-            .expect("a vector of plain numbers always serialises")
-            .to_vec()
-    }
-
-    /// Reads [`ProducerTable::snapshot`]'s bytes back; they are checked, not trusted.
-    pub fn from_snapshot(bytes: &[u8]) -> Result<ProducerTable, SnapshotError> {
-        let snapshot = rkyv::from_bytes::<SnapshotV1, rkyv::rancor::Error>(bytes)
-            .map_err(|_| SnapshotError)?;
-        let mut entries = HashMap::with_capacity(snapshot.producers.len());
-        for producer in snapshot.producers {
-            if producer.batches.len() > BATCHES_REMEMBERED {
-                return Err(SnapshotError);
-            }
-            let entry = ProducerEntry {
-                epoch: ProducerEpoch(producer.epoch),
-                last_seen: Timestamp(producer.last_seen),
-                batches: SmallVec::from_vec(producer.batches),
-                end_offset: Offset(producer.end_offset),
-                last_timestamp: Timestamp(producer.last_timestamp),
-            };
-            entries.insert(ProducerId(producer.id), entry);
-        }
-        Ok(ProducerTable { entries })
+        self.transactions.clear();
     }
 }
 
@@ -244,6 +321,7 @@ mod tests {
             count,
             max_timestamp: Timestamp(1),
             is_transactional: false,
+            bumps_epoch: false,
         }
     }
 
@@ -337,12 +415,108 @@ mod tests {
         assert!(table.is_empty());
     }
 
+    fn marker(epoch: i16, coordinator_epoch: i32) -> MarkerFacts {
+        MarkerFacts {
+            producer_id: ProducerId(7),
+            producer_epoch: ProducerEpoch(epoch),
+            coordinator_epoch,
+            committed: true,
+            timestamp: Timestamp(2),
+        }
+    }
+
+    fn open_at(epoch: i16, offset: i64) -> ProducerTable {
+        let mut table = ProducerTable::default();
+        let facts = BatchFacts {
+            is_transactional: true,
+            ..batch(epoch, 0, 2)
+        };
+        table.on_appended(&facts, Offset(offset), Timestamp(1000));
+        table
+    }
+
     #[test]
-    fn snapshots_read_back_equal_and_their_prefixes_fail() {
-        let table = appended(&[(1, 0, 3), (1, 3, 2)]);
-        let bytes = table.snapshot();
-        assert_eq!(ProducerTable::from_snapshot(&bytes), Ok(table));
-        assert!(ProducerTable::from_snapshot(&bytes[..bytes.len() - 1]).is_err());
-        assert!(ProducerTable::from_snapshot(&[]).is_err());
+    fn a_plain_batch_inside_a_transaction_is_refused() {
+        let mut table = open_at(0, 100);
+        assert_eq!(
+            table.check(&batch(0, 2, 1)),
+            Err(SequenceError::InTransaction)
+        );
+        let next = BatchFacts {
+            is_transactional: true,
+            ..batch(0, 2, 1)
+        };
+        assert_eq!(table.check(&next), Ok(SequenceCheck::Next));
+        table.on_marker(&marker(0, 1), Offset(102), Timestamp(0));
+        assert_eq!(table.check(&batch(0, 2, 1)), Ok(SequenceCheck::Next));
+    }
+
+    /// Goal: the answers of Kafka 4.3 to markers of old and new epochs. Method: those it was seen to give.
+    #[test]
+    fn markers_are_fenced_by_both_epochs() {
+        let mut table = open_at(3, 100);
+        let stale = Err(MarkerRefusal::StaleEpoch {
+            current: ProducerEpoch(3),
+        });
+        assert_eq!(table.check_marker(&marker(2, 9), 0), stale);
+        assert_eq!(table.check_marker(&marker(3, 9), 2), stale);
+        assert_eq!(table.check_marker(&marker(3, 9), 1), Ok(()));
+        assert_eq!(table.check_marker(&marker(4, 9), 2), Ok(()));
+        let ended = table.on_marker(&marker(4, 9), Offset(102), Timestamp(0));
+        assert_eq!(ended.map(|ended| ended.stable_end), Some(Offset(103)));
+        // Written again, as a coordinator that did not hear the answer does.
+        assert_eq!(table.check_marker(&marker(4, 9), 2), Ok(()));
+        assert_eq!(
+            table.check_marker(&marker(4, 8), 2),
+            Err(MarkerRefusal::CoordinatorFenced { current: 9 })
+        );
+        assert_eq!(
+            table.on_marker(&marker(4, 9), Offset(103), Timestamp(0)),
+            None
+        );
+    }
+
+    #[test]
+    fn after_a_marker_that_bumps_the_epoch_sequences_begin_at_zero() {
+        let mut table = open_at(3, 100);
+        table.on_marker(&marker(4, 9), Offset(102), Timestamp(0));
+        assert_eq!(
+            table.check(&batch(4, 2, 1)),
+            Err(SequenceError::OutOfOrder { expected: 0 })
+        );
+        assert_eq!(table.check(&batch(4, 0, 1)), Ok(SequenceCheck::Next));
+        let mut unknown = ProducerTable::default();
+        unknown.on_marker(&marker(4, 9), Offset(0), Timestamp(0));
+        assert_eq!(
+            unknown.check(&batch(4, 4, 1)),
+            Err(SequenceError::OutOfOrder { expected: 0 })
+        );
+        let bumping = BatchFacts {
+            bumps_epoch: true,
+            ..batch(0, 4, 1)
+        };
+        assert_eq!(
+            ProducerTable::default().check(&bumping),
+            Err(SequenceError::OutOfOrder { expected: 0 })
+        );
+    }
+
+    #[test]
+    fn an_ended_transaction_holds_until_its_marker_is_committed() {
+        let mut table = open_at(0, 100);
+        assert_eq!(table.first_unstable(), Some(Offset(100)));
+        table.on_marker(&marker(0, 0), Offset(102), Timestamp(0));
+        table.on_high_watermark(Offset(102));
+        assert_eq!(table.first_unstable(), Some(Offset(100)));
+        table.on_high_watermark(Offset(103));
+        assert_eq!(table.first_unstable(), None);
+    }
+
+    #[test]
+    fn a_producer_with_an_open_transaction_does_not_expire() {
+        let mut table = open_at(0, 100);
+        assert_eq!(table.expire(Timestamp(i64::MAX), 1000), 0);
+        table.on_marker(&marker(0, 0), Offset(102), Timestamp(1000));
+        assert_eq!(table.expire(Timestamp(i64::MAX), 1000), 1);
     }
 }

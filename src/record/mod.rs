@@ -1,4 +1,5 @@
-//! Record batch v2: looked at in place, checked, walked, split, built, recompressed and stamped.
+//! Record batch v2: looked at in place, checked, walked, split, built, recompressed and stamped; the markers of
+//! transactions.
 //!
 //! **Path.** Bytes from a socket or a file → [`split`] where there may be several batches → [`check`] →
 //! [`CheckedBatch`] → the partition core reads its facts, storage copies its bytes and [`stamp`]s the copy.
@@ -20,6 +21,7 @@
 mod build;
 mod check;
 mod codec;
+mod control;
 mod crc;
 mod error;
 mod header;
@@ -37,6 +39,7 @@ mod tests;
 pub use build::{BatchBuilder, BatchSeal, Producer, recompress};
 pub use check::{CheckedBatch, Facts, Limits, Origin, TimestampRule, Walk, check, check_slice};
 pub use codec::{Codec, Codecs};
+pub use control::EndMarker;
 pub use crc::crc32c;
 pub use error::{RecordError, RecordFault, RecordFaultKind, Verdict, Why};
 pub use header::{BATCH_HEADER_BYTES, BatchHeader, TimestampType};

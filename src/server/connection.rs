@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -13,14 +14,16 @@ use super::connections::{Handle, Order, Receiving, Shared};
 use super::frames::{BadLength, Frames};
 use super::memory::Reservation;
 use crate::api::{self, Context, Frame, Outcome, Work};
-use crate::rt::{RawAccepted, Receiver, Socket};
+use crate::rt::{self, RawAccepted, Receiver, Socket};
 use crate::shard::ReadData;
-use crate::types::Micros;
+use crate::types::{Micros, Str};
 
 /// Requests of one connection in flight at once; the next is read when one is answered.
 const PIPELINE_MAX: usize = 64;
 /// Frames up to this size need no reservation: every connection may have one.
 const FREE_LEN: usize = 16 << 10;
+/// What a client that sends nothing more has asked is answered if it takes no longer than this.
+const FINISH_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes read ahead of the frame being served; past it the socket is not read.
 const READ_AHEAD_MAX: usize = 64 << 10;
 /// Bytes of a large frame that are waited for at once, at most.
@@ -76,6 +79,7 @@ pub async fn serve(shared: Rc<Shared>, listener: usize, accepted: RawAccepted) {
             shard: shared.shard.clone(),
             connection: shared.shard.connection_number(),
             listener: shared.listener_name(listener),
+            client_host: Str::from(format!("/{}", peer.ip())),
             sessions: shared.sessions.clone(),
             watched: Default::default(),
         });
@@ -118,10 +122,15 @@ impl Connection {
             if self.closing && self.pipeline.is_empty() {
                 return Ok(End::Stopped);
             }
-            match self.event().await? {
+            self.handle.serving.set(!self.pipeline.is_empty());
+            let event = self.event().await;
+            self.handle.serving.set(false);
+            match event? {
                 Event::Read(0) => {
-                    // Half-closed: what was asked is answered.
-                    self.finish_pipeline().await?;
+                    // Half-closed: what was asked is answered, but a client that is gone looks the same, and a member
+                    // of a group may wait for minutes.
+                    let finished = rt::timeout(FINISH_WITHIN, self.finish_pipeline()).await;
+                    finished.unwrap_or(Ok(()))?;
                     return Ok(End::Gone);
                 }
                 Event::Read(count) => {

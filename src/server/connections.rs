@@ -39,6 +39,8 @@ pub struct Handle {
     pub last_active: Cell<Micros>,
     /// It was told to shrink since it was active.
     pub shrunk: Cell<bool>,
+    /// It waits for the answer to a request: a member in a rebalance may do so longer than an idle connection may live.
+    pub serving: Cell<bool>,
     /// Bytes of the frame being read that have arrived, and since when it is being read.
     pub receiving: Cell<Option<Receiving>>,
 }
@@ -106,6 +108,7 @@ impl Shared {
             order: Cell::new(order),
             last_active: Cell::new(self.shard.clock.now()),
             shrunk: Cell::new(false),
+            serving: Cell::new(false),
             receiving: Cell::new(None),
         });
         let slot = self.handles.borrow_mut().insert(handle.clone());
@@ -143,7 +146,8 @@ impl Shared {
             let contended = self.gate.is_contended();
             for (_, handle) in self.handles.borrow().iter() {
                 let idle = now.since(handle.last_active.get());
-                if idle_us.is_some_and(|limit| idle > limit) {
+                let is_idle = !handle.serving.get();
+                if is_idle && idle_us.is_some_and(|limit| idle > limit) {
                     handle.tell(Order::Close("idle for longer than connections.max.idle.ms"));
                 } else if contended && handle.is_too_slow(now) {
                     handle.tell(Order::Close(

@@ -183,6 +183,8 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
         }
     }
     own.shutdown.requested().await;
+    // A member that waits for others is told to look elsewhere.
+    shard.close_coordinators();
     shared.finish_all();
     let deadline = shard.clock.now().plus_ms(FINISH_WITHIN.as_millis() as u64);
     while shared.count() > 0 && shard.clock.now() < deadline {
@@ -289,11 +291,7 @@ fn registration(
         incarnation: Uuid::random(),
         rack: shard.config.broker_rack.as_deref().map(Str::from),
         endpoints: endpoints.collect(),
-        features: vec![FeatureRange {
-            name: Str::from_static("metadata.version"),
-            min: 7,
-            max: 30,
-        }],
+        features: features(),
         log_dirs,
         fenced: false,
     }
@@ -306,6 +304,21 @@ fn usual_shards(cpus: usize) -> u16 {
         0..=2 => 1,
         more => more.min(1024) as u16,
     }
+}
+
+/// What this broker can run at, as Kafka 4.3.1 tells it, without what is not served (shares, streams groups).
+fn features() -> Vec<FeatureRange> {
+    let feature = |name, min, max| FeatureRange {
+        name: Str::from_static(name),
+        min,
+        max,
+    };
+    vec![
+        feature("eligible.leader.replicas.version", 0, 1),
+        feature("group.version", 0, 1),
+        feature("metadata.version", 7, 30),
+        feature("transaction.version", 0, 2),
+    ]
 }
 
 fn told(listeners: &[Listener]) -> String {

@@ -67,6 +67,16 @@ pub fn prepare(
     Ok(timed(batch, config, now))
 }
 
+/// A batch that this broker made itself, as storage and the partition want it.
+///
+/// Panics if it is not well formed: then whoever made it is wrong.
+pub fn own(shard: &Shard, records: Bytes) -> (CheckedBatch, BatchFacts) {
+    let checked = check(records, &Limits::log(), &mut shard.codecs.borrow_mut());
+    let batch = checked.expect("a batch of our own is well formed");
+    let facts = facts(&batch, batch.max_timestamp());
+    (batch, facts)
+}
+
 fn timestamp_rule(config: &TopicConfig, now: Timestamp) -> TimestampRule {
     match config.message_timestamp_type {
         TopicTimestamp::LogAppendTime => TimestampRule::LogAppendTime,
@@ -105,19 +115,24 @@ fn timed(batch: CheckedBatch, config: &TopicConfig, now: Timestamp) -> Prepared 
         TopicTimestamp::CreateTime => (batch.restamp(), Timestamp::NONE),
     };
     let max_timestamp = restamp.map_or(batch.max_timestamp(), |(_, time)| time);
-    let facts = BatchFacts {
+    let facts = facts(&batch, max_timestamp);
+    Prepared {
+        batch,
+        facts,
+        restamp,
+        append_time,
+    }
+}
+
+fn facts(batch: &CheckedBatch, max_timestamp: Timestamp) -> BatchFacts {
+    BatchFacts {
         producer_id: batch.producer_id(),
         producer_epoch: batch.producer_epoch(),
         base_sequence: batch.base_sequence(),
         count: batch.last_offset_delta() + 1,
         max_timestamp,
         is_transactional: batch.is_transactional(),
-    };
-    Prepared {
-        batch,
-        facts,
-        restamp,
-        append_time,
+        bumps_epoch: false,
     }
 }
 

@@ -9,7 +9,8 @@ use super::Shard;
 use super::partitions::dynamic;
 use crate::config::BrokerConfig;
 use crate::config::{
-    Op, Resource, apply_op, validate_broker_dynamic, validate_topic, validate_topic_overrides,
+    Op, Resource, apply_op, validate_broker_dynamic, validate_group, validate_group_overrides,
+    validate_topic, validate_topic_overrides,
 };
 use crate::metadata::Reply as CommandReply;
 use crate::metadata::{
@@ -159,7 +160,7 @@ impl Shard {
     /// Has the controller decide `command`. Returns when all shards have applied what came of it.
     pub async fn propose(self: &Rc<Self>, command: Command) -> CommandReply {
         self.call(ShardId(0), move |shard| async move {
-            shard.controller().propose(command).await
+            shard.controller().await.propose(command).await
         })
         .await
     }
@@ -167,7 +168,7 @@ impl Shard {
     /// The quorum as its leader sees it.
     pub async fn quorum(self: &Rc<Self>) -> QuorumState {
         self.call(ShardId(0), |shard| async move {
-            let controller = shard.controller();
+            let controller = shard.controller().await;
             QuorumState {
                 leader: shard.node_id(),
                 epoch: controller.epoch as i32,
@@ -178,29 +179,51 @@ impl Shard {
         .await
     }
 
-    fn controller(&self) -> Rc<Controller> {
-        self.controller
-            .borrow()
-            .clone()
-            .expect("shard 0 has the controller before it serves")
+    /// The controller, which comes after the metadata that it recovered: coordinators that load meanwhile wait for it.
+    async fn controller(&self) -> Rc<Controller> {
+        loop {
+            let known = self.controller.borrow().clone();
+            match known {
+                Some(controller) => return controller,
+                None => self.controller_made.wait().await,
+            }
+        }
     }
 
     /// An id for a new idempotent producer, from a block of this shard's own (KIP-730).
     pub async fn next_producer_id(self: &Rc<Self>) -> Result<ProducerId, ApiError> {
         loop {
-            let block = self.producer_ids.get();
-            if block.count > 0 {
-                let rest = ProducerIdBlock {
-                    first: ProducerId(block.first.0 + 1),
-                    count: block.count - 1,
-                };
-                self.producer_ids.set(rest);
-                return Ok(block.first);
+            if let Some(id) = self.take_producer_id() {
+                return Ok(id);
             }
-            let block = self.allocate_producer_ids().await?;
-            // Another request may have brought a block meanwhile; the rest of that one is given up.
-            self.producer_ids.set(block);
+            self.reserve_producer_ids(1).await?;
         }
+    }
+
+    /// Has at least `count` ids at hand, so that who cannot wait finds one with [`Shard::take_producer_id`].
+    pub(super) async fn reserve_producer_ids(self: &Rc<Self>, count: i32) -> Result<(), ApiError> {
+        while self.producer_ids_at_hand() < count {
+            let block = self.allocate_producer_ids().await?;
+            self.producer_ids.borrow_mut().push_back(block);
+        }
+        Ok(())
+    }
+
+    pub(super) fn producer_ids_at_hand(&self) -> i32 {
+        let blocks = self.producer_ids.borrow();
+        blocks.iter().map(|block| block.count).sum()
+    }
+
+    pub(super) fn take_producer_id(&self) -> Option<ProducerId> {
+        let mut blocks = self.producer_ids.borrow_mut();
+        let block = blocks.front_mut()?;
+        let id = block.first;
+        block.first = ProducerId(id.0 + 1);
+        block.count -= 1;
+        if block.count == 0 {
+            blocks.pop_front();
+        }
+        Some(id)
     }
 
     async fn allocate_producer_ids(self: &Rc<Self>) -> Result<ProducerIdBlock, ApiError> {
@@ -240,6 +263,7 @@ impl ConfigRules for Rules<'_> {
         let checked = match resource(kind) {
             Some(Resource::Topic) => validate_topic(key, value),
             Some(Resource::Broker) => validate_broker_dynamic([(key, value)]),
+            None if kind == ResourceKind::Group => validate_group(key, value),
             None => return Err(format!("Unknown config name: {key}")),
         };
         checked.map_err(|error| error.message().to_string())
@@ -253,7 +277,16 @@ impl ConfigRules for Rules<'_> {
         current: Option<&str>,
         value: &str,
     ) -> Result<String, String> {
-        let resource = resource(kind).ok_or_else(|| format!("Unknown config name: {key}"))?;
+        let resource = resource(kind).ok_or_else(|| match kind {
+            ResourceKind::Group => {
+                let upper = match op {
+                    ListOp::Append => "APPEND",
+                    ListOp::Subtract => "SUBTRACT",
+                };
+                format!("Can't {upper} to key {key} because its type is not LIST.")
+            }
+            _ => format!("Unknown config name: {key}"),
+        })?;
         let op = match op {
             ListOp::Append => Op::Append,
             ListOp::Subtract => Op::Subtract,
@@ -265,14 +298,17 @@ impl ConfigRules for Rules<'_> {
     }
 
     fn check_together(&self, kind: ResourceKind, overrides: &Overrides) -> Result<(), String> {
-        if kind != ResourceKind::Topic {
-            return Ok(());
-        }
-        let dynamic = dynamic(self.image, NodeId(self.config.node_id));
         let pairs = overrides
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()));
-        validate_topic_overrides(self.config, dynamic, pairs)
-            .map_err(|error| error.message().to_string())
+        let checked = match kind {
+            ResourceKind::Topic => {
+                let dynamic = dynamic(self.image, NodeId(self.config.node_id));
+                validate_topic_overrides(self.config, dynamic, pairs)
+            }
+            ResourceKind::Group => validate_group_overrides(self.config, pairs),
+            ResourceKind::Broker | ResourceKind::ClientMetrics => Ok(()),
+        };
+        checked.map_err(|error| error.message().to_string())
     }
 }

@@ -1,6 +1,7 @@
 //! One shard: its partitions, its store, its door to the others.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,20 +11,23 @@ use slab::Slab;
 
 use super::calls::{Answer, Calls};
 use super::controller::Controller;
+use super::coordinators::Coordinators;
 use super::fetch::{
     Parked, PartitionRead, ReadData, ReadItem, ReadRequest, SentData, WatchItem, WatchKey,
 };
 use super::message::Message;
-use super::produce::{ProduceForward, ProduceItem, ProduceJoin, ProduceOutcome, Wait};
+use super::produce::ProduceJoin;
 use super::replica::Replica;
 use crate::config::BrokerConfig;
 use crate::metadata::{Image, MetadataRecord, ProducerIdBlock, shard_of};
 use crate::metrics::Metrics;
 use crate::protocol::ErrorCode;
 use crate::record::Codecs;
-use crate::rt::{self, Clock, Inbox, Mailbox, Queue, RawAccepted, Receiver, Sender, oneshot};
+use crate::rt::{
+    self, Clock, Inbox, Mailbox, Notify, Queue, RawAccepted, Receiver, Sender, oneshot,
+};
 use crate::storage::{Committed, LogId, Store};
-use crate::types::{NodeId, PartitionIndex, ProducerId, ShardId, TopicId};
+use crate::types::{NodeId, PartitionIndex, ShardId, TopicId};
 
 /// A shard that is gone has taken the process with it.
 const ANSWERED: &str = "shards live as long as the process";
@@ -45,14 +49,16 @@ pub struct Shard {
     pub(super) replicas: RefCell<HashMap<(TopicId, i32), Rc<Replica>>>,
     mailbox: Mailbox<Message>,
     calls: Calls,
-    produces: RefCell<Slab<Rc<ProduceJoin>>>,
+    pub(super) produces: RefCell<Slab<Rc<ProduceJoin>>>,
     reads: RefCell<Slab<Sender<Vec<PartitionRead<SentData>>>>>,
     parked: Parked,
     /// Only on shard 0.
     pub(super) controller: RefCell<Option<Rc<Controller>>>,
+    pub(super) controller_made: Notify,
     on_connection: RefCell<Option<Serve>>,
-    /// Ids for new producers that this shard may give out.
-    pub(super) producer_ids: Cell<ProducerIdBlock>,
+    /// Ids for new producers that this shard may give out, block by block.
+    pub(super) producer_ids: RefCell<VecDeque<ProducerIdBlock>>,
+    pub(super) coordinators: Coordinators,
     /// The configuration with what was set while the broker runs.
     pub(super) in_force: RefCell<Rc<BrokerConfig>>,
     pub(super) logs: RefCell<HashMap<LogId, Rc<Replica>>>,
@@ -71,7 +77,6 @@ impl Shard {
         Rc::new(Shard {
             id,
             shards_count,
-            clock,
             metrics: Metrics::new(),
             codecs: RefCell::new(Codecs::new()),
             store,
@@ -83,14 +88,14 @@ impl Shard {
             reads: RefCell::default(),
             parked: Parked::default(),
             controller: RefCell::new(None),
+            controller_made: Notify::default(),
             on_connection: RefCell::new(None),
-            producer_ids: Cell::new(ProducerIdBlock {
-                first: ProducerId(0),
-                count: 0,
-            }),
+            producer_ids: RefCell::default(),
+            coordinators: Coordinators::new(&config, &clock),
             in_force: RefCell::new(Rc::new((*config).clone())),
             logs: RefCell::default(),
             next_connection: Cell::new(0),
+            clock,
             config,
         })
     }
@@ -177,6 +182,14 @@ impl Shard {
         }
     }
 
+    /// Runs `work` on another shard and waits for nothing.
+    pub(super) fn tell<W>(&self, to: ShardId, work: W)
+    where
+        W: FnOnce(Rc<Shard>) + Send + 'static,
+    {
+        drop(self.call_abroad(to, move |shard| async move { work(shard) }));
+    }
+
     /// Runs `work` on every shard at once. The answers come in the shards' order.
     pub async fn call_all<T, F, W>(self: &Rc<Self>, work: W) -> Vec<T>
     where
@@ -243,55 +256,6 @@ impl Shard {
 
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         (0..self.shards_count).map(ShardId)
-    }
-
-    /// Appends each item on the shard that owns it, this shard's own in this turn. `join` finishes when all outcomes
-    /// are known.
-    pub fn produce(self: &Rc<Self>, items: Vec<ProduceItem>, wait: Wait, join: &Rc<ProduceJoin>) {
-        let mut abroad: Vec<(ShardId, Vec<ProduceItem>)> = Vec::new();
-        for item in items {
-            let owner = self.owner(item.topic_id, item.partition);
-            if owner == self.id {
-                self.produce_here(item, wait, join);
-                continue;
-            }
-            match abroad.iter_mut().find(|(to, _)| *to == owner) {
-                Some((_, share)) => share.push(item),
-                None => abroad.push((owner, vec![item])),
-            }
-        }
-        for (to, items) in abroad {
-            join.expect_part();
-            let slot = self.produces.borrow_mut().insert(join.clone()) as u32;
-            self.send(to, Message::Produce(ProduceForward { slot, items, wait }));
-        }
-        join.part_done();
-    }
-
-    fn produce_here(self: &Rc<Self>, item: ProduceItem, wait: Wait, join: &Rc<ProduceJoin>) {
-        match self.replica(item.topic_id, item.partition) {
-            Some(replica) => replica.produce(self, item.index, item.records, wait, join),
-            None => join.put(
-                item.index,
-                ProduceOutcome::refused(ErrorCode::UnknownTopicOrPartition),
-            ),
-        }
-    }
-
-    fn on_produce(self: &Rc<Self>, home: ShardId, forward: ProduceForward) {
-        let join = ProduceJoin::forwarded(forward.items.len(), home, forward.slot, self.clone());
-        for item in forward.items {
-            self.produce_here(item, forward.wait, &join);
-        }
-        join.part_done();
-    }
-
-    fn on_produce_done(&self, slot: u32, outcomes: Vec<(u32, ProduceOutcome)>) {
-        let join = self.produces.borrow_mut().remove(slot as usize);
-        for (index, outcome) in outcomes {
-            join.put(index, outcome);
-        }
-        join.part_done();
     }
 
     /// Reads partitions wherever they are. The results come in the order of the items, and together keep to the
@@ -618,6 +582,7 @@ fn keep_to_budget(results: &mut [PartitionRead], limits: &[(u32, usize)], budget
         let bytes = result.data.bytes();
         if used > 0 && (used + bytes > budget || bytes > *limit) {
             result.data = ReadData::Empty;
+            result.aborted.clear();
         } else {
             used += bytes;
         }

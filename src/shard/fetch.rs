@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
 use crate::rt::{Foreign, Mailbox, Receiver, Sender, Slice, oneshot};
+use crate::storage::AbortedTransaction;
 use crate::types::{LeaderEpoch, Offset, ShardId, TopicId};
 
 /// One partition of a Fetch, on its way to its owner.
@@ -44,6 +45,8 @@ pub struct PartitionRead<D = ReadData> {
     /// The reader's log diverges: (epoch, its end offset) to truncate to (KIP-595).
     pub diverging: Option<(LeaderEpoch, Offset)>,
     pub leader_epoch: LeaderEpoch,
+    /// The aborted transactions that overlap the data, by their first offsets; for readers of what is committed.
+    pub aborted: Vec<AbortedTransaction>,
     pub data: D,
 }
 
@@ -80,6 +83,7 @@ impl PartitionRead {
             log_start: Offset(-1),
             diverging: None,
             leader_epoch: LeaderEpoch::NONE,
+            aborted: Vec::new(),
             data: ReadData::Empty,
         }
     }
@@ -114,6 +118,7 @@ impl<D> PartitionRead<D> {
             log_start: self.log_start,
             diverging: self.diverging,
             leader_epoch: self.leader_epoch,
+            aborted: self.aborted,
             data: convert(self.data),
         }
     }

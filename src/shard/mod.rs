@@ -6,10 +6,13 @@
 //!
 //! **Invariants.** Nothing of a shard is touched by another thread; what crosses is a message. Messages between two
 //! shards keep their order. Between admission and append of a batch there is no await. Metadata changes only through
-//! [`Shard::propose`]: decided on shard 0, durable, then applied by every shard before the reply leaves.
+//! [`Shard::propose`]: decided on shard 0, durable, then applied by every shard before the reply leaves. A coordinator's
+//! state changes only by records of its partition, and no reply leaves before they are durable. A transactional batch is
+//! appended only where its producer has a transaction open, or when the coordinator knows of the partition.
 //!
 //! **Faults survived.** A partition deleted while requests wait on it, a log directory that fails (its partitions answer
-//! KAFKA_STORAGE_ERROR), watchers of connections that are gone.
+//! KAFKA_STORAGE_ERROR), watchers of connections that are gone, appends of a coordinator that are refused (its state is
+//! loaded again), members whose connection is gone while they wait, transactional batches whose transaction has ended.
 //!
 //! **Not obvious.** A watch fires once, maybe for nothing: whoever is woken reads again. Slices of another shard's
 //! cache are pinned there by reference and go home to be released.
@@ -17,15 +20,19 @@
 mod append;
 mod calls;
 mod controller;
+mod coordinators;
 mod core;
 mod fetch;
+mod markers;
 mod message;
 mod partitions;
 mod produce;
 mod replica;
 mod start;
+mod verification;
 
 pub use controller::QuorumState;
+pub use coordinators::Internal;
 pub use core::Shard;
 pub use fetch::{PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem, WatchKey};
 pub use message::Message;
@@ -33,3 +40,4 @@ pub use partitions::{LogDirState, dynamic};
 pub use produce::{Joined, ProduceFault, ProduceItem, ProduceJoin, ProduceOutcome, Wait};
 pub use replica::{FoundOffset, OffsetQuery, Replica};
 pub use start::{Opened, open};
+pub use verification::TxnTerms;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::Shard;
+use super::markers;
 use super::replica::{Replica, SnapshotWhen};
 use crate::config::{BrokerConfig, Dynamic, TopicConfig};
-use crate::metadata::{Image, MetadataRecord, ResourceKind};
-use crate::partition::{BatchFacts, Partition, ProducerTable};
-use crate::record::BatchHeader;
-use crate::storage::{Log, LogConfig, StorageError, join_bounded};
+use crate::metadata::{Image, MetadataRecord, ResourceKind, is_internal};
+use crate::partition::{BatchFacts, MarkerFacts, Partition, ProducerTable};
+use crate::record::{BatchHeader, EndMarker, RawBatch};
+use crate::storage::{AbortedTransaction, Log, LogConfig, StorageError, join_bounded};
 use crate::types::{
     LeaderEpoch, NodeId, OffsetRange, PartitionIndex, Str, Timestamp, TopicId, TopicPartition, Uuid,
 };
@@ -40,6 +41,9 @@ struct Changes {
     led: Vec<(TopicId, i32)>,
     configured: HashSet<Str>,
     broker_configured: bool,
+    /// Topics and partitions came or went, by which groups are assigned.
+    coordinated: bool,
+    groups_configured: HashSet<Str>,
 }
 
 impl Shard {
@@ -66,12 +70,17 @@ impl Shard {
             self.follow_leader_epoch(topic, partition);
         }
         self.reconfigure(&changes.configured, changes.broker_configured);
+        if changes.coordinated {
+            self.tell_coordinators();
+        }
+        self.tell_groups_configured(&changes.groups_configured);
     }
 
     /// Looks at one record before it is applied.
     fn note(&self, record: &MetadataRecord, changes: &mut Changes) {
         match record {
             MetadataRecord::Partition(record) => {
+                changes.coordinated = true;
                 let place = (Uuid(record.topic_id), record.partition);
                 if self.is_mine(place, &record.replicas) {
                     changes.added.push(place);
@@ -81,6 +90,7 @@ impl Shard {
                 changes.led.push((Uuid(record.topic_id), record.partition));
             }
             MetadataRecord::RemoveTopic(record) => {
+                changes.coordinated = true;
                 let id = Uuid(record.id);
                 changes.added.retain(|(topic, _)| *topic != id);
                 let mut replicas = self.replicas.borrow_mut();
@@ -96,7 +106,13 @@ impl Shard {
                         .configured
                         .insert(Str::from(record.resource_name.as_str()));
                 }
-                Some(ResourceKind::Broker) => changes.broker_configured = true,
+                Some(ResourceKind::Broker) => {
+                    changes.broker_configured = true;
+                }
+                Some(ResourceKind::Group) => {
+                    let name = Str::from(record.resource_name.as_str());
+                    changes.groups_configured.insert(name);
+                }
                 _ => {}
             },
             _ => {}
@@ -122,7 +138,7 @@ impl Shard {
                 .store
                 .open_log(&place, topic_id, log_config(&config))
                 .await?;
-            let producers = recover(&log, self.clock.wall()).await?;
+            let producers = self.recover(&log).await?;
             Ok::<_, StorageError>((log, producers))
         };
         match opened.await {
@@ -136,10 +152,70 @@ impl Shard {
                 self.logs.borrow_mut().insert(log.id(), replica.clone());
                 self.replicas
                     .borrow_mut()
-                    .insert((topic_id, partition), replica);
+                    .insert((topic_id, partition), replica.clone());
+                self.coordinate(&replica);
             }
             Err(error) => tracing::error!("partition {place} is offline: {error}"),
         }
+    }
+
+    /// Finds the log's end and the producers that wrote it: the newest snapshot, and every batch after it. The aborted
+    /// transactions found on the way go back to the log, which indexes them.
+    ///
+    /// A batch found in the log is taken as seen now: its record times may be old, and a retry of it must be recognised.
+    async fn recover(&self, log: &Rc<Log>) -> Result<ProducerTable, StorageError> {
+        let now = self.clock.wall();
+        let found = RefCell::new((ProducerTable::default(), Vec::new()));
+        loop {
+            if let Some((_, bytes)) = log.latest_snapshot().await? {
+                match ProducerTable::from_snapshot(&bytes) {
+                    Ok(table) => found.borrow_mut().0 = table,
+                    Err(_) => tracing::warn!(
+                        "{}: a producer snapshot is not readable and is passed over",
+                        log.partition()
+                    ),
+                }
+            }
+            let on_batch = |batch: &RawBatch<'_>| {
+                let (producers, aborted) = &mut *found.borrow_mut();
+                aborted.extend(self.replay(batch, producers, now));
+            };
+            match log.recover(on_batch).await {
+                Err(StorageError::SnapshotAhead) => found.take(),
+                Err(error) => return Err(error),
+                Ok(_) => break,
+            };
+        }
+        let (producers, aborted) = found.into_inner();
+        log.restore_aborted(&aborted);
+        Ok(producers)
+    }
+
+    /// Takes a batch of the log in. Returns the transaction that it aborted.
+    fn replay(
+        &self,
+        batch: &RawBatch<'_>,
+        producers: &mut ProducerTable,
+        now: Timestamp,
+    ) -> Option<AbortedTransaction> {
+        let header = batch.header;
+        if header.producer_id().0 < 0 {
+            return None;
+        }
+        if !header.is_control() {
+            producers.on_appended(&facts(header), header.base_offset(), now);
+            return None;
+        }
+        let marker = EndMarker::of(batch.bytes, &mut self.codecs.borrow_mut())?;
+        let facts = MarkerFacts {
+            producer_id: header.producer_id(),
+            producer_epoch: header.producer_epoch(),
+            coordinator_epoch: marker.coordinator_epoch,
+            committed: marker.committed,
+            timestamp: header.max_timestamp(),
+        };
+        let ended = producers.on_marker(&facts, header.base_offset(), now)?;
+        markers::aborted(ended)
     }
 
     /// The topic's name and the epoch in which this broker leads; `None` if it does not.
@@ -173,7 +249,10 @@ impl Shard {
         let image = self.image();
         let dynamic = dynamic(&image, self.node_id());
         let overrides = image.overrides(ResourceKind::Topic, name);
-        Rc::new(TopicConfig::effective(&self.config, dynamic, overrides))
+        let mut config = TopicConfig::effective(&self.config, dynamic, overrides);
+        // What coordinators have answered is on stable storage, whatever the brokers' default.
+        config.write_caching &= !is_internal(name);
+        Rc::new(config)
     }
 
     /// The broker's configuration with what was set while it runs.
@@ -251,6 +330,7 @@ impl Shard {
     pub(super) async fn checkpoint(&self) {
         let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
         let now = self.clock.wall();
+        self.measure_coordinators();
         for replica in &replicas {
             replica.expire_producers(now, PRODUCER_EXPIRATION_MS);
             replica.snapshot_producers(SnapshotWhen::Due).await;
@@ -288,37 +368,6 @@ pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
     }
 }
 
-/// Finds the log's end and the producers that wrote it: the newest snapshot, and every batch after it.
-///
-/// A batch found in the log is taken as seen now: its record times may be old, and a retry of it must be recognised.
-async fn recover(log: &Rc<Log>, now: Timestamp) -> Result<ProducerTable, StorageError> {
-    let producers = RefCell::new(ProducerTable::default());
-    loop {
-        if let Some((_, bytes)) = log.latest_snapshot().await? {
-            match ProducerTable::from_snapshot(&bytes) {
-                Ok(table) => _ = producers.replace(table),
-                Err(_) => tracing::warn!(
-                    "{}: a producer snapshot is not readable and is passed over",
-                    log.partition()
-                ),
-            }
-        }
-        let on_batch = |header: &BatchHeader| {
-            if header.producer_id().0 >= 0 && !header.is_control() {
-                let facts = facts(header);
-                producers
-                    .borrow_mut()
-                    .on_appended(&facts, header.base_offset(), now);
-            }
-        };
-        match log.recover(on_batch).await {
-            Err(StorageError::SnapshotAhead) => producers.borrow_mut().clear(),
-            Err(error) => return Err(error),
-            Ok(_) => return Ok(producers.into_inner()),
-        }
-    }
-}
-
 fn facts(header: &BatchHeader) -> BatchFacts {
     BatchFacts {
         producer_id: header.producer_id(),
@@ -327,5 +376,6 @@ fn facts(header: &BatchHeader) -> BatchFacts {
         count: header.last_offset_delta() + 1,
         max_timestamp: header.max_timestamp(),
         is_transactional: header.is_transactional(),
+        bumps_epoch: false,
     }
 }

@@ -13,6 +13,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use super::Shard;
+use super::message::Message;
+use super::verification::TxnTerms;
 use crate::protocol::ErrorCode;
 use crate::types::{Offset, ShardId, Timestamp, TopicId};
 
@@ -77,6 +79,87 @@ pub struct ProduceForward {
     pub slot: u32,
     pub items: Vec<ProduceItem>,
     pub wait: Wait,
+    /// Of a transactional producer.
+    pub terms: Option<Box<TxnTerms>>,
+}
+
+impl Shard {
+    /// Appends each item on the shard that owns it, this shard's own in this turn. `join` finishes when all outcomes
+    /// are known.
+    ///
+    /// - `terms`: of a transactional producer, whose batches may have to wait until its coordinator was asked.
+    pub fn produce(
+        self: &Rc<Self>,
+        items: Vec<ProduceItem>,
+        terms: Option<&TxnTerms>,
+        wait: Wait,
+        join: &Rc<ProduceJoin>,
+    ) {
+        let mut abroad: Vec<(ShardId, Vec<ProduceItem>)> = Vec::new();
+        let mut own_of_transaction = Vec::new();
+        for item in items {
+            let owner = self.owner(item.topic_id, item.partition);
+            if owner == self.id {
+                match terms {
+                    None => self.produce_here(item, wait, join),
+                    Some(_) => own_of_transaction.push(item),
+                }
+                continue;
+            }
+            match abroad.iter_mut().find(|(to, _)| *to == owner) {
+                Some((_, share)) => share.push(item),
+                None => abroad.push((owner, vec![item])),
+            }
+        }
+        for (to, items) in abroad {
+            join.expect_part();
+            let slot = self.produces.borrow_mut().insert(join.clone()) as u32;
+            let forward = ProduceForward {
+                slot,
+                items,
+                wait,
+                terms: terms.cloned().map(Box::new),
+            };
+            self.send(to, Message::Produce(forward));
+        }
+        if let Some(terms) = terms {
+            self.produce_transactional(own_of_transaction, terms, wait, join);
+        }
+        join.part_done();
+    }
+
+    fn produce_here(self: &Rc<Self>, item: ProduceItem, wait: Wait, join: &Rc<ProduceJoin>) {
+        match self.replica(item.topic_id, item.partition) {
+            Some(replica) => replica.produce(self, item, wait, join),
+            None => join.put(
+                item.index,
+                ProduceOutcome::refused(ErrorCode::UnknownTopicOrPartition),
+            ),
+        }
+    }
+
+    pub(super) fn on_produce(self: &Rc<Self>, home: ShardId, forward: ProduceForward) {
+        let join = ProduceJoin::forwarded(forward.items.len(), home, forward.slot, self.clone());
+        match forward.terms {
+            None => {
+                for item in forward.items {
+                    self.produce_here(item, forward.wait, &join);
+                }
+            }
+            Some(terms) => {
+                self.produce_transactional(forward.items, &terms, forward.wait, &join);
+            }
+        }
+        join.part_done();
+    }
+
+    pub(super) fn on_produce_done(&self, slot: u32, outcomes: Vec<(u32, ProduceOutcome)>) {
+        let join = self.produces.borrow_mut().remove(slot as usize);
+        for (index, outcome) in outcomes {
+            join.put(index, outcome);
+        }
+        join.part_done();
+    }
 }
 
 /// Whether the answer waits until the batch is committed.
@@ -157,7 +240,7 @@ impl ProduceJoin {
                 let outcomes = self.outcomes.take();
                 shard.send(
                     *home,
-                    super::Message::ProduceDone {
+                    Message::ProduceDone {
                         slot: *slot,
                         outcomes,
                     },

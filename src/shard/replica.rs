@@ -4,18 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use super::Shard;
 use super::append::{self, Prepared};
+use super::coordinators::Hook;
 use super::fetch::{PartitionRead, ReadData, ReadItem, WatchItem, WatchKey, Watchers};
-use super::produce::{ProduceJoin, ProduceOutcome, Wait};
+use super::produce::{ProduceItem, ProduceJoin, ProduceOutcome, Wait};
+use super::verification::Verifying;
 use crate::config::TopicConfig;
 use crate::partition::{
     Admitted, Effect, Effects, EpochError, Isolation, Partition, ProduceRefusal, SequenceError,
 };
 use crate::protocol::ErrorCode;
-use crate::storage::{AppendError, Log, Read, ReadError, Stamps};
+use crate::storage::{AbortedTransaction, AppendError, Log, Read, ReadError, Stamps};
 use crate::types::{LeaderEpoch, Offset, Str, Timestamp, TopicId};
 
 /// One replica that this broker leads.
@@ -29,11 +29,17 @@ pub struct Replica {
     /// Requests whose batch is appended but not committed, by ascending end offset.
     waiters: RefCell<VecDeque<Waiter>>,
     watchers: Watchers,
+    /// Those who read only what is committed: woken when the last stable offset moves.
+    committed_watchers: Watchers,
+    /// Transactional batches whose coordinator is being asked.
+    pub(super) verifying: Verifying,
     /// Counts all bytes ever appended here, for the watchers.
     appended_bytes: Cell<u64>,
     /// Records appended since the last commit, for `flush.messages` under write caching.
     unflushed: Cell<i64>,
     deleted: Cell<bool>,
+    /// The coordinator that keeps its state here, of an internal topic's partition.
+    pub(super) coordinator: RefCell<Option<Rc<dyn Hook>>>,
 }
 
 /// What ListOffsets asks of a partition.
@@ -63,11 +69,12 @@ pub enum SnapshotWhen {
     Closing,
 }
 
-struct Waiter {
-    end: Offset,
-    join: Rc<ProduceJoin>,
-    index: u32,
-    outcome: ProduceOutcome,
+/// A request that waits until everything below `end` is committed.
+pub(super) struct Waiter {
+    pub end: Offset,
+    pub join: Rc<ProduceJoin>,
+    pub index: u32,
+    pub outcome: ProduceOutcome,
 }
 
 impl Replica {
@@ -88,9 +95,12 @@ impl Replica {
             config: RefCell::new(config),
             waiters: RefCell::default(),
             watchers: Watchers::default(),
+            committed_watchers: Watchers::default(),
+            verifying: Verifying::default(),
             appended_bytes: Cell::new(0),
             unflushed: Cell::new(0),
             deleted: Cell::new(false),
+            coordinator: RefCell::new(None),
         })
     }
 
@@ -107,18 +117,32 @@ impl Replica {
         self.core.borrow()
     }
 
+    pub(super) fn core_mut(&self) -> std::cell::RefMut<'_, Partition> {
+        self.core.borrow_mut()
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.deleted.get()
+    }
+
     /// Checks, admits and appends one batch, in this turn.
     ///
     /// What is to be told goes to `join`: at once if the batch was refused or nobody waits, else when it is committed.
-    pub fn produce(
+    pub fn produce(&self, shard: &Shard, item: ProduceItem, wait: Wait, join: &Rc<ProduceJoin>) {
+        self.produce_batch(shard, item, false, wait, join);
+    }
+
+    /// [`Replica::produce`] for a producer that may bump its epoch with every transaction.
+    pub(super) fn produce_batch(
         &self,
         shard: &Shard,
-        index: u32,
-        records: Bytes,
+        item: ProduceItem,
+        bumps_epoch: bool,
         wait: Wait,
         join: &Rc<ProduceJoin>,
     ) {
-        match self.append(shard, records) {
+        let index = item.index;
+        match self.append(shard, item, bumps_epoch) {
             Err(outcome) => join.put(index, self.with_log_start(outcome)),
             Ok((outcome, end)) => {
                 let committed = end <= self.core.borrow().high_watermark();
@@ -138,7 +162,7 @@ impl Replica {
     }
 
     /// Kafka tells the log's start with those refusals that are about the batch, not about the partition.
-    fn with_log_start(&self, outcome: ProduceOutcome) -> ProduceOutcome {
+    pub(super) fn with_log_start(&self, outcome: ProduceOutcome) -> ProduceOutcome {
         let log_start = match outcome.error {
             ErrorCode::UnknownTopicOrPartition
             | ErrorCode::NotLeaderOrFollower
@@ -158,16 +182,18 @@ impl Replica {
     fn append(
         &self,
         shard: &Shard,
-        records: Bytes,
+        item: ProduceItem,
+        bumps_epoch: bool,
     ) -> Result<(ProduceOutcome, Offset), ProduceOutcome> {
         let config = self.config.borrow().clone();
         let now = shard.clock.wall();
         let Prepared {
             batch,
-            facts,
+            mut facts,
             restamp,
             append_time,
-        } = append::prepare(shard, records, &config, now)?;
+        } = append::prepare(shard, item.records, &config, now)?;
+        facts.bumps_epoch = bumps_epoch && facts.is_transactional;
         let admitted = self.core.borrow().admit(&facts).map_err(refused)?;
         let log_start = self.core.borrow().log_start();
         let base_offset = match admitted {
@@ -190,8 +216,7 @@ impl Replica {
             .append_stamped(&batch, stamps, now)
             .map_err(append_failed)?;
         let range = self.core.borrow_mut().on_appended(&facts, now);
-        self.appended_bytes
-            .set(self.appended_bytes.get() + batch.size() as u64);
+        self.count_appended(batch.size());
         shard.metrics.records_in.add(range.count() as u64);
         shard.metrics.batches_in.increment();
         shard.metrics.append_batch_size.record(batch.size() as u64);
@@ -201,8 +226,13 @@ impl Replica {
         Ok((accepted(base_offset, append_time, log_start), range.end))
     }
 
+    pub(super) fn count_appended(&self, bytes: usize) {
+        let appended = self.appended_bytes.get() + bytes as u64;
+        self.appended_bytes.set(appended);
+    }
+
     /// Under write caching a batch counts as committed at once, but for every `flush.messages` records.
-    fn commit_from_memory(&self, shard: &Shard, config: &TopicConfig, records: i64) {
+    pub(super) fn commit_from_memory(&self, shard: &Shard, config: &TopicConfig, records: i64) {
         let unflushed = self.unflushed.get() + records;
         self.unflushed.set(unflushed);
         if unflushed < config.flush_messages {
@@ -212,7 +242,7 @@ impl Replica {
         }
     }
 
-    fn park(&self, waiter: Waiter) {
+    pub(super) fn park(&self, waiter: Waiter) {
         let mut waiters = self.waiters.borrow_mut();
         // Only a retried duplicate can wait for less than the last in line.
         let place = waiters.partition_point(|parked| parked.end <= waiter.end);
@@ -243,11 +273,17 @@ impl Replica {
     fn carry_out(&self, shard: &Shard, effects: &Effects) {
         for effect in effects {
             match *effect {
-                Effect::WakeProducers(end) => self.wake_producers(end),
+                Effect::WakeProducers(end) => {
+                    self.wake_producers(end);
+                    if let Some(coordinator) = self.hooked() {
+                        coordinator.on_committed(end);
+                    }
+                }
                 Effect::WakeReaders(_) => {
                     self.watchers
                         .fire(self.appended_bytes.get(), |key| shard.wake_fetch(key));
                 }
+                Effect::WakeCommittedReaders(stable) => self.wake_committed(shard, stable),
                 Effect::FailWaiters => self.fail_waiters(shard, ErrorCode::KafkaStorageError),
             }
         }
@@ -274,7 +310,23 @@ impl Replica {
                 .put(waiter.index, ProduceOutcome::refused(error));
             waiter.join.part_done();
         }
+        self.verifying.fail(error);
         self.watchers.fire_all(|key| shard.wake_fetch(key));
+        self.committed_watchers
+            .fire_all(|key| shard.wake_fetch(key));
+        if let Some(coordinator) = self.coordinator.take() {
+            coordinator.close();
+        }
+    }
+
+    /// The last stable offset moved. Where nothing is open, what was appended says how much there is to read; else it is
+    /// less, and not known, so that everyone looks.
+    fn wake_committed(&self, shard: &Shard, stable: Offset) {
+        let watchers = &self.committed_watchers;
+        match stable == self.core.borrow().high_watermark() {
+            true => watchers.fire(self.appended_bytes.get(), |key| shard.wake_fetch(key)),
+            false => watchers.fire_all(|key| shard.wake_fetch(key)),
+        }
     }
 
     /// Fires when `need` more bytes may be read here, or at once if more than the reader has seen can be read now.
@@ -285,13 +337,22 @@ impl Replica {
             || self.deleted.get()
         {
             shard.wake_fetch(key);
+            return;
+        }
+        let appended = self.appended_bytes.get();
+        if item.isolation == Isolation::ReadCommitted {
+            // What an open transaction has written already counts when it ends: any end may bring enough.
+            let is_stable = core.last_stable_offset() == core.high_watermark();
+            let need = if is_stable { need } else { 0 };
+            self.committed_watchers.watch(key, need, appended);
         } else {
-            self.watchers.watch(key, need, self.appended_bytes.get());
+            self.watchers.watch(key, need, appended);
         }
     }
 
     pub fn unwatch(&self, key: WatchKey) {
         self.watchers.unwatch(key);
+        self.committed_watchers.unwatch(key);
     }
 
     /// Checks that this is the leader the caller believes in.
@@ -329,6 +390,7 @@ impl Replica {
             return PartitionRead::failed(item.index, ErrorCode::OffsetOutOfRange);
         }
         let mut data = ReadData::Empty;
+        let mut aborted = Vec::new();
         if item.offset < bound.upper {
             let max_bytes = max_bytes.min(item.max_bytes);
             let read = match self
@@ -344,15 +406,42 @@ impl Replica {
                 Err(error) => Err(error),
             };
             match read {
-                Ok(Read { slices, bytes, .. }) if bytes > 0 => data = ReadData::Here(slices),
+                Ok(read) if read.bytes > 0 => {
+                    if isolation == Isolation::ReadCommitted {
+                        let found = self.aborted(item.offset, bound.upper, &read).await;
+                        aborted = match found {
+                            Ok(found) => found,
+                            Err(error) => {
+                                return PartitionRead::failed(item.index, read_failed(error));
+                            }
+                        };
+                    }
+                    data = ReadData::Here(read.slices);
+                }
                 Ok(_) => {}
                 Err(error) => return PartitionRead::failed(item.index, read_failed(error)),
             }
         }
         PartitionRead {
+            aborted,
             data,
             ..self.told(item.index)
         }
+    }
+
+    /// The aborted transactions that overlap what was read from `from` on, below `upper`.
+    async fn aborted(
+        &self,
+        from: Offset,
+        upper: Offset,
+        read: &Read,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let mut aborted = self.log.aborted_transactions(from, upper).await?;
+        if !aborted.is_empty() {
+            let end = read.end_offset();
+            aborted.retain(|aborted| aborted.first_offset < end);
+        }
+        Ok(aborted)
     }
 
     /// What every answer of this partition tells of it.
@@ -366,6 +455,7 @@ impl Replica {
             log_start: core.log_start(),
             diverging: None,
             leader_epoch: core.leader_epoch(),
+            aborted: Vec::new(),
             data: ReadData::Empty,
         }
     }
@@ -393,7 +483,7 @@ impl Replica {
     ///
     /// - `to`: −1 is the high watermark.
     /// - `Err(PolicyViolation)`: the topic is only compacted. `Err(OffsetOutOfRange)`: negative, or above the high watermark.
-    pub async fn delete_records(&self, to: Offset) -> Result<Offset, ErrorCode> {
+    pub async fn delete_records(&self, shard: &Shard, to: Offset) -> Result<Offset, ErrorCode> {
         let policy = self.config.borrow().cleanup_policy;
         if policy.compact && !policy.delete {
             return Err(ErrorCode::PolicyViolation);
@@ -409,6 +499,9 @@ impl Replica {
                 .await
                 .map_err(|_| ErrorCode::KafkaStorageError)?;
             self.core.borrow_mut().on_log_start(to);
+            // It may be past what an open transaction held back.
+            self.committed_watchers
+                .fire_all(|key| shard.wake_fetch(key));
         }
         Ok(self.core.borrow().log_start())
     }
@@ -483,10 +576,15 @@ impl Replica {
     /// Forgets producers that have been silent too long.
     pub fn expire_producers(&self, now: Timestamp, expiration_ms: i64) {
         self.core.borrow_mut().expire_producers(now, expiration_ms);
+        self.verifying.expire(now, expiration_ms);
     }
 }
 
-fn accepted(base_offset: Offset, append_time: Timestamp, log_start: Offset) -> ProduceOutcome {
+pub(super) fn accepted(
+    base_offset: Offset,
+    append_time: Timestamp,
+    log_start: Offset,
+) -> ProduceOutcome {
     ProduceOutcome {
         error: ErrorCode::None,
         base_offset,
@@ -506,11 +604,15 @@ fn refused(refusal: ProduceRefusal) -> ProduceOutcome {
             let message = format!("the batch's first sequence is not the one expected, {expected}");
             ProduceOutcome::refused_because(ErrorCode::OutOfOrderSequenceNumber, message)
         }
+        ProduceRefusal::Sequence(SequenceError::InTransaction) => {
+            let message = "the producer has a transaction open here and this batch is not of it";
+            ProduceOutcome::refused_because(ErrorCode::InvalidTxnState, message)
+        }
         ProduceRefusal::Offline => ProduceOutcome::refused(ErrorCode::KafkaStorageError),
     }
 }
 
-fn append_failed(error: AppendError) -> ProduceOutcome {
+pub(super) fn append_failed(error: AppendError) -> ProduceOutcome {
     let why = match error {
         AppendError::Full => "the log directory has no room left",
         AppendError::Offline => "the log directory is offline",

@@ -84,22 +84,21 @@ impl Shard {
         let controller = Controller::new(log, next_offset, entries_count);
         controller.start(self);
         self.controller.replace(Some(controller));
+        self.controller_made.notify_all();
         let known = self.image().cluster_id().cloned();
         let is_new = known.is_none();
         let cluster_id = known
             .clone()
             .unwrap_or_else(|| directories.cluster_id().clone());
         let registration = registration(cluster_id.clone());
+        let levels = features(&registration);
         let command = match known {
             Some(_) => Command::RegisterBroker(registration, Supersede::Any),
-            None => {
-                let features = features(&registration);
-                Command::Bootstrap(Bootstrap {
-                    cluster_id,
-                    features,
-                    broker: registration,
-                })
-            }
+            None => Command::Bootstrap(Bootstrap {
+                cluster_id,
+                features: levels.clone(),
+                broker: registration,
+            }),
         };
         let reply = self.propose(command).await;
         let (Reply::Bootstrap(result) | Reply::RegisterBroker(result)) = reply else {
@@ -109,6 +108,7 @@ impl Shard {
         if is_new {
             self.propose(cluster_defaults(&self.config)).await;
         }
+        self.propose(Command::FinalizeFeatures(levels)).await;
         self.delete_strays().await;
         Ok(())
     }
@@ -155,7 +155,7 @@ fn cluster_defaults(config: &BrokerConfig) -> Command {
     })
 }
 
-/// The features a new cluster runs at: the highest levels this broker knows.
+/// The features a cluster runs at where nobody chose: the highest levels this broker knows.
 fn features(registration: &Registration) -> Vec<(Str, i16)> {
     registration
         .features

@@ -104,6 +104,13 @@ impl Log {
         for base in removed.iter().copied().chain(active.map(|a| a.0)) {
             gone.push(FileKind::Index.path(&path, base));
             gone.push(FileKind::TimeIndex.path(&path, base));
+            let state = self.state();
+            let kept = state
+                .segment_at(base)
+                .is_some_and(|s| s.aborted.is_stored());
+            if !kept {
+                gone.push(FileKind::TxnIndex.path(&path, base));
+            }
         }
         let snapshots = std::mem::take(&mut self.state.borrow_mut().snapshots);
         let lost = snapshots
@@ -165,7 +172,7 @@ impl Log {
         }
         for base in gone {
             self.shared.close_files(self.id, Some(base));
-            for kind in [FileKind::Log, FileKind::Index, FileKind::TimeIndex] {
+            for kind in FileKind::OF_SEGMENT {
                 self.shared.add_chore(Chore::Remove {
                     path: kind.path(&path, base),
                 });
@@ -298,6 +305,7 @@ impl Log {
             .map(|s| s.base);
         if let Some(base) = active {
             self.write_index(base).await?;
+            self.store_aborted(base).await?;
         }
         self.write_epochs().await
     }
@@ -328,7 +336,12 @@ impl Log {
                 (segment.base, segment.size)
             })
         };
-        let changed = std::mem::take(&mut self.state.borrow_mut().changed);
+        let changed = {
+            let mut state = self.state.borrow_mut();
+            let last = state.segments.back();
+            let has_unstored = last.is_some_and(|s| s.aborted.has_unstored());
+            std::mem::take(&mut state.changed) || has_unstored
+        };
         if let Some((base, size)) = touched {
             let file = self.shared.file(self, base, false).await?;
             file.truncate(size as u64)

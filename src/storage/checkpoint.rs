@@ -4,6 +4,7 @@
 //! it describes is durable and intact up to the recovery point: recovery scans from there, and after a clean
 //! close there is nothing to scan.
 
+use super::aborted::AbortedSeal;
 use super::epochs::Epochs;
 use super::frame::{self, Fields, Kind};
 use super::index::Seal;
@@ -23,6 +24,8 @@ pub(super) struct SegmentEntry {
     pub created: i64,
     /// What of its index files may be believed.
     pub seal: Option<Seal>,
+    /// What of its index of aborted transactions may be believed.
+    pub aborted: AbortedSeal,
 }
 
 /// One log, intact and durable up to `recovery_point`.
@@ -59,6 +62,7 @@ impl Checkpoint {
         for log in &self.logs {
             encode_log(log, &mut out);
         }
+        encode_aborted(&self.logs, &mut out);
         frame::encode(Kind::Checkpoint, self.generation, &out)
     }
 
@@ -72,6 +76,7 @@ impl Checkpoint {
         for _ in 0..count {
             logs.push(decode_log(&mut fields)?);
         }
+        decode_aborted(&mut logs, &mut fields)?;
         Some(Checkpoint {
             clean,
             generation: frame.sequence,
@@ -116,6 +121,38 @@ fn encode_log(log: &LogEntry, out: &mut Vec<u8>) {
     }
 }
 
+/// The segments with aborted transactions, or that may get some, behind all logs: where earlier versions end.
+fn encode_aborted(logs: &[LogEntry], out: &mut Vec<u8>) {
+    for (i, log) in logs.iter().enumerate() {
+        for segment in log
+            .segments
+            .iter()
+            .filter(|s| s.aborted != AbortedSeal::NONE)
+        {
+            put_u32(out, i);
+            out.extend_from_slice(&segment.base.0.to_le_bytes());
+            out.extend_from_slice(&segment.aborted.count.to_le_bytes());
+            out.extend_from_slice(&segment.aborted.crc.to_le_bytes());
+            out.extend_from_slice(&segment.aborted.covered.0.to_le_bytes());
+        }
+    }
+}
+
+/// Nothing there: an earlier version wrote the file, which knew no transactions, or no segment has any.
+fn decode_aborted(logs: &mut [LogEntry], fields: &mut Fields<'_>) -> Option<()> {
+    while !fields.0.is_empty() {
+        let log = logs.get_mut(fields.u32()? as usize)?;
+        let base = Offset(fields.i64()?);
+        let segment = log.segments.iter_mut().find(|s| s.base == base)?;
+        segment.aborted = AbortedSeal {
+            count: fields.u32()?,
+            crc: fields.u32()?,
+            covered: Offset(fields.i64()?),
+        };
+    }
+    Some(())
+}
+
 /// Stands for "no seal" in the file: no index has as many entries.
 const NO_SEAL: Seal = Seal {
     offsets: u32::MAX,
@@ -149,6 +186,7 @@ fn decode_log(fields: &mut Fields<'_>) -> Option<LogEntry> {
                 })
                 .filter(|s| *s != NO_SEAL)
             },
+            aborted: AbortedSeal::NONE,
         });
     }
     Some(LogEntry {
@@ -184,6 +222,7 @@ mod tests {
                 max_timestamp_offset: Offset(899),
                 created: 12,
                 seal: None,
+                aborted: AbortedSeal::NONE,
             }],
         };
         let mut other = log.clone();
@@ -193,6 +232,11 @@ mod tests {
             times: 2,
             crc: 9,
         });
+        other.segments[0].aborted = AbortedSeal {
+            count: 4,
+            crc: 77,
+            covered: Offset(800),
+        };
         Checkpoint {
             clean: true,
             generation: 12,
@@ -204,6 +248,22 @@ mod tests {
     fn reads_back_what_it_wrote() {
         let checkpoint = sample();
         assert_eq!(Checkpoint::decode(&checkpoint.encode()), Some(checkpoint));
+    }
+
+    /// Goal: what was written before there were transactions is read. Method: the bytes without what was added.
+    #[test]
+    fn an_earlier_version_has_no_aborted_transactions() {
+        let mut checkpoint = sample();
+        let mut old = Vec::new();
+        old.push(u8::from(checkpoint.clean));
+        put_u32(&mut old, checkpoint.logs.len());
+        checkpoint
+            .logs
+            .iter()
+            .for_each(|log| encode_log(log, &mut old));
+        let bytes = frame::encode(Kind::Checkpoint, checkpoint.generation, &old);
+        checkpoint.logs[1].segments[0].aborted = AbortedSeal::NONE;
+        assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint));
     }
 
     #[test]

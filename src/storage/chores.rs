@@ -19,6 +19,8 @@ use crate::types::Offset;
 pub(super) enum Chore {
     /// A segment took its last append and is durable: cut its file to its size, write its indexes.
     Finish { log: LogId, base: Offset },
+    /// A segment holds many aborted transactions in memory: bring those that are durable to their file.
+    StoreAborted { log: LogId, base: Offset },
     /// A journal file was left for the other: bring what it holds to the segments.
     Drain { dir: usize, file: usize },
     /// Make a directory's journal files.
@@ -69,6 +71,13 @@ impl Shared {
         match chore {
             Chore::Finish { log, base } => match self.log(*log) {
                 Some(log) => log.finish_segment(*base).await,
+                None => Ok(()),
+            },
+            Chore::StoreAborted { log, base } => match self.log(*log) {
+                Some(log) => {
+                    let _inside = log.gate.enter().await;
+                    log.store_aborted(*base).await
+                }
                 None => Ok(()),
             },
             Chore::Drain { dir, file } => self.drain(*dir, *file).await,
@@ -170,6 +179,7 @@ impl Log {
             return Err(self.shared.failed(self.dir, file.path(), error));
         }
         self.write_index(base).await?;
+        self.store_aborted(base).await?;
         let mut state = self.state.borrow_mut();
         if let Some(segment) = state.segment_at_mut(base) {
             segment.finished = true;

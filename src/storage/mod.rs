@@ -14,13 +14,14 @@
 //!
 //! **Faults survived.** A crash at any write or sync; torn and stale sectors, by CRC, order and cutting; a full disk
 //! (appends are refused until there is room, nothing acknowledged is lost); a failed write or sync (that directory goes
-//! offline, others serve); side files that are torn or gone (all can be rebuilt); a second process on the directory.
+//! offline, others serve); side files that are torn or gone (all can be rebuilt, the index of aborted transactions too); a second process on the directory.
 //!
 //! **Not obvious.** File lengths decide nothing: blocks are reserved ahead and writes are padded. While a segment is
 //! active, zeros follow its last batch up to what is reserved. A log that was reopened, or whose last block was evicted, takes
 //! appends before the front of that block is back in memory; the commit fetches it. Positions in a segment are 32 bits,
 //! as in Kafka's index.
 
+mod aborted;
 mod cache;
 mod change;
 mod checkpoint;
@@ -48,7 +49,9 @@ mod small;
 mod stats;
 mod store;
 mod time;
+mod txn_index;
 
+pub use aborted::AbortedTransaction;
 pub use commit::Committed;
 pub use directories::Directories;
 pub use error::{AppendError, ReadError, StorageError};

@@ -23,15 +23,26 @@ pub(super) enum FileKind {
     Log,
     Index,
     TimeIndex,
+    /// Aborted transactions.
+    TxnIndex,
     Snapshot,
 }
 
 impl FileKind {
+    /// What a segment has.
+    pub const OF_SEGMENT: [FileKind; 4] = [
+        FileKind::Log,
+        FileKind::Index,
+        FileKind::TimeIndex,
+        FileKind::TxnIndex,
+    ];
+
     fn suffix(self) -> &'static str {
         match self {
             FileKind::Log => ".log",
             FileKind::Index => ".index",
             FileKind::TimeIndex => ".timeindex",
+            FileKind::TxnIndex => ".txnindex",
             FileKind::Snapshot => ".snapshot",
         }
     }
@@ -52,6 +63,7 @@ impl FileKind {
             FileKind::Log,
             FileKind::Index,
             FileKind::TimeIndex,
+            FileKind::TxnIndex,
             FileKind::Snapshot,
         ];
         let kind = kinds.into_iter().find(|k| k.suffix() == &name[20..])?;

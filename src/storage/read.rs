@@ -33,6 +33,44 @@ pub struct Missing {
     pub(super) what: Wanted,
 }
 
+impl Read {
+    /// The offset after the last whole batch: all headers are looked at.
+    pub fn end_offset(&self) -> Offset {
+        let (mut end, mut position) = (self.base_offset, 0);
+        let mut raw = [0; BATCH_HEADER_BYTES];
+        while position + BATCH_HEADER_BYTES <= self.bytes {
+            self.copy_at(position, &mut raw);
+            let Ok(header) = BatchHeader::view(&raw) else {
+                break;
+            };
+            match header.size() {
+                Ok(size) if position + size <= self.bytes => position += size,
+                _ => break,
+            }
+            end = header.next_offset();
+        }
+        end
+    }
+
+    /// Copies bytes from `position` on, which may lie across slices.
+    fn copy_at(&self, mut position: usize, out: &mut [u8]) {
+        let mut filled = 0;
+        for slice in &self.slices {
+            if position >= slice.len() {
+                position -= slice.len();
+                continue;
+            }
+            let count = (slice.len() - position).min(out.len() - filled);
+            out[filled..filled + count].copy_from_slice(&slice[position..position + count]);
+            filled += count;
+            position = 0;
+            if filled == out.len() {
+                return;
+            }
+        }
+    }
+}
+
 impl Missing {
     pub(super) fn index(base: Offset) -> Missing {
         Missing {

@@ -15,7 +15,7 @@ use super::log::{Log, LogConfig, Marks, NOT_JOURNALED, Stage, State};
 use super::names::{EPOCH_CHECKPOINT, FileKind, START_OFFSET};
 use super::read::copy_out;
 use super::segment::{Incoming, Segment};
-use crate::record::{BATCH_HEADER_BYTES, BatchHeader, Limits, check_slice};
+use crate::record::{BATCH_HEADER_BYTES, BatchHeader, Limits, RawBatch, check_slice};
 use crate::rt::{File, Open, Page};
 use crate::types::Offset;
 
@@ -88,6 +88,9 @@ pub(super) fn initial_state(
         state.set_end(entry.recovery_point);
         state.epochs = entry.epochs;
         state.segments = entry.segments.iter().map(Segment::from_entry).collect();
+        if let Some(last) = state.segments.back_mut() {
+            last.aborted.cover_to(entry.recovery_point);
+        }
         state.note_durable_end();
         if entry.snapshot >= Offset::ZERO {
             state.snapshots.push(entry.snapshot);
@@ -100,18 +103,36 @@ impl State {
     fn set_end(&mut self, end: Offset) {
         (self.end, self.durable, self.recovery_point) = (end, end, end);
     }
+
+    /// Where recovery begins to look for markers of which no index of aborted transactions tells.
+    fn aborted_covered(&self) -> Offset {
+        let covered = self.segments.iter().map(|s| s.aborted.covered());
+        covered.min().unwrap_or(Offset(i64::MAX))
+    }
+
+    /// A marker lies at `offset` that nobody has noted, where its segment's index does not reach.
+    fn forget_aborted(&mut self, offset: Offset) {
+        if let Some(segment) = self
+            .segment_of(offset)
+            .and_then(|i| self.segments.get_mut(i))
+            && segment.aborted.covered() <= offset
+        {
+            segment.aborted.forget();
+        }
+    }
 }
 
 impl Log {
     /// Finds the log's end and makes it ready for appends. Once after opening; for a new log it returns at once.
     ///
     /// - `on_batch`: called for every batch from the offset of the snapshot that [`Log::latest_snapshot`] gave (or
-    ///   from the log's start) to the end, in order: whoever has state to rebuild does it there.
+    ///   from the log's start) to the end, in order: whoever has state to rebuild does it there. What it learns of
+    ///   aborted transactions it gives to [`Log::restore_aborted`] then.
     /// - `Err(SnapshotAhead)`: what the snapshot tells of was lost. It is removed; take the latest one again, and
     ///   recover again.
     pub async fn recover(
         &self,
-        mut on_batch: impl FnMut(&BatchHeader),
+        mut on_batch: impl FnMut(&RawBatch<'_>),
     ) -> Result<Recovered, StorageError> {
         if self.state().stage != Stage::Unrecovered {
             return Ok(Recovered::default());
@@ -247,11 +268,12 @@ impl Log {
     async fn replay(
         &self,
         from: Offset,
-        on_batch: &mut impl FnMut(&BatchHeader),
+        on_batch: &mut impl FnMut(&RawBatch<'_>),
     ) -> Result<(), StorageError> {
         let (mut next, end, path) = {
             let state = self.state();
-            (from.max(state.start), state.end, state.path.clone())
+            let first = from.min(state.aborted_covered());
+            (first.max(state.start), state.end, state.path.clone())
         };
         while next < end {
             let read = self
@@ -268,9 +290,12 @@ impl Log {
                     path: path.clone(),
                     why: format!("below the checkpoint: {e}"),
                 };
-                let header = batch.map_err(corrupt)?.header;
+                let batch = batch.map_err(corrupt)?;
+                let header = batch.header;
                 if header.base_offset() >= from {
-                    on_batch(header);
+                    on_batch(&batch);
+                } else if header.is_control() {
+                    self.state.borrow_mut().forget_aborted(header.base_offset());
                 }
                 next = header.next_offset().max(next.plus(1));
             }
@@ -282,7 +307,7 @@ impl Log {
     async fn scan(
         &self,
         from: Offset,
-        on_batch: &mut impl FnMut(&BatchHeader),
+        on_batch: &mut impl FnMut(&RawBatch<'_>),
     ) -> Result<Recovered, StorageError> {
         let mut recovered = Recovered::default();
         let (files, path) = {
@@ -346,7 +371,7 @@ impl Log {
     }
 
     async fn remove_segment(&self, path: &Path, base: Offset) -> Result<(), StorageError> {
-        for kind in [FileKind::Log, FileKind::Index, FileKind::TimeIndex] {
+        for kind in FileKind::OF_SEGMENT {
             let file = kind.path(path, base);
             match self.shared.disk.remove(&file).await {
                 Ok(()) => {}
@@ -364,7 +389,7 @@ impl Log {
         base: Offset,
         len: u64,
         from: Offset,
-        on_batch: &mut impl FnMut(&BatchHeader),
+        on_batch: &mut impl FnMut(&RawBatch<'_>),
         recovered: &mut Recovered,
     ) -> Result<Scan, StorageError> {
         let name = FileKind::Log.path(path, base);
@@ -402,7 +427,12 @@ impl Log {
                 state.epochs_dirty |= begun;
             }
             if header.base_offset() >= from {
-                on_batch(&header);
+                on_batch(&RawBatch {
+                    header: &header,
+                    bytes,
+                });
+            } else if header.is_control() {
+                scan.segment.aborted.forget();
             }
         }
         let end = scan.segment.size;

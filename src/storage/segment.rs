@@ -1,5 +1,6 @@
 //! One segment of a log: its bounds, its indexes, and its newest bytes in memory.
 
+use super::aborted::Aborted;
 use super::checkpoint::SegmentEntry;
 use super::extent::Extents;
 use super::index::{Index, Seal, relative};
@@ -31,6 +32,8 @@ pub(super) struct Segment {
     pub index_whole: bool,
     /// What of the index files may be believed; `None` is nothing.
     pub seal: Option<Seal>,
+    /// Transactions whose abort markers lie here.
+    pub aborted: Aborted,
     /// Bytes appended since the last index entry.
     unindexed: u32,
     pub extents: Extents,
@@ -53,6 +56,7 @@ impl Segment {
             index: Index::default(),
             index_whole: true,
             seal: None,
+            aborted: Aborted::empty(base),
             unindexed: 0,
             extents: Extents::default(),
         }
@@ -77,6 +81,7 @@ impl Segment {
             max_timestamp_offset: entry.max_timestamp_offset,
             index_whole: entry.size == 0,
             seal: entry.seal,
+            aborted: Aborted::sealed(entry.aborted),
             ..Segment::new(entry.base, Timestamp(entry.created))
         }
     }
@@ -90,6 +95,7 @@ impl Segment {
             max_timestamp_offset: self.max_timestamp_offset,
             created: self.created,
             seal: self.seal,
+            aborted: self.aborted.seal(),
         }
     }
 
@@ -155,6 +161,7 @@ impl Segment {
         self.index
             .truncate(position, relative(self.base, end).unwrap_or(u32::MAX));
         self.seal = None;
+        self.aborted.truncate(self.base, end);
         if self.max_timestamp_offset >= end {
             // No record that stays is later than this one: that is all a lookup needs of it.
             (self.max_timestamp, self.max_timestamp_offset) = (max_timestamp, end.plus(-1));

@@ -189,7 +189,7 @@ impl Log {
         Ok(())
     }
 
-    fn batch_bytes(
+    pub(super) fn batch_bytes(
         &self,
         state: &State,
         batch: &Located,

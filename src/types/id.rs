@@ -47,6 +47,10 @@ id! {
     ProducerEpoch(i16)
 }
 
+/// Names one request that waits inside a core for its answer. The shell chooses it and never uses one twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct Token(pub u64);
+
 impl ShardId {
     /// The shard as a slot in a per-shard table.
     pub fn index(self) -> usize {
@@ -62,6 +66,11 @@ impl LeaderEpoch {
 impl ProducerId {
     /// "Not idempotent".
     pub const NONE: ProducerId = ProducerId(-1);
+}
+
+impl ProducerEpoch {
+    /// "No epoch": the producer has none yet, or a request names none.
+    pub const NONE: ProducerEpoch = ProducerEpoch(-1);
 }
 
 /// A partition by its topic's name, as people and directories call it.

@@ -18,11 +18,11 @@ mod time;
 mod uuid;
 
 pub use id::{
-    BrokerEpoch, LeaderEpoch, NodeId, PartitionIndex, ProducerEpoch, ProducerId, ShardId,
+    BrokerEpoch, LeaderEpoch, NodeId, PartitionIndex, ProducerEpoch, ProducerId, ShardId, Token,
     TopicPartition,
 };
 pub use offset::{Offset, OffsetRange};
 pub use prng::Prng;
 pub use str::Str;
-pub use time::{Micros, Timestamp};
+pub use time::{Micros, Now, Timestamp};
 pub use uuid::{TopicId, Uuid, UuidError};

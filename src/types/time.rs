@@ -23,3 +23,10 @@ impl Micros {
         self.0.saturating_sub(earlier.0)
     }
 }
+
+/// One moment by both clocks: deadlines are set by `mono`, what is stored or shown is stamped with `wall`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Now {
+    pub wall: Timestamp,
+    pub mono: Micros,
+}

@@ -44,6 +44,8 @@ pub fn command(port: u16, dir: &Path, overrides: &[&str]) -> Command {
     let fixed = [
         format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
         format!("log.dirs={}", dir.display()),
+        // Also on two CPUs: what crosses between shards is to be tested.
+        "num.shards=2".to_owned(),
     ];
     for pair in fixed
         .iter()
@@ -101,7 +103,12 @@ pub fn run_to_end(command: &mut Command, patience: Duration) -> Ended {
 
 impl Broker {
     pub fn start(port: u16, dir: &Path) -> Broker {
-        Broker::start_command(port, &mut command(port, dir, &[]))
+        Broker::start_with(port, dir, &[])
+    }
+
+    /// [`Broker::start`] with keys of its own, each `key=value`.
+    pub fn start_with(port: u16, dir: &Path, overrides: &[&str]) -> Broker {
+        Broker::start_command(port, &mut command(port, dir, overrides))
     }
 
     /// Starts it and waits until it answers a request.

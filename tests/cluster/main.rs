@@ -10,6 +10,9 @@
 
 mod broker;
 mod crash;
+mod exactly_once;
+mod groups;
 mod hostile;
 mod startup;
+mod transactions;
 mod wire;

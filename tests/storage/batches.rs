@@ -1,8 +1,10 @@
 //! Batches to append, and what a reader must get back.
 
 use bytes::Bytes;
-use ringlog::record::{BatchBuilder, BatchSeal, CheckedBatch, Codec, Codecs, Limits, check, stamp};
-use ringlog::types::{LeaderEpoch, Offset, Prng, Timestamp};
+use ringlog::record::{
+    BatchBuilder, BatchSeal, CheckedBatch, Codec, Codecs, EndMarker, Limits, Producer, check, stamp,
+};
+use ringlog::types::{LeaderEpoch, Offset, Prng, ProducerEpoch, ProducerId, Timestamp};
 
 /// A batch as the log must hold it.
 #[derive(Clone, Debug)]
@@ -25,6 +27,36 @@ pub fn batch(records: &[(i64, usize)], prng: &mut Prng, codecs: &mut Codecs) -> 
     let bytes: Bytes = builder.build(&BatchSeal::default(), codecs);
     let limits = Limits::client(64 << 20, 64 << 20);
     check(bytes, &limits, codecs).expect("the builder makes good batches")
+}
+
+/// A checked batch of a producer's transaction.
+pub fn transactional(records: &[(i64, usize)], producer: i64, codecs: &mut Codecs) -> CheckedBatch {
+    let mut builder = BatchBuilder::new(Codec::None, 256);
+    for &(time, size) in records {
+        builder.append(Timestamp(time), None, Some(&vec![7; size]), &[]);
+    }
+    let seal = BatchSeal {
+        producer: Some(Producer {
+            id: ProducerId(producer),
+            epoch: ProducerEpoch(0),
+            base_sequence: 0,
+        }),
+        is_transactional: true,
+        ..BatchSeal::default()
+    };
+    let bytes = builder.build(&seal, codecs);
+    check(bytes, &Limits::client(64 << 20, 64 << 20), codecs).expect("a good batch")
+}
+
+/// A checked marker that ends a producer's transaction.
+pub fn marker(time: i64, producer: i64, committed: bool, codecs: &mut Codecs) -> CheckedBatch {
+    let marker = EndMarker {
+        committed,
+        coordinator_epoch: 0,
+    };
+    let whose = (ProducerId(producer), ProducerEpoch(0));
+    let bytes = marker.batch(whose, Timestamp(time), codecs);
+    check(bytes, &Limits::log(), codecs).expect("a good marker")
 }
 
 /// The batch as it lies in the log at `base`.

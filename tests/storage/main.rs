@@ -4,3 +4,4 @@ mod batches;
 mod faults;
 mod model;
 mod real;
+mod transactions;

@@ -17,7 +17,8 @@ use ringlog::types::{
     Uuid,
 };
 
-use crate::batches::{Expected, batch, expected};
+use crate::batches::{Expected, batch, expected, marker, transactional};
+use crate::transactions::{Part, Parts, aborted, judge};
 
 const LOGS: usize = 3;
 
@@ -32,6 +33,7 @@ enum Ack {
 
 struct Model {
     batches: Vec<Expected>,
+    parts: Parts,
     start: i64,
     end: i64,
     /// All below must survive.
@@ -59,6 +61,7 @@ impl World {
     fn new(seed: u64, ack: Ack) -> World {
         let model = || Model {
             batches: Vec::new(),
+            parts: Vec::new(),
             start: 0,
             end: 0,
             acked: 0,
@@ -145,7 +148,10 @@ impl World {
             }
             let mut seen = Vec::new();
             match log
-                .recover(|header| seen.push((header.base_offset().0, header.next_offset().0)))
+                .recover(|batch| {
+                    let header = batch.header;
+                    seen.push((header.base_offset().0, header.next_offset().0))
+                })
                 .await
             {
                 Ok(_) => break (seen, snapshot.map_or(0, |s| s.0.0)),
@@ -183,6 +189,10 @@ impl World {
         model.start = start;
         model.may_start = None;
         model.batches.retain(|b| b.next <= end && b.next > start);
+        model.parts.retain(|part| part.1 <= end);
+        let mut replayed_aborted = aborted(&model.parts);
+        replayed_aborted.retain(|a| a.last_offset.0 >= from.max(start));
+        log.restore_aborted(&replayed_aborted);
         (model.end, model.acked) = (end, end);
         seen.retain(|&(_, next)| next > start);
         let replayed = model
@@ -198,6 +208,7 @@ impl World {
             self.wrong(format!("log {i} {fault}"));
         }
         self.read_all(i, log).await;
+        self.look_up_aborted(i, log).await;
         Ok(())
     }
 
@@ -258,7 +269,10 @@ impl World {
                 }
                 9..=13 => self.commit_while_appending(store, logs).await?,
                 14 => self.read_some(i, &logs[i]).await,
-                15 => self.look_up_time(i, &logs[i]).await,
+                15 => match self.prng.below(2) {
+                    0 => self.look_up_time(i, &logs[i]).await,
+                    _ => self.look_up_aborted(i, &logs[i]).await,
+                },
                 16 => self.truncate(i, &logs[i]).await?,
                 17 => self.move_start(i, &logs[i]).await?,
                 18 => {
@@ -287,7 +301,28 @@ impl World {
                 (self.models[i].time, size)
             })
             .collect();
-        let made = batch(&records, &mut self.prng, &mut self.codecs);
+        let producer = self.prng.below(3) as i64;
+        let (part, records) = match self.prng.below(6) {
+            0 | 1 => (Part::Data(producer), records),
+            2 | 3 => {
+                let committed = self.prng.below(3) == 0;
+                let part = Part::Marker {
+                    producer,
+                    committed,
+                };
+                (part, vec![(records[0].0, 0)])
+            }
+            _ => (Part::Plain, records),
+        };
+        let time = records[0].0;
+        let made = match part {
+            Part::Plain => batch(&records, &mut self.prng, &mut self.codecs),
+            Part::Data(producer) => transactional(&records, producer, &mut self.codecs),
+            Part::Marker {
+                producer,
+                committed,
+            } => marker(time, producer, committed, &mut self.codecs),
+        };
         if self.prng.below(30) == 0 {
             self.models[i].epoch += 1;
         }
@@ -303,7 +338,16 @@ impl World {
         let model = &mut self.models[i];
         let batch = expected(&made, base, epoch, &records);
         model.end = batch.next;
+        model.parts.push((base, batch.next, part));
         model.batches.push(batch);
+        if let Part::Marker {
+            committed: false, ..
+        } = part
+            && let Some(last) = aborted(&model.parts).pop()
+            && last.last_offset.0 == base
+        {
+            log.note_aborted(last);
+        }
         if self.ack == Ack::BeforeSync {
             model.acked = model.end;
         }
@@ -430,6 +474,23 @@ impl World {
         }
     }
 
+    async fn look_up_aborted(&mut self, i: usize, log: &Rc<Log>) {
+        let (start, end) = (self.models[i].start, self.models[i].end);
+        let from = start + self.prng.below((end - start) as u64 + 1) as i64;
+        let upper = from + self.prng.below((end - from) as u64 + 1) as i64;
+        let found = log.aborted_transactions(Offset(from), Offset(upper)).await;
+        match found {
+            Ok(found) => {
+                let wrong = judge(&self.models[i].parts, &found, (from, upper));
+                wrong
+                    .into_iter()
+                    .for_each(|w| self.wrong(format!("log {i}: {w}")));
+            }
+            Err(ReadError::Offline) => {}
+            Err(error) => self.wrong(format!("log {i}: aborted transactions: {error}")),
+        }
+    }
+
     async fn truncate(&mut self, i: usize, log: &Rc<Log>) -> Result<(), StorageError> {
         if self.prng.below(3) > 0 {
             return Ok(());
@@ -455,6 +516,7 @@ impl World {
         let model = &mut self.models[i];
         model.may_end = None;
         model.batches.retain(|b| b.next <= to);
+        model.parts.retain(|part| part.1 <= to);
         (model.end, model.acked) = (to, to);
         model.epoch += 1;
         if log.end_offset().0 != to || log.durable_end().0 != to {

@@ -95,3 +95,35 @@ fn broker_epochs_go_on_after_a_broker_left_and_a_snapshot_was_taken() {
         "an old request of broker 2 would pass for a new one"
     );
 }
+
+/// Goal: a cluster that was formatted by an older broker gets the features it lacks, and keeps the levels it has.
+#[test]
+fn features_without_a_level_get_one_and_chosen_levels_stay() {
+    let mut cluster = one_broker();
+    let before: Vec<(Str, i16)> = levels(&cluster.image);
+    let epoch = cluster.image.features_epoch();
+    let (known, level) = before
+        .first()
+        .expect("a cluster is formatted with features")
+        .clone();
+    let asked = vec![(known.clone(), level + 1), (Str::from("group.version"), 1)];
+    cluster.run(Command::FinalizeFeatures(asked.clone()));
+    let after = levels(&cluster.image);
+    assert!(after.contains(&(known, level)), "{after:?}");
+    assert!(
+        after.contains(&(Str::from("group.version"), 1)),
+        "{after:?}"
+    );
+    assert_eq!(after.len(), before.len() + 1);
+    assert_eq!(cluster.image.features_epoch(), epoch + 1);
+    // Once more changes nothing, so that a restart leaves no trace in the log.
+    cluster.run(Command::FinalizeFeatures(asked));
+    assert_eq!(cluster.image.features_epoch(), epoch + 1);
+}
+
+fn levels(image: &Image) -> Vec<(Str, i16)> {
+    image
+        .features()
+        .map(|(name, level)| (name.clone(), level))
+        .collect()
+}

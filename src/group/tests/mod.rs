@@ -1,0 +1,13 @@
+//! Goal: a group coordinator does what Kafka's does, comes back as it was, and holds against hostile clients.
+//!
+//! Method: a bench that keeps the log, the clock and the answers. Single situations in `membership`, `static_members`,
+//! `offsets` and `records`, changes of protocol in `migration`; many at once, by seed, in `sim`.
+
+mod bench;
+mod membership;
+mod migration;
+mod model;
+mod offsets;
+mod records;
+mod sim;
+mod static_members;
