@@ -35,26 +35,35 @@ node_clients() {
   echo "$dir/node_modules"
 }
 
-# Prints the class path of Apache Kafka's published artifacts (broker, tools, clients).
-java_classpath() {
-  local pom="$here_tests/clients/java/pom.xml" dir="$CACHE/java"
+# maven_classpath NAME POM [ARG...]: prints the class path of what POM names, kept as NAME in the cache; ARGs go to Maven.
+maven_classpath() {
+  local name=$1 pom=$2 dir="$CACHE/$1" stamp
+  shift 2
+  stamp=$(cat "$pom" && echo "$@")
   mkdir -p "$dir"
-  if ! cmp -s "$pom" "$dir/pom.xml" || [ ! -s "$dir/classpath" ]; then
+  if [ "$(cat "$dir/stamp" 2>/dev/null)" != "$stamp" ] || [ ! -s "$dir/classpath" ]; then
     cp "$pom" "$dir/pom.xml"
-    (cd "$dir" && mvn -q -B -Dstyle.color=never dependency:build-classpath -Dmdep.outputFile=classpath) \
-      >"$CACHE/mvn.log" 2>&1 || { rm -f "$dir/pom.xml"; echo "cannot fetch Kafka's artifacts: see $CACHE/mvn.log" >&2; return 1; }
+    (cd "$dir" && mvn -q -B -Dstyle.color=never dependency:build-classpath -Dmdep.outputFile=classpath "$@") >"$CACHE/mvn-$name.log" 2>&1 ||
+      { rm -f "$dir/stamp"; echo "cannot fetch what $pom names: see $CACHE/mvn-$name.log" >&2; return 1; }
+    echo "$stamp" >"$dir/stamp"
   fi
   cat "$dir/classpath"
 }
 
-# java_build NAME FILE...: compiles into the cache when a source is newer; prints the class path to run with.
+# Prints the class path of Apache Kafka's published artifacts (broker, tools, clients).
+java_classpath() { maven_classpath java "$here_tests/clients/java/pom.xml"; }
+
+# java_build NAME FILE...: compiles against java_classpath; prints the class path to run with.
 java_build() {
-  local name=$1 cp out
-  shift
-  cp=$(java_classpath) || return 1
-  out="$CACHE/classes-$name"
-  local stamp
-  stamp=$(cat "$@" | sha256sum)
+  local cp
+  cp=$(java_classpath) && java_build_with "$cp" "$@"
+}
+
+# java_build_with CLASSPATH NAME FILE...: compiles into the cache when a source changed; prints the class path to run with.
+java_build_with() {
+  local cp=$1 name=$2 out="$CACHE/classes-$2" stamp
+  shift 2
+  stamp=$( (echo "$cp" && cat "$@") | sha256sum)
   if [ "$(cat "$out/stamp" 2>/dev/null)" != "$stamp" ]; then
     rm -rf "$out" && mkdir -p "$out"
     javac -nowarn -Xlint:none -proc:none -d "$out" -cp "$cp" "$@" >&2 || return 1
@@ -69,6 +78,17 @@ java_run() {
   shift
   java -Xmx512m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dorg.slf4j.simpleLogger.defaultLogLevel="${JAVA_LOG:-off}" -cp "$cp" "$@"
 }
+
+# What makes tests of groups and transactions quick and is the same for any broker: no wait for more members, sessions as short
+# as the suites ask for, heartbeats and time-outs looked at more often, fewer partitions of the internal topics.
+QUICK_CONFIG="group.initial.rebalance.delay.ms=0 group.min.session.timeout.ms=1000
+  group.consumer.min.session.timeout.ms=1000 group.consumer.min.heartbeat.interval.ms=500 group.consumer.heartbeat.interval.ms=500
+  transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+  offsets.topic.num.partitions=16 transaction.state.log.num.partitions=16"
+
+# What both brokers of the comparison are told.
+COMPARE_CONFIG="num.partitions=4 group.min.session.timeout.ms=1000 group.initial.rebalance.delay.ms=0
+  offsets.topic.num.partitions=8 transaction.state.log.num.partitions=8"
 
 # free_port: a TCP port of the loopback address that nothing listens on now.
 free_port() {
@@ -92,6 +112,14 @@ wait_port() {
 
 # kafka_start DIR PORT [CONFIG-LINE...]: one Apache Kafka node with its log in DIR; its pid is in DIR/pid.
 kafka_start() {
+  kafka_format "$@" || return 1
+  (kafka_exec "$1") >>"$1/log" 2>&1 &
+  echo $! >"$1/pid"
+  wait_port "$2" 60 || { tail -5 "$1/log" >&2; return 1; }
+}
+
+# kafka_format DIR PORT [CONFIG-LINE...]: writes the configuration and the directories of one Apache Kafka node.
+kafka_format() {
   local dir=$1 port=$2 controller cp voter
   shift 2
   cp=$(java_classpath) || return 1
@@ -116,11 +144,11 @@ kafka_start() {
   java_run "$cp" kafka.tools.StorageTool format -t "$(java_run "$cp" kafka.tools.StorageTool random-uuid)" \
     -c "$dir/server.properties" --initial-controllers "1@127.0.0.1:$controller:$voter" >"$dir/log" 2>&1 ||
     { tail -3 "$dir/log" >&2; return 1; }
-  # Kafka as it is run in earnest: both compilers, G1, one GiB.
-  java -Xms1g -Xmx1g -XX:+UseG1GC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$cp" kafka.Kafka \
-    "$dir/server.properties" >>"$dir/log" 2>&1 &
-  echo $! >"$dir/pid"
-  wait_port "$port" 60 || { tail -5 "$dir/log" >&2; return 1; }
+}
+
+# kafka_exec DIR: becomes the node that kafka_format prepared. As it is run in earnest: both compilers, G1, one GiB.
+kafka_exec() {
+  exec java -Xms1g -Xmx1g -XX:+UseG1GC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$(java_classpath)" kafka.Kafka "$1/server.properties"
 }
 
 # stop_pid FILE: asks the process to stop, waits ten seconds, then makes it.

@@ -52,6 +52,11 @@ public final class Compare {
         ConfigCases.add(compare);
         ClusterCases.add(compare);
         FrameCases.add(compare);
+        GroupCases.add(compare);
+        CommitCases.add(compare);
+        ConsumerGroupCases.add(compare);
+        TxnCases.add(compare);
+        TxnDataCases.add(compare);
         if (!options.contains("--self")) compare.readMeant(java.nio.file.Path.of(System.getProperty("accepted")));
         System.exit(compare.run(rest.get(0), rest.get(1), options, rest.subList(2, rest.size())) ? 0 : 1);
     }

@@ -8,7 +8,7 @@ import org.apache.kafka.common.protocol.ApiMessage;
 final class Normal {
     static final long HOUR = 3_600_000;
     /** The APIs that are compared; a broker may have more. */
-    static final Set<Integer> OURS = Set.of(0, 1, 2, 3, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 44, 55, 60, 61, 74, 75);
+    static final Set<Integer> OURS = Set.of(0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 35, 37, 42, 44, 47, 55, 60, 61, 65, 66, 68, 69, 74, 75);
 
     /** Keys that only the other broker has. */
     static final Set<String> OWN_KEYS = Set.of("write.caching");
@@ -22,6 +22,7 @@ final class Normal {
     boolean offsets = true;
     final Map<String, String> ids = new HashMap<>();
     final Map<Long, String> producers = new HashMap<>();
+    final Map<String, String> members = new HashMap<>();
     final Map<Integer, String> sessions = new HashMap<>();
     /** Error texts, kept apart: their wording is compared separately. */
     final List<String> words = new ArrayList<>();
@@ -34,11 +35,17 @@ final class Normal {
 
     String producer(long id) { return id < 0 ? Long.toString(id) : producers.computeIfAbsent(id, x -> "P" + producers.size()); }
 
+    /** Member ids as brokers make them for the classic protocol: the client's id or the instance's name, and a UUID. */
+    static final java.util.regex.Pattern MEMBER = java.util.regex.Pattern.compile("-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}");
+
     String text(String raw) {
         var text = raw.replace(tag, "T").replace(":" + port, ":PORT");
         for (var id : ids.entrySet()) text = text.replace(id.getKey(), id.getValue());
-        return text;
+        return MEMBER.matcher(text).replaceAll(found -> "-" + members.computeIfAbsent(found.group(), x -> "UUID" + members.size()));
     }
+
+    /** A member's id that is a bare UUID, as the consumer protocol's are. */
+    void member(String id, String name) { ids.put(id, "MEMBER(" + name + ")"); }
 
     JsonNode of(ApiMessage message, short version) throws Exception {
         var json = toJson(message, version);
@@ -74,6 +81,8 @@ final class Normal {
         if (node instanceof ObjectNode object) return cleanObject(object);
         if (node instanceof ArrayNode array) return cleanArray(field, array);
         if (field == null) return node;
+        // What members tell each other names topics.
+        if (node instanceof BinaryNode bytes) return TextNode.valueOf(text(new String(bytes.binaryValue(), java.nio.charset.StandardCharsets.ISO_8859_1)));
         switch (field) {
             case "port": return node.asInt() == port ? TextNode.valueOf("PORT") : node;
             case "clusterId": return node.isNull() || node.asText().isEmpty() ? node : TextNode.valueOf("CLUSTER");
@@ -124,12 +133,13 @@ final class Normal {
             entries.add(clean(field, entry));
         }
         if (!entries.isEmpty() && entries.get(0).isObject()) entries.sort(Comparator.comparing(JsonNode::toString));
+        if ("partitions".equals(field) && !entries.isEmpty() && entries.get(0).isInt()) entries.sort(Comparator.comparingInt(JsonNode::asInt));
         var out = JsonNodeFactory.instance.arrayNode();
         return out.addAll(entries);
     }
 
     private boolean foreign(JsonNode entry) {
-        for (var field : List.of("name", "topicName", "resourceName", "topic")) {
+        for (var field : List.of("name", "topicName", "resourceName", "topic", "groupId", "transactionalId")) {
             var value = entry.get(field);
             if (value != null && value.isTextual()) return !(value.asText().startsWith(mine) && value.asText().endsWith(tag));
         }

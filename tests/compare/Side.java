@@ -139,6 +139,48 @@ final class Side {
         return answer;
     }
 
+    // Requests that are answered late, as JoinGroup and SyncGroup are: each on a connection of its own.
+
+    /** A request whose answer somebody else's request may bring about. */
+    record Pending(Side side, Wire wire, ApiKeys key, short version, int correlation) { }
+
+    Pending begin(int version, ApiMessage request) {
+        var key = ApiKeys.forId(request.apiKey());
+        try {
+            var wire = new Wire(host, port);
+            wire.send(Wire.framed(Wire.request(key, version, ++correlation, request)));
+            return new Pending(this, wire, key, (short) version, correlation);
+        } catch (IOException e) { throw new IllegalStateException("set-up: " + e); }
+    }
+
+    /** Writes down that nothing comes for a while: the broker holds the answer back. */
+    void sayWaiting(String label, Pending pending) {
+        try {
+            pending.wire().socket.setSoTimeout(150);
+            pending.wire().in.mark(1);
+            int first = pending.wire().in.read();
+            pending.wire().in.reset();
+            note(label, first < 0 ? "closed" : "answered at once");
+        } catch (SocketTimeoutException waiting) {
+            note(label, "waiting");
+        } catch (IOException broken) { note(label, "closed"); }
+    }
+
+    /** The answer, not written down. */
+    Answer end(Pending pending) {
+        try {
+            pending.wire().socket.setSoTimeout(Wire.SILENCE_MS);
+            var frame = pending.wire().receive();
+            return frame == null ? new Answer("closed", null, pending.version()) : parse(pending.key(), pending.version(), frame);
+        } catch (SocketTimeoutException silent) {
+            return new Answer("silent", null, pending.version());
+        } catch (IOException broken) {
+            return new Answer("closed", null, pending.version());
+        } finally { pending.wire().close(); }
+    }
+
+    Answer sayEnd(String label, Pending pending) { return write("v" + pending.version() + " " + label, end(pending)); }
+
     void note(String label, Object value) {
         lines.add(new Line(label, JsonNodeFactory.instance.textNode(normal.text(String.valueOf(value))), List.of()));
     }

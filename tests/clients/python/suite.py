@@ -32,9 +32,10 @@ class Suite:
             if wanted and name not in wanted:
                 continue
             signal.alarm(SECONDS_MAX)
+            began = time.monotonic()
             try:
                 function()
-                print(f"ok {self.name} {name}", flush=True)
+                print(f"ok {self.name} {name} ({time.monotonic() - began:.1f} s)", flush=True)
             except Exception as error:  # every failure is a finding, none ends the suite
                 failed += 1
                 text = " ".join(str(error).split()) or type(error).__name__

@@ -247,12 +247,12 @@ func main() {
 	if len(os.Args) > 1 {
 		bootstrap = os.Args[1]
 	}
-	suite.Run("franz-go", []suite.Test{
+	suite.Run("franz-go", append([]suite.Test{
 		{Name: "every_codec_round_trips", Run: everyCodec},
 		{Name: "every_acks_level_stores_the_records", Run: everyAcks},
 		{Name: "reading_starts_at_any_offset", Run: readFromAnyOffset},
 		{Name: "fifty_partitions_are_written_and_read", Run: manyPartitions},
 		{Name: "topics_are_administered", Run: administer},
 		{Name: "deleted_records_are_gone", Run: deleteRecords},
-	})
+	}, groupTests...))
 }

@@ -191,11 +191,11 @@ func main() {
 	if len(os.Args) > 1 {
 		bootstrap = os.Args[1]
 	}
-	suite.Run("sarama", []suite.Test{
+	suite.Run("sarama", append([]suite.Test{
 		{Name: "every_codec_round_trips", Run: everyCodec},
 		{Name: "every_acks_level_stores_the_records", Run: everyAcks},
 		{Name: "idempotent_producer_stores_each_record_once", Run: idempotent},
 		{Name: "older_protocol_versions_work", Run: oldVersions},
 		{Name: "topics_are_administered", Run: administer},
-	})
+	}, groupTests...))
 }
