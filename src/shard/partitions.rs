@@ -330,9 +330,10 @@ impl Shard {
     pub(super) async fn checkpoint(&self) {
         let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
         let now = self.clock.wall();
+        let expiration_ms = i64::from(self.in_force.borrow().producer_id_expiration_ms);
         self.measure_coordinators();
         for replica in &replicas {
-            replica.expire_producers(now, PRODUCER_EXPIRATION_MS);
+            replica.expire_producers(now, expiration_ms);
             replica.snapshot_producers(SnapshotWhen::Due).await;
         }
         if let Err(error) = self.store.checkpoint().await {
@@ -340,9 +341,6 @@ impl Shard {
         }
     }
 }
-
-/// Kafka's `producer.id.expiration.ms`.
-const PRODUCER_EXPIRATION_MS: i64 = 86_400_000;
 
 fn absolute(path: &std::path::Path) -> String {
     std::path::absolute(path)
