@@ -187,11 +187,11 @@ keys! {
         queued_max_request_bytes: i64 = "queued.max.request.bytes", Some("-1"), ANY, STATIC;
         /// Connections the kernel queues before they are accepted.
         socket_listen_backlog_size: i32 = "socket.listen.backlog.size", Some("50"), at_least(1), STATIC;
-        /// Receive buffer of a client's socket, in bytes; -1 is the system's default.
+        /// Receive buffer of a client's socket, in bytes; -1 has the kernel adapt it, and so has the default until it is set.
         socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes", Some("102400"), ANY, STATIC;
         /// Largest request read, in bytes; a larger one closes its connection.
         socket_request_max_bytes: i32 = "socket.request.max.bytes", Some("104857600"), at_least(1), STATIC;
-        /// Send buffer of a client's socket, in bytes; -1 is the system's default.
+        /// Send buffer of a client's socket, in bytes; -1 has the kernel adapt it, and so has the default until it is set.
         socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes", Some("102400"), ANY, STATIC;
         /// How often transactions past their time-out are looked for and aborted, in milliseconds.
         transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 = "transaction.abort.timed.out.transaction.cleanup.interval.ms", Some("10000"), at_least(1), STATIC;

@@ -27,7 +27,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes read ahead of the frame being served; past it the socket is not read.
 const READ_AHEAD_MAX: usize = 64 << 10;
 /// Bytes of a large frame that are waited for at once, at most.
-pub(super) const WAIT_MAX: usize = 512 << 10;
+pub(super) const WAIT_MAX: usize = 1 << 20;
 
 struct Connection {
     shared: Rc<Shared>,

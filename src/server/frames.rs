@@ -36,8 +36,8 @@ impl Frames {
     /// The buffer to read into, and how many bytes of what comes next: the frame that has begun to its end, or as much
     /// as usual frames take.
     ///
-    /// A large frame is read into memory of its own, and nothing of the next one with it: what is read of a frame before
-    /// its length is known is copied once, and that must not be much.
+    /// A large frame is read into memory of its own, and of the next one only its length with it: what is read of a frame
+    /// before its length is known is copied once, and that must not be much.
     pub fn read_buffer(&mut self) -> (&mut BytesMut, usize) {
         let have = self.input.len();
         let Some(len) = self.pending_len() else {
@@ -50,7 +50,7 @@ impl Frames {
         };
         let whole = PREFIX + len;
         // Doubling bounds what a lie about the length costs, and keeps the copies of a truth few.
-        let wanted = whole.min(TRUST_MAX.max(have * 2));
+        let wanted = (whole + PREFIX).min(TRUST_MAX.max(have * 2));
         self.make_room(wanted);
         match whole > LARGE_LEN {
             true => (&mut self.input, wanted - have),

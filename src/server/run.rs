@@ -244,11 +244,15 @@ fn retried<T, E>(
 }
 
 fn bind(config: &BrokerConfig) -> Result<Vec<(Listener, BoundListener)>, String> {
-    let size = |bytes: i32| usize::try_from(bytes).ok();
+    // A size that is set keeps the kernel from adapting the buffer: only the operator's word does that.
+    let size = |key: &str, bytes: i32| usize::try_from(bytes).ok().filter(|_| config.is_set(key));
     let options = ListenOptions {
         backlog: config.socket_listen_backlog_size,
-        receive_buffer_bytes: size(config.socket_receive_buffer_bytes),
-        send_buffer_bytes: size(config.socket_send_buffer_bytes),
+        receive_buffer_bytes: size(
+            "socket.receive.buffer.bytes",
+            config.socket_receive_buffer_bytes,
+        ),
+        send_buffer_bytes: size("socket.send.buffer.bytes", config.socket_send_buffer_bytes),
     };
     let bind = |listener: &Listener| {
         let taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;

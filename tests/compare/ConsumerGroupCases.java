@@ -23,6 +23,24 @@ final class ConsumerGroupCases {
         return id;
     }
 
+    /** A topic that every group coordinator has seen: Kafka's learn of it a moment after its leaders answer. */
+    static String create(Side s, String label, int partitions) {
+        var topic = s.create(label, partitions);
+        int coordinators = s.metadata("__consumer_offsets").partitions().size();
+        var asked = new java.util.HashSet<Integer>();
+        for (int n = 0; asked.size() < coordinators; n++) {
+            var probe = s.topic("probe-" + label + n);
+            if (!asked.add(Math.abs(probe.hashCode()) % coordinators)) continue;
+            Side.until("a coordinator sees " + topic, () -> {
+                var answer = s.ask(1, GroupAsk.enter(probe, "probe", topic));
+                if (!answer.replied() || !(answer.message() instanceof ConsumerGroupHeartbeatResponseData given) || given.errorCode() != 0) return false;
+                return given.assignment() != null && !given.assignment().topicPartitions().isEmpty();
+            });
+            s.ask(1, GroupAsk.pulse(probe, "probe", -1));
+        }
+        return topic;
+    }
+
     /** A member that joins, until the broker gives it its partitions: at most a few heartbeats. Returns its epoch. */
     static int settle(Side s, String group, String member, int epoch, ConsumerGroupHeartbeatRequestData.TopicPartitions... owned) {
         int[] now = {epoch};
@@ -37,7 +55,7 @@ final class ConsumerGroupCases {
         c.add("ConsumerGroupHeartbeat/the first member", s -> {
             GroupAsk.ready(s, 0);
             s.versions(ApiKeys.CONSUMER_GROUP_HEARTBEAT, v -> {
-                var topic = s.create("t" + v, 3);
+                var topic = create(s, "t" + v, 3);
                 var group = s.topic("g" + v);
                 var me = id(s, "a" + v);
                 var joined = s.say("joins", v, GroupAsk.enter(group, me, topic));
@@ -60,7 +78,7 @@ final class ConsumerGroupCases {
         });
         c.add("ConsumerGroupHeartbeat/who names a member", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 2);
+            var topic = create(s, "t", 2);
             var answer = s.ask(0, GroupAsk.enter(s.topic("g0"), "", topic));
             if (answer.replied()) {
                 var given = ((ConsumerGroupHeartbeatResponseData) answer.message()).memberId();
@@ -103,7 +121,7 @@ final class ConsumerGroupCases {
     static void refused(Compare c) {
         c.add("ConsumerGroupHeartbeat/refused", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 2);
+            var topic = create(s, "t", 2);
             s.versions(ApiKeys.CONSUMER_GROUP_HEARTBEAT, v -> {
                 var group = s.topic("g" + v);
                 var me = id(s, "a" + v);
@@ -138,8 +156,8 @@ final class ConsumerGroupCases {
     static void epochs(Compare c) {
         c.add("ConsumerGroupHeartbeat/epochs", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 2);
-            var other = s.create("o", 1);
+            var topic = create(s, "t", 2);
+            var other = create(s, "o", 1);
             s.versions(ApiKeys.CONSUMER_GROUP_HEARTBEAT, v -> {
                 var group = s.topic("g" + v);
                 var me = id(s, "a" + v);
@@ -163,7 +181,7 @@ final class ConsumerGroupCases {
         c.add("ConsumerGroupHeartbeat/two members share", s -> {
             GroupAsk.ready(s, 0);
             s.versions(ApiKeys.CONSUMER_GROUP_HEARTBEAT, v -> {
-                var topic = s.create("t" + v, 4);
+                var topic = create(s, "t" + v, 4);
                 var group = s.topic("g" + v);
                 String a = id(s, "a" + v), b = id(s, "b" + v);
                 int first = GroupAsk.epoch(s.say("a joins", v, GroupAsk.enter(group, a, topic).setServerAssignor("range")));
@@ -186,16 +204,16 @@ final class ConsumerGroupCases {
         });
         c.add("ConsumerGroupHeartbeat/by range, several topics", s -> {
             GroupAsk.ready(s, 0);
-            var one = s.create("one", 5);
-            var two = s.create("two", 3);
+            var one = create(s, "one", 5);
+            var two = create(s, "two", 3);
             var group = s.topic("g");
             for (var name : List.of("a", "b", "c")) s.ask(1, GroupAsk.enter(group, id(s, name), name.equals("c") ? new String[] {two} : new String[] {one, two}).setServerAssignor("range"));
             targets(s, "what each shall have", group);
         });
         c.add("ConsumerGroupHeartbeat/uniform is even", s -> {
             GroupAsk.ready(s, 0);
-            var one = s.create("one", 5);
-            var two = s.create("two", 3);
+            var one = create(s, "one", 5);
+            var two = create(s, "two", 3);
             var group = s.topic("g");
             for (var name : List.of("a", "b", "c")) s.ask(1, GroupAsk.enter(group, id(s, name), one, two).setServerAssignor("uniform"));
             // Which partitions exactly is the assignor's affair; how many is not.
@@ -206,7 +224,7 @@ final class ConsumerGroupCases {
         });
         c.add("ConsumerGroupHeartbeat/the vote for an assignor", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 3);
+            var topic = create(s, "t", 3);
             var group = s.topic("g");
             for (var pair : List.of("a:range", "b:uniform", "c:uniform")) s.ask(1, GroupAsk.enter(group, id(s, pair.substring(0, 1)), topic).setServerAssignor(pair.substring(2)));
             s.note("chosen", ((ConsumerGroupDescribeResponseData) s.ask(0, GroupAsk.describeConsumers(group)).message()).groups().get(0).assignorName());
@@ -227,8 +245,8 @@ final class ConsumerGroupCases {
     static void regex(Compare c) {
         c.add("ConsumerGroupHeartbeat/regular expressions", s -> {
             GroupAsk.ready(s, 0);
-            var one = s.create("red-1", 1);
-            s.create("blue-1", 1);
+            var one = create(s, "red-1", 1);
+            create(s, "blue-1", 1);
             var group = s.topic("g");
             var me = id(s, "a");
             for (var bad : List.of("(", "[a", "*", "a{2,1}", "(?<n>a)(?P<n>b)")) s.say("not an expression: " + bad, 1, GroupAsk.enter(group, me).setSubscribedTopicNames(null).setSubscribedTopicRegex(bad));
@@ -262,7 +280,7 @@ final class ConsumerGroupCases {
         c.add("ConsumerGroupHeartbeat/static members", s -> {
             GroupAsk.ready(s, 0);
             s.versions(ApiKeys.CONSUMER_GROUP_HEARTBEAT, v -> {
-                var topic = s.create("t" + v, 2);
+                var topic = create(s, "t" + v, 2);
                 var group = s.topic("g" + v);
                 String old = id(s, "old" + v), now = id(s, "new" + v);
                 int epoch = GroupAsk.epoch(s.say("joins", v, GroupAsk.enter(group, old, topic).setInstanceId("fixed")));
@@ -285,7 +303,7 @@ final class ConsumerGroupCases {
     static void offsets(Compare c) {
         c.add("OffsetCommit/by members of the consumer protocol", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 2);
+            var topic = create(s, "t", 2);
             s.versions(ApiKeys.OFFSET_COMMIT, v -> {
                 var group = s.topic("g" + v);
                 var me = id(s, "a" + v);
@@ -316,8 +334,8 @@ final class ConsumerGroupCases {
         });
         c.add("OffsetDelete/of groups of the consumer protocol", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 2);
-            var other = s.create("o", 1);
+            var topic = create(s, "t", 2);
+            var other = create(s, "o", 1);
             var group = s.topic("g");
             var me = id(s, "a");
             int epoch = GroupAsk.epoch(s.ask(1, GroupAsk.enter(group, me, topic)));
@@ -331,7 +349,7 @@ final class ConsumerGroupCases {
     static void mixed(Compare c) {
         c.add("ConsumerGroupHeartbeat/in a classic group", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 2);
+            var topic = create(s, "t", 2);
             var others = s.topic("others");
             GroupAsk.alone(s, others);
             s.say("one that is no consumer group", 1, GroupAsk.enter(others, id(s, "x"), topic));
@@ -346,7 +364,7 @@ final class ConsumerGroupCases {
         });
         c.add("ConsumerGroupHeartbeat/migration", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 4);
+            var topic = create(s, "t", 4);
             var group = s.topic("g");
             var classic = GroupAsk.member(s.ask(5, CommitCases.consumer(group, GroupAsk.firstId(s, 5, group), topic)));
             s.ask(5, GroupAsk.sync(group, classic.generation(), classic.id(), null).setProtocolType("consumer").setProtocolName("range").setAssignments(List.of(
@@ -369,7 +387,7 @@ final class ConsumerGroupCases {
         });
         c.add("JoinGroup/into a group of the consumer protocol", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 4);
+            var topic = create(s, "t", 4);
             var group = s.topic("g");
             var me = id(s, "a");
             int epoch = GroupAsk.epoch(s.ask(1, GroupAsk.enter(group, me, topic).setServerAssignor("range")));
@@ -400,7 +418,7 @@ final class ConsumerGroupCases {
     static void describe(Compare c) {
         c.add("ConsumerGroupDescribe", s -> {
             GroupAsk.ready(s, 0);
-            var topic = s.create("t", 2);
+            var topic = create(s, "t", 2);
             var group = s.topic("g");
             s.ask(1, GroupAsk.enter(group, id(s, "a"), topic).setRackId("r1"));
             var classic = s.topic("classic");
