@@ -58,7 +58,7 @@ pub(super) struct Shared {
 /// Tails are kept to this size until readers miss more.
 const TAIL_TARGET_MIN: usize = 64 << 20;
 /// A chunk that was missed behind a tail lengthens it by this much.
-const TAIL_TARGET_STEP: usize = 4 * super::cache::CHUNK_BYTES as usize;
+const TAIL_TARGET_STEP: usize = super::cache::CHUNK_BYTES as usize / 4;
 
 /// One of the store's log directories.
 pub(super) struct Directory {

@@ -129,8 +129,9 @@ public final class Figures {
         }
 
         /** When the last change came after which `members` own all `partitions`, each one's, in one epoch. */
-        long settled(int members, int partitions, long deadline) throws InterruptedException {
+        long settled(int members, int partitions, List<Future<?>> running, long deadline) throws Exception {
             while (System.nanoTime() < deadline) {
+                for (var one : running) if (one.isDone()) one.get();
                 long at = changed.get();
                 var all = new HashSet<>();
                 int sum = 0;
@@ -158,12 +159,12 @@ public final class Figures {
         for (int n = 0; n < members; n++) {
             int member = n;
             running.add(pool.submit(() -> {
-                if (protocol.equals("classic")) new Classic(group, topic, partitions, member, heartbeat, watch, leave, stop).run();
-                else new Modern(group, topic, member, heartbeat, watch, leave, stop).run();
+                if (protocol.equals("classic")) new Classic(group, topic, partitions, member, member == members - 1, heartbeat, watch, leave, stop).run();
+                else new Modern(group, topic, member, member == members - 1, heartbeat, watch, leave, stop).run();
                 return null;
             }));
         }
-        long settled = watch.settled(members, partitions, began + 120_000_000_000L);
+        long settled = watch.settled(members, partitions, running, began + 120_000_000_000L);
         Thread.sleep(1000);
         long left = System.nanoTime();
         leave.set(true);
@@ -171,13 +172,13 @@ public final class Figures {
             for (var one : running) if (one.isDone()) one.get();
             Thread.sleep(1);
         }
-        long again = watch.settled(members - 1, partitions, left + 120_000_000_000L);
+        long again = watch.settled(members - 1, partitions, running, left + 120_000_000_000L);
         stop.set(true);
         System.out.printf(Locale.ROOT, "settle_s=%.3f leave_s=%.3f%n", seconds(began, settled), seconds(left, again));
     }
 
     /** A member of the classic protocol; the leader assigns ranges. The last member leaves when asked. */
-    record Classic(String group, String topic, int partitions, int number, int heartbeat, Watch watch, AtomicBoolean leave, AtomicBoolean stop) {
+    record Classic(String group, String topic, int partitions, int number, boolean isLast, int heartbeat, Watch watch, AtomicBoolean leave, AtomicBoolean stop) {
         void run() throws Exception {
             try (var wire = new Wire()) {
                 var id = "";
@@ -205,7 +206,7 @@ public final class Figures {
                     for (;;) {
                         Thread.sleep(heartbeat);
                         if (stop.get()) return;
-                        if (leave.get() && number == last()) {
+                        if (leave.get() && isLast) {
                             wire.ask(new LeaveGroupRequest.Builder(group, List.of(new LeaveGroupRequestData.MemberIdentity().setMemberId(id))).build((short) 5));
                             watch.owned.remove(number);
                             watch.epochs.remove(number);
@@ -217,12 +218,10 @@ public final class Figures {
                 }
             }
         }
-
-        int last() { return watch.owned.keySet().stream().mapToInt(n -> n).max().orElse(-1); }
     }
 
     /** A member of KIP-848's protocol: what it is told to own it owns at once, and says so. */
-    record Modern(String group, String topic, int number, int heartbeat, Watch watch, AtomicBoolean leave, AtomicBoolean stop) {
+    record Modern(String group, String topic, int number, boolean isLast, int heartbeat, Watch watch, AtomicBoolean leave, AtomicBoolean stop) {
         void run() throws Exception {
             try (var wire = new Wire()) {
                 var id = Uuid.randomUuid().toString();
@@ -253,7 +252,7 @@ public final class Figures {
                     watch.now(number, epoch, owned);
                     if (tell) continue; // what changed is told at once, as Kafka's consumer does
                     Thread.sleep(heartbeat);
-                    if (leave.get() && !stop.get() && number == watch.owned.keySet().stream().mapToInt(n -> n).max().orElse(-1)) {
+                    if (leave.get() && !stop.get() && isLast) {
                         wire.ask(new ConsumerGroupHeartbeatRequest.Builder(new ConsumerGroupHeartbeatRequestData().setGroupId(group).setMemberId(id).setMemberEpoch(-1)).build((short) 1));
                         watch.owned.remove(number);
                         watch.epochs.remove(number);
