@@ -7,7 +7,8 @@
 //! caching, where the high watermark follows the log end. Offsets are given densely and only here. A producer's
 //! sequence numbers on a partition are contiguous, wrapping from `i32::MAX` to 0. The last stable offset is the first
 //! offset of the earliest transaction that is open, or whose marker is not below the high watermark, else the high
-//! watermark itself. State changes only in `on_*`.
+//! watermark itself. State changes only in `on_*`. What retention takes ([`expired`]) is a prefix of whole segments below
+//! the high watermark.
 //!
 //! **Faults survived.** Retried and reordered batches (the last five of every producer are remembered), fenced
 //! producers and coordinators, requests of an old or a future leader epoch, a log directory that failed ([`Partition::on_storage_failed`]).
@@ -18,6 +19,7 @@
 
 mod leader;
 mod producers;
+mod retention;
 mod snapshot;
 mod transactions;
 
@@ -29,5 +31,6 @@ pub use leader::{
     ReadBound,
 };
 pub use producers::{ProducerEntry, ProducerTable, SequenceError};
+pub use retention::{Expired, LogBounds, RetentionPolicy, SegmentFacts, Share, expired};
 pub use snapshot::SnapshotError;
 pub use transactions::{EndedTransaction, MarkerFacts, MarkerRefusal, OpenTransaction};
