@@ -361,6 +361,8 @@ pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
     LogConfig {
         segment_bytes: config.segment_bytes as u32,
         segment_ms: config.segment_ms,
+        segment_jitter_ms: config.segment_jitter_ms,
+        file_delete_delay_ms: config.file_delete_delay_ms,
         index_interval_bytes: config.index_interval_bytes as u32,
         index_bytes: config.segment_index_bytes as u32,
     }

@@ -131,6 +131,19 @@ impl ChunkCache {
         }
     }
 
+    /// Forgets the segments of a log that lie below `base`.
+    pub fn forget_below(&mut self, log: LogId, base: Offset) {
+        let mut i = 0;
+        while i < self.slots.len() {
+            let key = self.slots[i].key;
+            if key.log == log && key.base < base {
+                self.remove(i);
+            } else {
+                i += 1;
+            }
+        }
+    }
+
     /// Bytes held.
     pub fn size(&self) -> usize {
         self.size

@@ -1,4 +1,6 @@
-//! What changes a log other than by appending: truncation, a new start, snapshots, side files, the clean close.
+//! What changes a log other than by appending: truncation, snapshots, side files, the clean close.
+
+use std::path::PathBuf;
 
 use smallvec::SmallVec;
 
@@ -7,7 +9,7 @@ use super::chores::Chore;
 use super::error::StorageError;
 use super::frame::{self, Kind};
 use super::log::{Log, Stage};
-use super::names::{EPOCH_CHECKPOINT, FileKind, START_OFFSET};
+use super::names::{EPOCH_CHECKPOINT, FileKind};
 use super::segment::Segment;
 use super::small;
 use crate::types::Offset;
@@ -135,54 +137,6 @@ impl Log {
             .map_err(|e| self.shared.failed(self.dir, &path, e))
     }
 
-    /// Moves the log's start up to `to`, durably, and removes the segments that lie wholly below it (KIP-107).
-    ///
-    /// - `to`: at most the end offset; a start that is already higher stays. Returns the start.
-    pub async fn set_start_offset(&self, to: Offset) -> Result<Offset, StorageError> {
-        let _inside = self.gate.enter().await;
-        let (start, end, path) = {
-            let state = self.state();
-            (state.start, state.end, state.path.clone())
-        };
-        assert!(to <= end, "a start of {to} in a log that ends at {end}");
-        if to <= start || self.state().stage == Stage::Deleted {
-            return Ok(start);
-        }
-        let file = path.join(START_OFFSET);
-        let written = self
-            .shared
-            .disk
-            .replace_file(&file, format!("{to}\n").as_bytes())
-            .await;
-        written.map_err(|error| self.shared.failed(self.dir, &file, error))?;
-        let mut gone = Vec::new();
-        {
-            let mut state = self.state.borrow_mut();
-            state.start = to;
-            state.changed = true;
-            state.epochs_dirty |= state.epochs.truncate_start(to);
-            while state.segments.len() > 1
-                && state.segments[1].base <= to
-                && state.segments[1].base <= state.recovery_point
-            {
-                let segment = state.segments.pop_front().expect("there are two");
-                self.shared.tail_shrank(segment.extents.size());
-                gone.push(segment.base);
-            }
-        }
-        for base in gone {
-            self.shared.close_files(self.id, Some(base));
-            for kind in FileKind::OF_SEGMENT {
-                self.shared.add_chore(Chore::Remove {
-                    path: kind.path(&path, base),
-                });
-            }
-        }
-        drop(_inside);
-        self.shared.start_chores().await;
-        Ok(to)
-    }
-
     /// Whether a snapshot of the producers' state would shorten the next recovery by much: after a roll, or many bytes.
     pub fn wants_snapshot(&self) -> bool {
         let state = self.state();
@@ -202,11 +156,36 @@ impl Log {
     ///
     /// Not synced, and it need not be: a torn snapshot is not used, one past the recovered end is removed.
     pub async fn write_snapshot(&self, offset: Offset, state: &[u8]) -> Result<(), StorageError> {
-        let path = self.state().path.clone();
-        let file = FileKind::Snapshot.path(&path, offset);
-        let bytes = frame::encode(Kind::Producers, offset.0 as u64, state);
+        let (file, bytes) = self.snapshot_file(offset, state);
         let written = small::write(&self.shared.disk, &file, &bytes).await;
         written.map_err(|error| self.shared.failed(self.dir, &file, error))?;
+        self.note_snapshot(offset);
+        Ok(())
+    }
+
+    /// [`Log::write_snapshot`] before what it tells of is deleted: synced, but for its name, which is durable with the
+    /// new start.
+    pub async fn write_snapshot_synced(
+        &self,
+        offset: Offset,
+        state: &[u8],
+    ) -> Result<(), StorageError> {
+        let (file, bytes) = self.snapshot_file(offset, state);
+        let written = small::write_synced(&self.shared.disk, &file, &bytes).await;
+        written.map_err(|error| self.shared.failed(self.dir, &file, error))?;
+        self.note_snapshot(offset);
+        Ok(())
+    }
+
+    fn snapshot_file(&self, offset: Offset, state: &[u8]) -> (PathBuf, Vec<u8>) {
+        let file = FileKind::Snapshot.path(&self.state().path, offset);
+        let bytes = frame::encode(Kind::Producers, offset.0 as u64, state);
+        (file, bytes)
+    }
+
+    /// A snapshot is in its file; the oldest goes.
+    fn note_snapshot(&self, offset: Offset) {
+        let path = self.state().path.clone();
         let mut gone: SmallVec<[Offset; 2]> = SmallVec::new();
         {
             let mut state = self.state.borrow_mut();
@@ -222,7 +201,6 @@ impl Log {
             let path = FileKind::Snapshot.path(&path, offset);
             self.shared.add_chore(Chore::Remove { path });
         }
-        Ok(())
     }
 
     /// The newest snapshot that can be read, and the offset it was taken at; [`Log::recover`] then replays from there.
@@ -262,7 +240,8 @@ impl Log {
         }
         let mut segments = Vec::new();
         if let Some(at) = state.durable_at {
-            for segment in state.segments.iter().take_while(|s| s.base <= at.base) {
+            let stored = state.segments.iter().filter(|s| s.exists);
+            for segment in stored.take_while(|s| s.base <= at.base) {
                 segments.push(segment.to_entry());
             }
             if let Some(last) = segments.last_mut().filter(|s| s.base == at.base) {

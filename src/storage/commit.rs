@@ -120,6 +120,7 @@ impl Shared {
         self.evict_tails();
         self.tend_journals();
         self.start_chores().await;
+        self.start_removals().await;
         committed
     }
 

@@ -63,7 +63,12 @@ impl Log {
         }
         let outcome = self.read_chunk(base, from, to).await;
         self.shared.loading.done(key);
-        let page = outcome?;
+        let page = match outcome {
+            Ok(page) => page,
+            // Given up meanwhile; whoever asked looks again and finds that it is gone.
+            Err(_) if !self.holds(base) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         self.shared.chunks.borrow_mut().insert(key, page.clone());
         Ok(Some((key, page)))
     }

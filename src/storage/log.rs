@@ -2,6 +2,7 @@
 
 use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -42,6 +43,10 @@ pub struct LogConfig {
     pub segment_bytes: u32,
     /// `segment.ms`.
     pub segment_ms: i64,
+    /// `segment.jitter.ms`: segments roll earlier by up to so much, each by its own part of it.
+    pub segment_jitter_ms: i64,
+    /// `file.delete.delay.ms`.
+    pub file_delete_delay_ms: i64,
     /// `index.interval.bytes`.
     pub index_interval_bytes: u32,
     /// `segment.index.bytes`.
@@ -54,8 +59,27 @@ impl Default for LogConfig {
         LogConfig {
             segment_bytes: 1 << 30,
             segment_ms: 7 * 24 * 3600 * 1000,
+            segment_jitter_ms: 0,
+            file_delete_delay_ms: 60_000,
             index_interval_bytes: 4096,
             index_bytes: 10 << 20,
+        }
+    }
+}
+
+impl LogConfig {
+    /// With the jitter of one segment taken off `segment_ms`: by its place, so that partitions that are written alike roll
+    /// one by one, and a segment's time is the same whenever it is asked for.
+    fn jittered(&self, log: &str, base: Offset) -> LogConfig {
+        let bound = self.segment_jitter_ms.min(self.segment_ms);
+        if bound <= 0 {
+            return *self;
+        }
+        let mut hasher = DefaultHasher::new();
+        (log, base.0).hash(&mut hasher);
+        LogConfig {
+            segment_ms: self.segment_ms - (hasher.finish() % bound as u64) as i64,
+            ..*self
         }
     }
 }
@@ -168,7 +192,10 @@ impl Marks {
 pub struct SegmentInfo {
     pub base: Offset,
     pub size: u64,
+    /// −1 where no record carries one.
     pub max_timestamp: Timestamp,
+    /// When it was last appended to, or at latest: the wall clock's time.
+    pub written: Timestamp,
 }
 
 impl State {
@@ -265,6 +292,7 @@ impl Log {
         let position = segment.size;
         let taken = put_stamped(segment, bytes, state.run_bytes, &stamps);
         segment.note(&incoming, position, state.config.index_interval_bytes);
+        segment.appended = now.0;
         state.end = incoming.last_offset.plus(1);
         state.epochs_dirty |= state.epochs.assign(stamps.epoch, base_offset);
         state.changed = true;
@@ -278,7 +306,10 @@ impl Log {
     fn roll_if_due(&self, state: &mut State, incoming: &Incoming, now: Timestamp) {
         let due = match state.segments.back() {
             None => true,
-            Some(active) => active.must_roll(incoming, &state.config, now),
+            Some(active) => {
+                let config = state.config.jittered(&self.name, active.base);
+                active.must_roll(incoming, &config, now)
+            }
         };
         if due {
             self.roll_now(state, now);
@@ -361,12 +392,17 @@ impl Log {
 
     /// The segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        let info = |s: &Segment| SegmentInfo {
+        let state = self.state();
+        let next = state.segments.iter().skip(1).map(|next| next.created);
+        let active = state.segments.back().map(|s| s.appended);
+        let written = next.chain(active);
+        let info = |(s, written): (&Segment, i64)| SegmentInfo {
             base: s.base,
             size: s.size as u64,
             max_timestamp: Timestamp(s.max_timestamp),
+            written: Timestamp(written),
         };
-        self.state().segments.iter().map(info).collect()
+        state.segments.iter().zip(written).map(info).collect()
     }
 
     pub fn config(&self) -> LogConfig {
@@ -437,5 +473,44 @@ impl Stamps {
         if let Some((kind, max)) = self.restamp {
             stamp_max_timestamp(batch, kind, max);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_takes_a_part_of_its_own_off_each_segments_time() {
+        let config = LogConfig {
+            segment_ms: 1000,
+            segment_jitter_ms: 300,
+            ..LogConfig::default()
+        };
+        let ms = |config: &LogConfig, log, base| config.jittered(log, Offset(base)).segment_ms;
+        let times: Vec<i64> = (0..50).map(|base| ms(&config, "t-0", base)).collect();
+        assert!(
+            times.iter().all(|ms| (701..=1000).contains(ms)),
+            "{times:?}"
+        );
+        assert!(times.iter().max() > times.iter().min().map(|min| min + 150).as_ref());
+        assert_ne!(
+            (0..50)
+                .map(|base| ms(&config, "t-1", base))
+                .collect::<Vec<_>>(),
+            times,
+            "partitions roll at different times"
+        );
+        assert_eq!(ms(&config, "t-0", 7), times[7], "and always the same");
+        let whole = LogConfig {
+            segment_jitter_ms: 5000,
+            ..config
+        };
+        assert!((0..50).all(|base| (1..=1000).contains(&ms(&whole, "t-0", base))));
+        let none = LogConfig {
+            segment_jitter_ms: 0,
+            ..config
+        };
+        assert_eq!(ms(&none, "t-0", 7), 1000);
     }
 }

@@ -10,7 +10,8 @@
 //! **Invariants.** What a commit returned is on stable storage, and what recovery finds is a prefix of what was
 //! appended that holds all of it. Memory that was sealed is never written again. Two writes to one block are never in
 //! flight. Files hold batches and nothing else below the log's end, and zeros above it; after a roll or a clean close they
-//! end where the last batch does, and Kafka's dump tool reads them and their indexes.
+//! end where the last batch does, and Kafka's dump tool reads them and their indexes. What is deleted is the oldest: the
+//! start is durable before a file goes, and what is left after a crash is a suffix.
 //!
 //! **Faults survived.** A crash at any write or sync; torn and stale sectors, by CRC, order and cutting; a full disk
 //! (appends are refused until there is room, nothing acknowledged is lost); a failed write or sync (that directory goes
@@ -42,10 +43,12 @@ mod metalog;
 mod names;
 mod read;
 mod recover;
+mod removal;
 mod replay;
 mod segment;
 mod shared;
 mod small;
+mod start_offset;
 mod stats;
 mod store;
 mod time;
@@ -60,6 +63,7 @@ pub use log::{Log, LogConfig, LogId, SegmentInfo, Stamps};
 pub use metalog::{MetadataLog, MetadataRecovered};
 pub use read::{Missing, Read};
 pub use recover::Recovered;
+pub use start_offset::Deleted;
 pub use stats::StoreStats;
 pub use store::{DirectoryInfo, Store, StoreConfig};
 pub use time::TimedOffset;

@@ -6,6 +6,8 @@ use crate::types::{Offset, PartitionIndex, Str, TopicId, TopicPartition};
 
 /// Ends the name of a directory that is on its way out.
 pub(super) const DELETED_SUFFIX: &str = ".delete";
+/// Follows the names of a segment's files that are on their way out, as in Kafka.
+pub(super) const DELETED_FILE_SUFFIX: &str = ".deleted";
 /// One per partition directory: its topic's id (KIP-516).
 pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 /// One per partition directory: which leader epoch began where (KIP-101).
@@ -29,7 +31,7 @@ pub(super) enum FileKind {
 }
 
 impl FileKind {
-    /// What a segment has.
+    /// What a segment has; the log first, which is to go last.
     pub const OF_SEGMENT: [FileKind; 4] = [
         FileKind::Log,
         FileKind::Index,
@@ -71,6 +73,13 @@ impl FileKind {
     }
 }
 
+/// What a segment's file is called when its log has given it up.
+pub(super) fn deleted_name(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(DELETED_FILE_SUFFIX);
+    PathBuf::from(name)
+}
+
 /// The partition that a directory is named after; `None` for any other directory.
 pub(super) fn parse_partition(name: &str) -> Option<TopicPartition> {
     let (topic, index) = name.rsplit_once('-')?;
@@ -107,6 +116,10 @@ mod tests {
         assert_eq!(path, Path::new("d/00000000000000368769.log"));
         let kind = FileKind::parse("00000000000000368769.timeindex");
         assert_eq!(kind, Some((FileKind::TimeIndex, Offset(368_769))));
+        assert_eq!(
+            deleted_name(&path),
+            Path::new("d/00000000000000368769.log.deleted")
+        );
         for other in [
             "",
             "0.log",

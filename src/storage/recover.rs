@@ -12,8 +12,9 @@ use super::epochs::Epochs;
 use super::error::StorageError;
 use super::journal::JOURNAL_FILES;
 use super::log::{Log, LogConfig, Marks, NOT_JOURNALED, Stage, State};
-use super::names::{EPOCH_CHECKPOINT, FileKind, START_OFFSET};
+use super::names::{DELETED_FILE_SUFFIX, EPOCH_CHECKPOINT, FileKind, START_OFFSET};
 use super::read::copy_out;
+use super::removal::Removal;
 use super::segment::{Incoming, Segment};
 use crate::record::{BATCH_HEADER_BYTES, BatchHeader, Limits, RawBatch, check_slice};
 use crate::rt::{File, Open, Page};
@@ -162,6 +163,9 @@ impl Log {
             let mut state = self.state.borrow_mut();
             state.listing = None;
             state.stage = Stage::Open;
+            if let Some(active) = state.segments.back_mut() {
+                active.appended = self.shared.clock.wall().0;
+            }
             std::mem::take(&mut state.broken_promise)
         };
         if broken_promise {
@@ -187,6 +191,10 @@ impl Log {
             match FileKind::parse(&entry.name) {
                 Some((FileKind::Log, base)) => listing.segments.push((base, entry.len)),
                 Some((FileKind::Snapshot, offset)) => listing.snapshots.push(offset),
+                _ if entry.name.ends_with(DELETED_FILE_SUFFIX) => {
+                    let left = Removal::File(path.join(&entry.name));
+                    self.shared.removals.add(left, self.shared.clock.now());
+                }
                 _ => {}
             }
         }
@@ -208,6 +216,7 @@ impl Log {
         let start = start_file
             .and_then(|b| String::from_utf8(b).ok()?.trim().parse().ok())
             .map(Offset);
+        self.remove_below(start).await?;
         let no_epochs = self.state().epochs.entries().is_empty();
         let epochs_file = match no_epochs {
             true => self
@@ -261,6 +270,34 @@ impl Log {
         let end = state.end;
         state.epochs.truncate_end(end);
         state.note_durable_end();
+        Ok(())
+    }
+
+    /// Removes what lies wholly below the log's start: its removal was cut short, and a hole in what is left of it must
+    /// not be taken for a loss.
+    ///
+    /// - `noted`: what the file of the start says.
+    async fn remove_below(&self, noted: Option<Offset>) -> Result<(), StorageError> {
+        let (below, path) = {
+            let mut guard = self.state.borrow_mut();
+            let state = &mut *guard;
+            let start = state.start.max(noted.unwrap_or(Offset::ZERO));
+            let Some(listing) = state.listing.as_mut() else {
+                return Ok(());
+            };
+            let ends = listing.segments.iter().skip(1).map(|next| next.0);
+            let count = ends.take_while(|&end| end <= start).count();
+            let below: Vec<(Offset, u64)> = listing.segments.drain(..count).collect();
+            if let Some(&(first, _)) = listing.segments.first() {
+                while state.segments.front().is_some_and(|s| s.base < first) {
+                    state.segments.pop_front();
+                }
+            }
+            (below, state.path.clone())
+        };
+        for (base, _) in below {
+            self.remove_segment(&path, base).await?;
+        }
         Ok(())
     }
 
@@ -371,7 +408,7 @@ impl Log {
     }
 
     async fn remove_segment(&self, path: &Path, base: Offset) -> Result<(), StorageError> {
-        for kind in FileKind::OF_SEGMENT {
+        for kind in FileKind::OF_SEGMENT.into_iter().rev() {
             let file = kind.path(path, base);
             match self.shared.disk.remove(&file).await {
                 Ok(()) => {}

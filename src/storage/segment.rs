@@ -23,6 +23,8 @@ pub(super) struct Segment {
     pub finished: bool,
     /// Wall-clock milliseconds of creation, and the first and largest timestamps; −1 is none.
     pub created: i64,
+    /// Wall-clock milliseconds of the newest append, or of the start if that was later.
+    pub appended: i64,
     pub first_timestamp: i64,
     pub max_timestamp: i64,
     /// Last offset of the batch with the largest timestamp.
@@ -50,6 +52,7 @@ impl Segment {
             exists: false,
             finished: false,
             created: now.0,
+            appended: now.0,
             first_timestamp: -1,
             max_timestamp: -1,
             max_timestamp_offset: Offset(-1),
@@ -217,6 +220,7 @@ mod tests {
             segment_ms: 1000,
             index_interval_bytes: 4096,
             index_bytes: 80,
+            ..LogConfig::default()
         }
     }
 

@@ -16,6 +16,7 @@ use super::gate::Gate;
 use super::journal::Journal;
 use super::log::{Log, LogId};
 use super::names::FileKind;
+use super::removal::Removals;
 use super::stats::Stats;
 use super::store::StoreConfig;
 use crate::record::Codecs;
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     /// For looking at records: timestamps inside compressed batches.
     pub codecs: RefCell<Codecs>,
     pub chores: RefCell<VecDeque<Chore>>,
+    pub removals: Removals,
     /// One per directory.
     pub journals: Vec<Journal>,
     /// Held by a commit round, and by whoever must keep rounds out.
@@ -52,6 +54,8 @@ pub(super) struct Shared {
     pub checkpoint_gate: Gate,
     generations: Cell<u32>,
     pub chores_running: Cell<bool>,
+    /// The clean checkpoint is being written, or was: what it tells of must stay as it is.
+    pub closing: Cell<bool>,
     pub stats: Stats,
 }
 
@@ -188,11 +192,13 @@ impl Shared {
             tail_target,
             codecs: RefCell::default(),
             chores: RefCell::default(),
+            removals: Removals::default(),
             journals,
             round_gate: Gate::default(),
             checkpoint_gate: Gate::default(),
             generations: Cell::new(0),
             chores_running: Cell::new(false),
+            closing: Cell::new(false),
             stats: Stats::default(),
         }
     }
@@ -286,6 +292,8 @@ impl Shared {
         let path = FileKind::Log.path(&log.state().path, base);
         let how = if create { Open::CREATE } else { Open::WRITE }.dsync();
         let file = match self.disk.open(&path, how).await {
+            // Its log has given it up, or was deleted, meanwhile: no fault, and nobody asks for it again.
+            _ if !log.holds(base) => return Err(StorageError::Offline),
             Ok(file) => Rc::new(file),
             Err(error) => return Err(self.failed(log.dir, &path, error)),
         };

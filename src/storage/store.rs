@@ -8,7 +8,6 @@ use hashbrown::HashSet;
 use std::cell::RefCell;
 
 use super::checkpoint::Checkpoint;
-use super::chores::Chore;
 use super::commit::Committed;
 use super::directories::{Directories, checkpoint_path};
 use super::error::StorageError;
@@ -18,6 +17,7 @@ use super::log::{Log, LogConfig, LogId, Stage};
 use super::names::{
     DELETED_SUFFIX, PARTITION_METADATA, decode_partition_metadata, encode_partition_metadata,
 };
+use super::removal::Removal;
 use super::shared::{Directory, Shared};
 use super::stats::StoreStats;
 use crate::rt::{Clock, Disk, Space, sleep};
@@ -80,7 +80,8 @@ impl Store {
         let shared = Shared::new(disk, clock, config, dirs.collect());
         if config.shard == ShardId(0) {
             let leftovers = directories.images().iter().flat_map(|i| i.leftovers.iter());
-            leftovers.for_each(|path| shared.add_chore(Chore::Remove { path: path.clone() }));
+            let now = shared.clock.now();
+            leftovers.for_each(|path| shared.removals.add(Removal::Directory(path.clone()), now));
         }
         Store {
             shared: Rc::new(shared),
@@ -115,7 +116,7 @@ impl Store {
                     labelled = known.is_some();
                     Some((dir, found.clone()))
                 } else {
-                    self.shared.retire(dir, &path, &name).await?;
+                    self.shared.retire(dir, &path, &name, AT_ONCE).await?;
                     None
                 }
             }
@@ -194,10 +195,11 @@ impl Store {
             .ok_or(StorageError::Offline)
     }
 
-    /// Removes a log: its directory is renamed at once and unlinked in the background.
+    /// Removes a log: its directory is renamed at once, and unlinked in the background when its topic's
+    /// `file.delete.delay.ms` is over.
     pub async fn delete(&self, log: &Rc<Log>) -> Result<(), StorageError> {
         let _inside = log.gate.enter().await;
-        let path = {
+        let (path, delay_ms) = {
             let mut state = log.state.borrow_mut();
             if std::mem::replace(&mut state.stage, Stage::Deleted) == Stage::Deleted {
                 return Ok(());
@@ -205,15 +207,15 @@ impl Store {
             let held: usize = state.segments.iter().map(|s| s.extents.size()).sum();
             self.shared.tail_shrank(held);
             state.segments.clear();
-            state.path.clone()
+            (state.path.clone(), state.config.file_delete_delay_ms)
         };
         self.shared.close_files(log.id, None);
         self.shared.chunks.borrow_mut().forget(log.id);
         self.shared.logs.borrow_mut()[log.id.0 as usize] = None;
         self.shared
-            .retire(log.dir, &path, &log.partition.to_string())
+            .retire(log.dir, &path, &log.partition.to_string(), delay_ms)
             .await?;
-        self.shared.start_chores().await;
+        self.shared.start_removals().await;
         Ok(())
     }
 
@@ -224,12 +226,12 @@ impl Store {
         for (dir, image) in self.directories.images().iter().enumerate() {
             for name in image.logs.keys().filter(|name| !keep(name)) {
                 self.shared
-                    .retire(dir, &image.path.join(name), name)
+                    .retire(dir, &image.path.join(name), name, AT_ONCE)
                     .await?;
                 count += 1;
             }
         }
-        self.shared.start_chores().await;
+        self.shared.start_removals().await;
         Ok(count)
     }
 
@@ -286,13 +288,15 @@ impl Store {
     }
 
     /// Commits everything, cuts files to their logs' ends, writes indexes, and marks the directories clean.
-    /// Nothing may be appended after.
+    /// Nothing may be appended after, and nothing is deleted any more.
     pub async fn close(&self) -> Result<(), StorageError> {
+        self.shared.closing.set(true);
         let committed = self.commit().await;
         if let Some((_, error)) = committed.failed.into_iter().next() {
             return Err(error);
         }
         self.shared.run_chores().await;
+        self.shared.finish_removals().await;
         {
             let _round = self.shared.round_gate.enter().await;
             for dir in 0..self.shared.dirs.len() {
@@ -358,12 +362,13 @@ impl Store {
 }
 
 impl Shared {
-    /// Renames a partition's directory out of the way and leaves its unlinking to the chores.
+    /// Renames a partition's directory out of the way and has it unlinked `delay_ms` milliseconds later.
     pub(super) async fn retire(
         &self,
         dir: usize,
         path: &Path,
         name: &str,
+        delay_ms: i64,
     ) -> Result<(), StorageError> {
         let parent = &self.dirs[dir].path;
         let unique = Uuid::random().0;
@@ -377,7 +382,8 @@ impl Shared {
             .sync_dir(parent)
             .await
             .map_err(|e| self.failed(dir, parent, e))?;
-        self.add_chore(Chore::Remove { path: gone });
+        let due = self.due_in(delay_ms);
+        self.removals.add(Removal::Directory(gone), due);
         Ok(())
     }
 
@@ -415,6 +421,9 @@ impl Shared {
         written.map_err(|error| self.failed(dir, &path, error))
     }
 }
+
+/// The delay of what nobody may still be reading: the last run's.
+const AT_ONCE: i64 = 0;
 
 /// Logs whose side files are written at once.
 const SIDE_FILES_DEPTH: usize = 8;

@@ -4,4 +4,5 @@ mod batches;
 mod faults;
 mod model;
 mod real;
+mod retention;
 mod transactions;

@@ -107,6 +107,7 @@ impl World {
             segment_ms: 1 << 40,
             index_interval_bytes: 500,
             index_bytes: 1 << 20,
+            ..LogConfig::default()
         };
         (store, log)
     }
@@ -535,6 +536,10 @@ impl World {
                 .prng
                 .below((model.acked - model.start).max(0) as u64 + 1) as i64;
         model.may_start = Some(to);
+        if to == model.end {
+            // As retention does where all has had its time: the active segment goes too.
+            log.roll(Timestamp(0));
+        }
         let moved = log.set_start_offset(Offset(to)).await;
         self.trace(format_args!(
             "start of log {i} to {to}: {moved:?}; {:?}",
