@@ -80,15 +80,17 @@ java_run() {
 }
 
 # What makes tests of groups and transactions quick and is the same for any broker: no wait for more members, sessions as short
-# as the suites ask for, heartbeats and time-outs looked at more often, fewer partitions of the internal topics.
+# as the suites ask for, heartbeats and time-outs looked at more often, fewer partitions of the internal topics. Records that
+# suites date years back must outlive them: retention comes round after an hour.
 QUICK_CONFIG="group.initial.rebalance.delay.ms=0 group.min.session.timeout.ms=1000
   group.consumer.min.session.timeout.ms=1000 group.consumer.min.heartbeat.interval.ms=500 group.consumer.heartbeat.interval.ms=500
   transaction.abort.timed.out.transaction.cleanup.interval.ms=500
-  offsets.topic.num.partitions=16 transaction.state.log.num.partitions=16"
+  offsets.topic.num.partitions=16 transaction.state.log.num.partitions=16 log.initial.task.delay.ms=3600000"
 
-# What both brokers of the comparison are told.
+# What both brokers of the comparison are told. The records of the cases are years old: retention must not come round while
+# they are looked at.
 COMPARE_CONFIG="num.partitions=4 group.min.session.timeout.ms=1000 group.initial.rebalance.delay.ms=0
-  offsets.topic.num.partitions=8 transaction.state.log.num.partitions=8"
+  offsets.topic.num.partitions=8 transaction.state.log.num.partitions=8 log.initial.task.delay.ms=3600000"
 
 # free_port: a TCP port of the loopback address that nothing listens on now.
 free_port() {

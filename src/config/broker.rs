@@ -110,6 +110,8 @@ keys! {
         log_index_interval_bytes: i32 = "log.index.interval.bytes", Some("4096"), at_least(0), CLUSTER;
         /// Largest size of a segment's index, in bytes.
         log_index_size_max_bytes: i32 = "log.index.size.max.bytes", Some("10485760"), at_least(4), CLUSTER;
+        /// Milliseconds from the start to the first search for segments past their retention.
+        log_initial_task_delay_ms: i64 = "log.initial.task.delay.ms", Some("30000"), at_least(0), STATIC;
         /// Bytes kept locally under tiered storage; -2 is log.retention.bytes.
         log_local_retention_bytes: i64 = "log.local.retention.bytes", Some("-2"), at_least(-2), CLUSTER;
         /// Milliseconds kept locally under tiered storage; -2 is log.retention.ms.
@@ -124,6 +126,8 @@ keys! {
         log_preallocate: bool = "log.preallocate", Some("false"), ANY, CLUSTER;
         /// Bytes a partition keeps before its oldest segments go; -1 is no limit.
         log_retention_bytes: i64 = "log.retention.bytes", Some("-1"), ANY, CLUSTER;
+        /// Milliseconds between two searches for segments past their retention.
+        log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms", Some("300000"), at_least(1), STATIC;
         /// Hours a segment is kept, where neither minutes nor milliseconds are set; -1 is for ever.
         log_retention_hours: i32 = "log.retention.hours", Some("168"), ANY, STATIC;
         /// Minutes a segment is kept, where milliseconds are not set; -1 is for ever.

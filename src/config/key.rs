@@ -230,7 +230,10 @@ pub(super) const OURS: &[&str] = &[
 ];
 
 /// The keys that Kafka does not document and does not describe.
-const INTERNAL: &[&str] = &["group.consumer.regex.refresh.interval.ms"];
+const INTERNAL: &[&str] = &[
+    "group.consumer.regex.refresh.interval.ms",
+    "log.initial.task.delay.ms",
+];
 
 /// Makes a typed configuration and its table from one list of rows:
 /// `field: type = "name", default, check, scope;` with the key's doc above it.

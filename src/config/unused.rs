@@ -95,7 +95,6 @@ pub(super) static UNUSED: &[&str] = &[
     "log.dir.failure.timeout.ms",
     "log.flush.offset.checkpoint.interval.ms",
     "log.flush.start.offset.checkpoint.interval.ms",
-    "log.retention.check.interval.ms",
     "max.connection.creation.rate",
     "max.connections.per.ip.overrides",
     "max.request.partition.size.limit",

@@ -47,6 +47,8 @@ metrics! {
     cache_misses: Counter, "ringlog_cache_misses_total", "", Count, "Reads that waited for the device.";
     commit_rounds: Counter, "ringlog_commit_rounds_total", "", Count, "Rounds in which the flusher made appends durable.";
     device_bytes_written: Counter, "ringlog_device_written_bytes_total", "", Bytes, "Bytes written to files, padding included.";
+    segments_deleted: Counter, "ringlog_retention_deleted_segments_total", "", Count, "Segments deleted because they had had their time, or lay below their log's start.";
+    segment_bytes_deleted: Counter, "ringlog_retention_deleted_bytes_total", "", Bytes, "Bytes of batches in the segments that retention deleted.";
     coordinators_loaded: Gauge, "ringlog_coordinators", "", Count, "Partitions of internal topics whose coordinator is loaded.";
     groups: Gauge, "ringlog_groups", "", Count, "Groups with members or offsets, as counted once a minute.";
     transactional_ids: Gauge, "ringlog_transactional_ids", "", Count, "Transactional ids remembered, as counted once a minute.";

@@ -498,12 +498,17 @@ impl Replica {
                 .set_start_offset(to)
                 .await
                 .map_err(|_| ErrorCode::KafkaStorageError)?;
-            self.core.borrow_mut().on_log_start(to);
-            // It may be past what an open transaction held back.
-            self.committed_watchers
-                .fire_all(|key| shard.wake_fetch(key));
+            self.on_log_start(shard, to);
         }
         Ok(self.core.borrow().log_start())
+    }
+
+    /// The log's start moved: who waits below it has to know, and it may be past what an open transaction held back.
+    pub(super) fn on_log_start(&self, shard: &Shard, start: Offset) {
+        self.core.borrow_mut().on_log_start(start);
+        for watchers in [&self.watchers, &self.committed_watchers] {
+            watchers.fire_all(|key| shard.wake_fetch(key));
+        }
     }
 
     /// Where an epoch ends here (KIP-101); (−1, −1) if it is not known.

@@ -59,6 +59,11 @@ pub fn open(opened: Opened) -> Rc<Shard> {
             checkpoints.checkpoint().await;
         }
     });
+    rt::spawn(
+        Queue::Background,
+        "retention",
+        shard.clone().run_retention(),
+    );
     shard
 }
 

@@ -13,6 +13,7 @@ mod crash;
 mod exactly_once;
 mod groups;
 mod hostile;
+mod retention;
 mod startup;
 mod transactions;
 mod wire;
