@@ -260,7 +260,7 @@ pub fn recompress(
 }
 
 /// Writes length and CRC into `header`, and `header` over the front of `batch`.
-fn seal_batch(mut batch: Vec<u8>, header: &mut BatchHeader) -> Bytes {
+pub(super) fn seal_batch(mut batch: Vec<u8>, header: &mut BatchHeader) -> Bytes {
     let length = i32::try_from(batch.len() - UNCOUNTED_BYTES)
         .expect("a batch past 2 GiB is a caller that does not look at its size");
     header.length.set(length);
@@ -270,18 +270,18 @@ fn seal_batch(mut batch: Vec<u8>, header: &mut BatchHeader) -> Bytes {
     Bytes::from(batch)
 }
 
-fn put_varint(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, value: i64) {
     let mut bytes = [0; 10];
     let count = put(&mut bytes, value);
     out.extend_from_slice(&bytes[..count]);
 }
 
-fn put_nullable(out: &mut Vec<u8>, field: Option<&[u8]>) {
+pub(super) fn put_nullable(out: &mut Vec<u8>, field: Option<&[u8]>) {
     put_varint(out, field.map_or(-1, |field| field.len() as i64));
     out.extend_from_slice(field.unwrap_or_default());
 }
 
-fn nullable_size(field: Option<&[u8]>) -> usize {
+pub(super) fn nullable_size(field: Option<&[u8]>) -> usize {
     match field {
         None => 1,
         Some(field) => size(field.len() as i64) + field.len(),

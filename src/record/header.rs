@@ -199,6 +199,17 @@ impl BatchHeader {
             .then(|| Timestamp(self.base_timestamp.get()))
     }
 
+    pub(super) fn set_delete_horizon(&mut self, horizon: Option<Timestamp>) {
+        let rest = self.attributes.get() & !DELETE_HORIZON;
+        match horizon {
+            None => self.attributes.set(rest),
+            Some(horizon) => {
+                self.attributes.set(rest | DELETE_HORIZON);
+                self.base_timestamp.set(horizon.0);
+            }
+        }
+    }
+
     pub fn last_offset_delta(&self) -> i32 {
         self.last_offset_delta.get()
     }

@@ -156,10 +156,15 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-impl Headers<'_> {
+impl<'a> Headers<'a> {
     /// How many headers the record has.
     pub fn count(&self) -> usize {
         self.count as usize
+    }
+
+    /// Their bytes as they stand in the batch, without the count before them.
+    pub(super) fn raw(&self) -> &'a [u8] {
+        self.bytes
     }
 }
 

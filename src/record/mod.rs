@@ -1,5 +1,5 @@
-//! Record batch v2: looked at in place, checked, walked, split, built, recompressed and stamped; the markers of
-//! transactions.
+//! Record batch v2: looked at in place, checked, walked, split, built, recompressed, stamped, and rebuilt with some of
+//! its records; the markers of transactions.
 //!
 //! **Path.** Bytes from a socket or a file → [`split`] where there may be several batches → [`check`] →
 //! [`CheckedBatch`] → the partition core reads its facts, storage copies its bytes and [`stamp`]s the copy.
@@ -27,6 +27,7 @@ mod error;
 mod header;
 mod inflate;
 mod iterate;
+mod retain;
 mod split;
 mod stamp;
 mod varint;
@@ -44,5 +45,6 @@ pub use crc::crc32c;
 pub use error::{RecordError, RecordFault, RecordFaultKind, Verdict, Why};
 pub use header::{BATCH_HEADER_BYTES, BatchHeader, TimestampType};
 pub use iterate::{Header, Headers, Record, Records, first_at_or_after, latest, records};
+pub use retain::{Horizon, Kept, emptied, retain};
 pub use split::{RawBatch, Split, split};
 pub use stamp::{stamp, stamp_max_timestamp};
