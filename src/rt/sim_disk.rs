@@ -50,6 +50,8 @@ struct State {
     pending_names: Vec<Names>,
     capacity_bytes: u64,
     faults: Vec<Fault>,
+    /// Changes that still reach the disk; `None` is no limit.
+    changes_left: Option<u64>,
 }
 
 type Names = BTreeMap<PathBuf, Node>;
@@ -92,6 +94,7 @@ impl SimDisk {
             pending_names: Vec::new(),
             capacity_bytes: 1 << 50,
             faults: Vec::new(),
+            changes_left: None,
         })))
     }
 
@@ -101,6 +104,7 @@ impl SimDisk {
         let mut state = self.0.borrow_mut();
         let state = &mut *state;
         state.life += 1;
+        state.changes_left = None;
         let survived = state.prng.below(state.pending_names.len() as u64 + 1) as usize;
         if survived > 0 {
             state.durable_names = state.pending_names.swap_remove(survived - 1);
@@ -138,6 +142,12 @@ impl SimDisk {
         });
     }
 
+    /// Lets `changes` more operations that change anything pass (writes, syncs, lengths, names), then fails all with `EIO`
+    /// until the next crash: what a power cut between any two of them leaves can be looked at.
+    pub fn cut_after(&self, changes: u64) {
+        self.0.borrow_mut().changes_left = Some(changes);
+    }
+
     /// Ends all injected faults.
     pub fn heal(&self) {
         self.0.borrow_mut().faults.clear();
@@ -169,6 +179,7 @@ impl SimDisk {
             (None, Create::Never) => return errno(libc::ENOENT),
             (None, _) => {
                 state.need_parent(path)?;
+                state.spend()?;
                 state.inodes.push(Inode::default());
                 let inode = state.inodes.len() - 1;
                 state.names.insert(path.to_owned(), Node::File(inode));
@@ -234,6 +245,7 @@ impl SimDisk {
             return errno(libc::ENOENT);
         };
         state.need_parent(to)?;
+        state.spend()?;
         match (node, state.names.get(to)) {
             (Node::File(_), Some(Node::Directory)) => return errno(libc::EISDIR),
             (Node::Directory, Some(Node::File(_))) => return errno(libc::ENOTDIR),
@@ -269,6 +281,7 @@ impl SimDisk {
         if !state.names.contains_key(path) {
             return errno(libc::ENOENT);
         }
+        state.spend()?;
         state.names.retain(|name, _| !name.starts_with(path));
         state.note_names();
         Ok(())
@@ -278,6 +291,7 @@ impl SimDisk {
         self.trip(Faulty::Sync, path)?;
         let mut state = self.0.borrow_mut();
         state.need_directory(path)?;
+        state.spend()?;
         // As a journalling file system does: all earlier changes of names are on disk with this directory's.
         state.durable_names = state.names.clone();
         state.pending_names.clear();
@@ -317,6 +331,7 @@ impl SimDisk {
         {
             let mut state = self.0.borrow_mut();
             state.need_parent(path)?;
+            state.spend()?;
             state.need_room(content.len() as u64)?;
             let mut image = Image::default();
             image.write(0, content);
@@ -364,6 +379,18 @@ impl SimDisk {
 }
 
 impl State {
+    /// One more change; `Err` past a cut.
+    fn spend(&mut self) -> io::Result<()> {
+        match &mut self.changes_left {
+            None => Ok(()),
+            Some(0) => errno(libc::EIO),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
     fn note_names(&mut self) {
         self.pending_names.push(self.names.clone());
     }
@@ -433,6 +460,7 @@ impl SimFile {
         self.disk.trip(Faulty::Write, &self.path)?;
         // In flight from here: a crash during the pause may have kept any part of it.
         self.with(|state, inode| {
+            state.spend()?;
             let preallocated =
                 position + page.len() as u64 <= state.inodes[inode].preallocated_bytes;
             if !preallocated {
@@ -454,6 +482,7 @@ impl SimFile {
         }
         self.disk.trip(Faulty::Sync, &self.path)?;
         self.with(|state, inode| {
+            state.spend()?;
             state.inodes[inode].sync();
             Ok(())
         })
@@ -473,6 +502,7 @@ impl SimFile {
         self.disk.pause().await;
         self.disk.trip(Faulty::Sync, &self.path)?;
         self.with(|state, inode| {
+            state.spend()?;
             let inode = &mut state.inodes[inode];
             let promised = promised.min(inode.pending.len());
             for change in inode.pending.drain(..promised) {
@@ -499,6 +529,7 @@ impl SimFile {
 
     pub(super) fn truncate(&self, len: u64) -> io::Result<()> {
         self.with(|state, inode| {
+            state.spend()?;
             let inode = &mut state.inodes[inode];
             inode.preallocated_bytes = inode.preallocated_bytes.min(len);
             inode.change(Change::SetLen(len));
