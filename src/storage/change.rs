@@ -28,6 +28,10 @@ impl Log {
         }
         // What stays must be in the files: the memory of a block that is cut goes.
         self.commit_inside().await?;
+        if !self.state().compaction.swaps.is_empty() {
+            // What a swap tells is not true of a segment that is cut: the checkpoint tells it before.
+            self.shared.write_checkpoint(self.dir, false).await?;
+        }
         if self.state().in_journal {
             // A replay must not bring back what is taken back here.
             self.shared.reset_journal(self.dir, Some(self)).await?;
@@ -70,6 +74,8 @@ impl Log {
             }
             state.generation = self.shared.next_generation();
             state.marks.clear();
+            let clean = state.compaction.first_dirty;
+            state.compaction.first_dirty = clean.map(|offset| offset.min(to));
             (state.end, state.durable, state.recovery_point) = (to, to, to);
             state.note_durable_end();
             state.epochs_dirty |= state.epochs.truncate_end(to);

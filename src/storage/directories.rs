@@ -6,10 +6,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::checkpoint::{Checkpoint, LogEntry};
+use super::compact::CleanedOffsets;
 use super::error::StorageError;
 use super::journal::JOURNAL_PREFIX;
-use super::names::{CHECKPOINT_PREFIX, DELETED_SUFFIX, META_PROPERTIES, parse_partition};
-use super::replay::replay;
+use super::names::{
+    CHECKPOINT_PREFIX, CLEANED_OFFSETS, DELETED_SUFFIX, META_PROPERTIES, parse_partition,
+};
+use super::replay::{Known, replay};
 use crate::rt::{Disk, Entry};
 use crate::types::{NodeId, Str, Uuid};
 
@@ -33,6 +36,7 @@ pub(super) struct DirectoryImage {
     /// Directories on their way out when the last run ended.
     pub leftovers: Vec<PathBuf>,
     pub generation: u64,
+    pub cleaned: CleanedOffsets,
 }
 
 /// One partition's directory.
@@ -248,10 +252,16 @@ async fn read_directory(
         }
     }
     let generation = merge_checkpoints(disk, path, &checkpoints, &mut logs).await?;
-    let id_of =
-        |(name, found): (&String, &Found)| Some((name.clone(), found.entry.as_ref()?.topic_id));
-    let ids = logs.iter().filter_map(id_of).collect();
-    let replayed = replay(disk, path, &journals, &ids).await?;
+    let known_of = |(name, found): (&String, &Found)| {
+        let entry = found.entry.as_ref()?;
+        let known = Known {
+            topic_id: entry.topic_id,
+            recovery_point: entry.recovery_point,
+        };
+        Some((name.clone(), known))
+    };
+    let known = logs.iter().filter_map(known_of).collect();
+    let replayed = replay(disk, path, &journals, &known).await?;
     if replayed > 0 {
         tracing::info!(directory = %path.display(), bytes = replayed, "journal replayed");
     }
@@ -261,6 +271,23 @@ async fn read_directory(
         logs,
         leftovers,
         generation,
+        cleaned: read_cleaned(disk, path, entries).await,
+    })
+}
+
+/// What `cleaner-offset-checkpoint` says. One that cannot be read only costs compaction some work.
+async fn read_cleaned(disk: &Disk, path: &Path, entries: &[Entry]) -> CleanedOffsets {
+    if !entries.iter().any(|e| e.name == CLEANED_OFFSETS) {
+        return CleanedOffsets::default();
+    }
+    let file = path.join(CLEANED_OFFSETS);
+    let bytes = disk.read_file(&file).await.unwrap_or_default();
+    let cleaned = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(CleanedOffsets::decode);
+    cleaned.unwrap_or_else(|| {
+        tracing::warn!(file = %file.display(), "not readable; logs are compacted from their starts");
+        CleanedOffsets::default()
     })
 }
 

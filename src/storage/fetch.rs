@@ -63,12 +63,14 @@ impl Log {
         }
         let outcome = self.read_chunk(base, from, to).await;
         self.shared.loading.done(key);
-        let page = match outcome {
-            Ok(page) => page,
-            // Given up meanwhile; whoever asked looks again and finds that it is gone.
-            Err(_) if !self.holds(base) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        {
+            let state = self.state();
+            // Cut, compacted or removed meanwhile: whoever looks has to look up anew, whatever was read.
+            if state.generation != key.generation || state.segment_at(base).is_none() {
+                return Ok(None);
+            }
+        }
+        let page = outcome?;
         self.shared.chunks.borrow_mut().insert(key, page.clone());
         Ok(Some((key, page)))
     }
@@ -118,7 +120,7 @@ impl Log {
 
     /// Reads the part of a segment's index that is in its files, or walks the batches if they are no good.
     pub(super) async fn load_index(&self, base: Offset) -> Result<(), ReadError> {
-        let (path, seal, first_known) = {
+        let (path, seal, first_known, generation) = {
             let state = self.state();
             let Some(segment) = state.segment_at(base).filter(|s| !s.index_whole) else {
                 return Ok(());
@@ -128,7 +130,7 @@ impl Log {
                 .offsets
                 .first()
                 .map_or(segment.size, |e| e.position);
-            (state.path.clone(), segment.seal, known)
+            (state.path.clone(), segment.seal, known, state.generation)
         };
         let mut index = None;
         if let Some(seal) = seal {
@@ -144,11 +146,14 @@ impl Log {
         }
         let index = match index {
             Some(index) => index,
+            None if self.state().generation != generation => return Ok(()),
             None => Box::pin(self.rebuild_index(base, first_known)).await?,
         };
         let mut state = self.state.borrow_mut();
-        // Truncated or loaded by another reader meanwhile: the next lookup sees.
-        if let Some(segment) = state.segment_at_mut(base).filter(|s| !s.index_whole) {
+        // Truncated, compacted or loaded by another reader meanwhile: the next lookup sees.
+        if state.generation == generation
+            && let Some(segment) = state.segment_at_mut(base).filter(|s| !s.index_whole)
+        {
             segment.unshelve_index(index);
         }
         Ok(())
@@ -160,10 +165,14 @@ impl Log {
         let mut builder = Segment::new(base, Timestamp(0));
         let mut cursor = Cursor::default();
         let mut position = 0;
+        let generation = self.state().generation;
         while position < end {
             let batch = {
                 let state = self.state();
                 self.check_readable(&state)?;
+                if state.generation != generation {
+                    return Ok(Index::default());
+                }
                 let Some(size) = state.segment_at(base).map(|s| s.size).filter(|&s| s >= end)
                 else {
                     return Ok(Index::default());

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use super::compact::Compaction;
 use super::epochs::Epochs;
 use super::error::AppendError;
 use super::gate::Gate;
@@ -139,6 +140,7 @@ pub(super) struct State {
     pub generation: u32,
     /// Where lookups that will come again found their batch.
     pub marks: Marks,
+    pub compaction: Compaction,
     /// Where producer snapshots were taken, oldest first.
     pub snapshots: SmallVec<[Offset; 2]>,
     /// The current directory; changes once, when the log is deleted.

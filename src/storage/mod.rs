@@ -4,7 +4,7 @@
 //! is write buffer and hot cache at once → [`Store::commit`] makes all dirty logs durable in one round, small runs by one
 //! write to the journal, which reach their segments later, large ones straight → readers get
 //! pinned slices of the same memory ([`Log::try_read`]), or of chunks read from disk ([`Log::read`]) → the server sends
-//! them. At start: [`Directories::prepare`], then per shard [`Store::open`], [`Store::open_log`], [`Log::recover`].
+//! them. The shard's cleaner compacts logs behind it ([`Log::compact`]; `compact` tells how). At start: [`Directories::prepare`], then per shard [`Store::open`], [`Store::open_log`], [`Log::recover`].
 //! Uses `types`, `record` and `rt`.
 //!
 //! **Invariants.** What a commit returned is on stable storage, and what recovery finds is a prefix of what was
@@ -28,6 +28,7 @@ mod change;
 mod checkpoint;
 mod chores;
 mod commit;
+mod compact;
 mod directories;
 mod epochs;
 mod error;
@@ -56,6 +57,7 @@ mod txn_index;
 
 pub use aborted::AbortedTransaction;
 pub use commit::Committed;
+pub use compact::{CompactConfig, CompactError, CompactTerms, Compacted, Dirty};
 pub use directories::Directories;
 pub use error::{AppendError, ReadError, StorageError};
 pub use join::join_bounded;

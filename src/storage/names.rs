@@ -14,6 +14,8 @@ pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 pub(super) const EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 /// One per partition directory whose start lies inside a segment: the log start offset (DeleteRecords, KIP-107).
 pub(super) const START_OFFSET: &str = "log-start-offset";
+/// One per log directory: up to where compacted logs are clean.
+pub(super) const CLEANED_OFFSETS: &str = "cleaner-offset-checkpoint";
 /// One per log directory: cluster, node and directory ids.
 pub(super) const META_PROPERTIES: &str = "meta.properties";
 /// Begins the names of our checkpoint files in a log directory.
@@ -28,6 +30,10 @@ pub(super) enum FileKind {
     /// Aborted transactions.
     TxnIndex,
     Snapshot,
+    /// A segment that compaction has written, before it is swapped in.
+    Cleaned,
+    /// What a compaction has swapped in.
+    Swap,
 }
 
 impl FileKind {
@@ -46,6 +52,8 @@ impl FileKind {
             FileKind::TimeIndex => ".timeindex",
             FileKind::TxnIndex => ".txnindex",
             FileKind::Snapshot => ".snapshot",
+            FileKind::Cleaned => ".log.cleaned",
+            FileKind::Swap => ".swap",
         }
     }
 
@@ -67,6 +75,8 @@ impl FileKind {
             FileKind::TimeIndex,
             FileKind::TxnIndex,
             FileKind::Snapshot,
+            FileKind::Cleaned,
+            FileKind::Swap,
         ];
         let kind = kinds.into_iter().find(|k| k.suffix() == &name[20..])?;
         Some((kind, base))

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::compact::{Compaction, FoundSwaps};
 use super::directories::Found;
 use super::epochs::Epochs;
 use super::error::StorageError;
@@ -36,6 +37,8 @@ pub(super) struct Listing {
     segments: Vec<(Offset, u64)>,
     /// Where producer snapshots were taken, in order.
     snapshots: Vec<Offset>,
+    /// What a compaction left.
+    swaps: FoundSwaps,
 }
 
 /// Where a scan stands.
@@ -77,6 +80,7 @@ pub(super) fn initial_state(
         run_bytes: 0,
         generation,
         marks: Marks::default(),
+        compaction: Compaction::default(),
         snapshots: Default::default(),
         path,
     };
@@ -86,6 +90,7 @@ pub(super) fn initial_state(
     state.changed = !found.clean;
     if let Some(entry) = found.entry {
         state.start = entry.start;
+        state.compaction.checkpointed = entry.recovery_point;
         state.set_end(entry.recovery_point);
         state.epochs = entry.epochs;
         state.segments = entry.segments.iter().map(Segment::from_entry).collect();
@@ -179,18 +184,32 @@ impl Log {
         if self.state().listing.is_some() {
             return Ok(());
         }
+        let mut listing = self.list_now().await?;
+        if !listing.swaps.is_none() {
+            let mut swaps = std::mem::take(&mut listing.swaps);
+            self.settle_swaps(&mut swaps).await?;
+            // Files have other names and lengths now.
+            listing = self.list_now().await?;
+            self.remove_replaced(&swaps, &mut listing.segments).await?;
+            listing.swaps = swaps;
+        }
+        let mut state = self.state.borrow_mut();
+        state.snapshots = listing.snapshots.iter().copied().collect();
+        state.listing = Some(Box::new(listing));
+        Ok(())
+    }
+
+    async fn list_now(&self) -> Result<Listing, StorageError> {
         let path = self.state().path.clone();
-        let entries = self
-            .shared
-            .disk
-            .list(&path)
-            .await
-            .map_err(|e| self.shared.failed(self.dir, &path, e))?;
+        let entries = self.shared.disk.list(&path).await;
+        let entries = entries.map_err(|e| self.shared.failed(self.dir, &path, e))?;
         let mut listing = Listing::default();
         for entry in entries {
             match FileKind::parse(&entry.name) {
                 Some((FileKind::Log, base)) => listing.segments.push((base, entry.len)),
                 Some((FileKind::Snapshot, offset)) => listing.snapshots.push(offset),
+                Some((FileKind::Cleaned, base)) => listing.swaps.cleaned.push(base),
+                Some((FileKind::Swap, base)) => listing.swaps.swaps.push(base),
                 _ if entry.name.ends_with(DELETED_FILE_SUFFIX) => {
                     let left = Removal::File(path.join(&entry.name));
                     self.shared.removals.add(left, self.shared.clock.now());
@@ -198,10 +217,7 @@ impl Log {
                 _ => {}
             }
         }
-        let mut state = self.state.borrow_mut();
-        state.snapshots = listing.snapshots.iter().copied().collect();
-        state.listing = Some(Box::new(listing));
-        Ok(())
+        Ok(listing)
     }
 
     /// Holds the checkpoint's segments against the files that are there; what does not fit is scanned.
@@ -230,12 +246,13 @@ impl Log {
         let epochs = epochs_file.and_then(|b| Epochs::decode(&String::from_utf8(b).ok()?));
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
-        let files = state
-            .listing
-            .as_ref()
-            .map(|l| l.segments.clone())
-            .unwrap_or_default();
+        let Listing {
+            segments: files,
+            swaps,
+            ..
+        } = state.listing.as_deref().cloned().unwrap_or_default();
         let len = |base: Offset| files.iter().find(|f| f.0 == base).map(|f| f.1);
+        state.adopt_swaps(&swaps, len);
         let known = state.segments.len();
         // Segments below the start may have been removed since the checkpoint; a hole further up ends the trust.
         while state
@@ -526,14 +543,14 @@ impl Log {
 
 /// A stretch of a file being scanned, moved on as it is used up.
 #[derive(Default)]
-struct Window {
+pub(super) struct Window {
     start: u64,
     page: Option<Page>,
 }
 
 impl Window {
     /// The bytes of the batch at `position`, as long as its header says; `None` if `len` ends before it does.
-    async fn batch(
+    pub async fn batch(
         &mut self,
         file: &File,
         position: u64,
@@ -555,6 +572,11 @@ impl Window {
             return Ok(None);
         }
         Ok(Some(&self.bytes(position)[..size]))
+    }
+
+    /// A batch that [`Window::batch`] gave just before, once more.
+    pub fn held(&self, position: u64, size: usize) -> &[u8] {
+        &self.bytes(position)[..size]
     }
 
     fn bytes(&self, position: u64) -> &[u8] {

@@ -11,17 +11,19 @@ use hashbrown::HashMap;
 use super::error::StorageError;
 use super::journal::{StoredRun, rounds};
 use super::names::{FileKind, PARTITION_METADATA, decode_partition_metadata};
+use crate::record::split;
 use crate::rt::{BLOCK_BYTES, Buffer, Disk, Open, block_ceil, block_floor};
 use crate::types::{Offset, TopicId};
 
 /// Applies the journal files of one directory and clears them. Returns the bytes of batches that they held.
 ///
-/// - `ids`: the topic ids that the checkpoint knows, by the name of the partition's directory.
+/// - `known`: what the checkpoint knows, by the name of the partition's directory. What it calls durable in its segment is
+///   left alone: compaction may have put another file there.
 pub(super) async fn replay(
     disk: &Disk,
     directory: &Path,
     files: &[PathBuf],
-    ids: &HashMap<String, TopicId>,
+    known: &HashMap<String, Known>,
 ) -> Result<u64, StorageError> {
     let mut contents = Vec::new();
     for file in files {
@@ -51,10 +53,14 @@ pub(super) async fn replay(
     for ((name, base), runs) in segments {
         let path = directory.join(name);
         // A crash may have spoilt the file before the first segment was there.
-        let owner = topic_id(disk, &path).await.or(ids.get(name).copied());
+        let known = known.get(name);
+        let owner = topic_id(disk, &path)
+            .await
+            .or(known.map(|known| known.topic_id));
         let runs = runs
             .into_iter()
             .filter(|run| Some(run.topic_id) == owner)
+            .filter(|run| !known.is_some_and(|known| known.holds(run)))
             .collect::<Vec<_>>();
         applied += apply(disk, &path, base, &runs).await?;
     }
@@ -62,6 +68,21 @@ pub(super) async fn replay(
         clear(disk, file).await.map_err(StorageError::io(file))?;
     }
     Ok(applied)
+}
+
+/// What the checkpoint knows of a log.
+pub(super) struct Known {
+    pub topic_id: TopicId,
+    pub recovery_point: Offset,
+}
+
+impl Known {
+    /// Whether all of a run is durable in its segment.
+    fn holds(&self, run: &StoredRun<'_>) -> bool {
+        let last = split(run.bytes).map_while(Result::ok).last();
+        let end = last.map(|batch| batch.header.next_offset());
+        run.topic_id == self.topic_id && end.is_some_and(|end| end <= self.recovery_point)
+    }
 }
 
 /// Writes the runs of one segment into its file, durably. A segment that is gone was deleted since.

@@ -1,11 +1,14 @@
 //! One segment of a log: its bounds, its indexes, and its newest bytes in memory.
 
+use std::rc::Rc;
+
 use super::aborted::Aborted;
 use super::checkpoint::SegmentEntry;
 use super::extent::Extents;
 use super::index::{Index, Seal, relative};
 use super::log::LogConfig;
 use crate::record::BatchHeader;
+use crate::rt::File;
 use crate::types::{Offset, Timestamp};
 
 /// One segment. Its file holds `[0, written)` and what the extents hold comes after or overlaps.
@@ -39,6 +42,8 @@ pub(super) struct Segment {
     /// Bytes appended since the last index entry.
     unindexed: u32,
     pub extents: Extents,
+    /// Its file, while it is not to be found under the segment's name: between a compaction's swap and its renaming.
+    pub pinned: Option<Rc<File>>,
 }
 
 impl Segment {
@@ -62,6 +67,7 @@ impl Segment {
             aborted: Aborted::empty(base),
             unindexed: 0,
             extents: Extents::default(),
+            pinned: None,
         }
     }
 

@@ -52,6 +52,8 @@ pub(super) struct Shared {
     pub round_gate: Gate,
     /// One checkpoint is written at a time.
     pub checkpoint_gate: Gate,
+    /// One log is compacted at a time.
+    pub compact_gate: Gate,
     generations: Cell<u32>,
     pub chores_running: Cell<bool>,
     /// The clean checkpoint is being written, or was: what it tells of must stay as it is.
@@ -196,6 +198,7 @@ impl Shared {
             journals,
             round_gate: Gate::default(),
             checkpoint_gate: Gate::default(),
+            compact_gate: Gate::default(),
             generations: Cell::new(0),
             chores_running: Cell::new(false),
             closing: Cell::new(false),
@@ -279,6 +282,8 @@ impl Shared {
     }
 
     /// The open file of a segment, opening it if need be; `create` makes one that is not there.
+    ///
+    /// `Err(Offline)`, and the directory is none the worse: the log has no such segment any more.
     pub async fn file(
         &self,
         log: &Log,
@@ -286,17 +291,37 @@ impl Shared {
         create: bool,
     ) -> Result<Rc<File>, StorageError> {
         let key = (log.id, base);
-        if let Some(file) = self.files.borrow_mut().touch(key) {
-            return Ok(file);
-        }
-        let path = FileKind::Log.path(&log.state().path, base);
-        let how = if create { Open::CREATE } else { Open::WRITE }.dsync();
-        let file = match self.disk.open(&path, how).await {
-            // Its log has given it up, or was deleted, meanwhile: no fault, and nobody asks for it again.
-            _ if !log.holds(base) => return Err(StorageError::Offline),
-            Ok(file) => Rc::new(file),
-            Err(error) => return Err(self.failed(log.dir, &path, error)),
+        let (file, path) = loop {
+            let (pinned, path, generation) = {
+                let state = log.state();
+                let pinned = state.segment_at(base).and_then(|s| s.pinned.clone());
+                (
+                    pinned,
+                    FileKind::Log.path(&state.path, base),
+                    state.generation,
+                )
+            };
+            if let Some(file) = pinned.or_else(|| self.files.borrow_mut().touch(key)) {
+                return Ok(file);
+            }
+            let how = if create { Open::CREATE } else { Open::WRITE }.dsync();
+            let opened = self.disk.open(&path, how).await;
+            let state = log.state();
+            // The name may belong to another file by now.
+            if state.generation != generation {
+                continue;
+            }
+            match opened {
+                // Its log has given it up, or was deleted, meanwhile: no fault, and nobody asks for it again.
+                _ if state.segment_at(base).is_none() => return Err(StorageError::Offline),
+                Ok(file) => break (Rc::new(file), path),
+                Err(error) => {
+                    drop(state);
+                    return Err(self.failed(log.dir, &path, error));
+                }
+            }
         };
+        debug_assert_eq!(file.path(), path);
         // Another task may have opened it meanwhile: both descriptors are good, one is kept.
         self.files
             .borrow_mut()

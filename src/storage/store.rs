@@ -9,19 +9,21 @@ use std::cell::RefCell;
 
 use super::checkpoint::Checkpoint;
 use super::commit::Committed;
+use super::compact::CleanedOffsets;
 use super::directories::{Directories, checkpoint_path};
 use super::error::StorageError;
 use super::gate::Gate;
 use super::join::join_bounded;
 use super::log::{Log, LogConfig, LogId, Stage};
 use super::names::{
-    DELETED_SUFFIX, PARTITION_METADATA, decode_partition_metadata, encode_partition_metadata,
+    CLEANED_OFFSETS, DELETED_SUFFIX, PARTITION_METADATA, decode_partition_metadata,
+    encode_partition_metadata,
 };
 use super::removal::Removal;
 use super::shared::{Directory, Shared};
 use super::stats::StoreStats;
 use crate::rt::{Clock, Disk, Space, sleep};
-use crate::types::{ShardId, TopicId, TopicPartition, Uuid};
+use crate::types::{Offset, ShardId, TopicId, TopicPartition, Uuid};
 
 /// How a store is sized.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +58,9 @@ pub struct Store {
     directories: Directories,
     /// Names whose start-up image has been used: a log created later under the name is another one.
     opened: RefCell<HashSet<String>>,
+    /// Of each directory, as its file has it or will.
+    cleaned: RefCell<Vec<CleanedOffsets>>,
+    cleaned_gate: Gate,
 }
 
 /// One log directory, for DescribeLogDirs.
@@ -87,6 +92,14 @@ impl Store {
             shared: Rc::new(shared),
             directories: directories.clone(),
             opened: RefCell::default(),
+            cleaned: RefCell::new(
+                directories
+                    .images()
+                    .iter()
+                    .map(|i| i.cleaned.clone())
+                    .collect(),
+            ),
+            cleaned_gate: Gate::default(),
         }
     }
 
@@ -131,6 +144,8 @@ impl Store {
             self.shared.reset_journal(dir, None).await?;
         }
         let path = self.shared.dirs[dir].path.join(&name);
+        let cleaned = &self.directories.images()[dir].cleaned;
+        let first_dirty = found.is_some().then(|| cleaned.find(partition)).flatten();
         if found.is_none() {
             self.shared
                 .disk
@@ -167,6 +182,7 @@ impl Store {
             )),
             gate: Gate::default(),
         });
+        log.state.borrow_mut().compaction.first_dirty = first_dirty;
         if slot == logs.len() {
             logs.push(None);
         }
@@ -291,6 +307,7 @@ impl Store {
     /// Nothing may be appended after, and nothing is deleted any more.
     pub async fn close(&self) -> Result<(), StorageError> {
         self.shared.closing.set(true);
+        let _alone = self.shared.compact_gate.enter().await;
         let committed = self.commit().await;
         if let Some((_, error)) = committed.failed.into_iter().next() {
             return Err(error);
@@ -314,10 +331,37 @@ impl Store {
         }
         for dir in 0..self.shared.dirs.len() {
             if !self.shared.dirs[dir].is_offline() {
+                if self.shared.has_swaps(dir) {
+                    // After a clean close nobody looks for what a swap says: it must be told before.
+                    self.shared.write_checkpoint(dir, false).await?;
+                }
                 self.shared.write_checkpoint(dir, true).await?;
             }
         }
         Ok(())
+    }
+
+    /// Notes on disk up to where a log of `directory` is clean, of whatever shard; `None`: the log is gone. By one store of
+    /// the process only, for the file is that of the directory.
+    pub async fn note_cleaned(
+        &self,
+        directory: &Path,
+        partition: &TopicPartition,
+        first_dirty: Option<Offset>,
+    ) -> Result<(), StorageError> {
+        let dirs = &self.shared.dirs;
+        let Some(dir) = dirs.iter().position(|d| d.path == directory) else {
+            return Ok(());
+        };
+        if !self.cleaned.borrow_mut()[dir].note(partition, first_dirty) {
+            return Ok(());
+        }
+        let _alone = self.cleaned_gate.enter().await;
+        dirs[dir].check()?;
+        let text = self.cleaned.borrow()[dir].encode();
+        let path = directory.join(CLEANED_OFFSETS);
+        let written = self.shared.disk.replace_file(&path, text.as_bytes()).await;
+        written.map_err(|error| self.shared.failed(dir, &path, error))
     }
 
     /// The log directories, for DescribeLogDirs.
@@ -416,9 +460,11 @@ impl Shared {
             generation: directory.generation.get(),
             logs: entries(&self.logs.borrow()),
         };
+        let told = self.told_swaps(dir);
         let path = checkpoint_path(&directory.path, &self.config.shard.to_string());
         let written = self.disk.replace_file(&path, &checkpoint.encode()).await;
-        written.map_err(|error| self.failed(dir, &path, error))
+        written.map_err(|error| self.failed(dir, &path, error))?;
+        self.on_told(told).await
     }
 }
 

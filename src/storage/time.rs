@@ -34,7 +34,13 @@ impl Log {
     ) -> Result<Option<TimedOffset>, ReadError> {
         let mut cursor = Cursor::default();
         let mut next: Option<Mark> = None;
+        let mut generation = self.state().generation;
         loop {
+            let now = self.state().generation;
+            if std::mem::replace(&mut generation, now) != now {
+                // Batches lie elsewhere.
+                next = None;
+            }
             let found = self.timed_batch(target, upper, next, &mut cursor);
             let (batch, bytes, start) = match found {
                 Ok(Some(found)) => found,

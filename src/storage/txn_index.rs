@@ -59,7 +59,15 @@ impl Log {
     ) -> Result<Vec<AbortedTransaction>, ReadError> {
         let mut found = Vec::new();
         let mut next = self.first_base(from)?;
+        let mut generation = self.state().generation;
         while let Some(base) = next {
+            let now = self.state().generation;
+            if std::mem::replace(&mut generation, now) != now {
+                // Compaction has moved entries to other segments.
+                found.clear();
+                next = self.first_base(from)?;
+                continue;
+            }
             let step = {
                 let state = self.state();
                 self.check_readable(&state)?;
@@ -251,12 +259,16 @@ impl Log {
         let mut walk = Rebuild::default();
         let mut cursor = Cursor::default();
         let mut at = self.first_base(Offset::ZERO)?.map(|first| (first, 0));
+        let generation = self.state().generation;
         while let Some((segment, position)) = at {
             let step = {
                 let state = self.state();
                 self.check_readable(&state)?;
-                let Some(size) = state.segment_at(segment).map(|s| s.size) else {
-                    // Deleted or truncated meanwhile: whoever looked up begins again.
+                let as_it_was = state
+                    .segment_at(segment)
+                    .filter(|_| state.generation == generation);
+                let Some(size) = as_it_was.map(|s| s.size) else {
+                    // Deleted, truncated or compacted meanwhile: whoever looked up begins again.
                     return Ok(());
                 };
                 match position < size {

@@ -1,6 +1,7 @@
 //! The storage room, from outside: a model check over the simulated disk, and the real disk with Kafka's own tools.
 
 mod batches;
+mod compaction;
 mod faults;
 mod model;
 mod real;

@@ -1,0 +1,492 @@
+//! One compaction of one log: keys are gathered, then group by group is read, sifted, written and swapped in.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::super::error::{Fault, ReadError, StorageError, fault_of};
+use super::super::log::{Log, LogConfig, Stage};
+use super::super::names::FileKind;
+use super::super::recover::Window;
+use super::super::segment::{Incoming, Segment};
+use super::super::shared::Shared;
+use super::filter::{IsProducersLast, Keys, Sieve, Sifted};
+use super::key_map::KeyMap;
+use super::plan::{CompactConfig, Dirty, Source, View, dirty, groups};
+use super::transactions::WalkedTransactions;
+use crate::record::{BatchHeader, EndMarker, Limits, check_slice};
+use crate::rt::{self, Buffer, Disk, File, Open, block_floor};
+use crate::types::{Micros, Offset, Timestamp};
+
+/// On what terms a log is compacted.
+#[derive(Clone, Copy, Debug)]
+pub struct CompactTerms {
+    pub config: CompactConfig,
+    /// Memory for the keys, in bytes.
+    pub map_bytes: usize,
+    /// Bytes read and written in a second, at most.
+    pub bytes_per_second: f64,
+    /// The wall clock, which tombstones are held against.
+    pub now: Timestamp,
+}
+
+/// What a compaction did.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Compacted {
+    /// All below is clean now; short of what was dirty where the keys did not fit.
+    pub end: Offset,
+    pub keys: usize,
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+    /// Of the segments that were swapped out, and of those that were swapped in.
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+    pub segments_before: usize,
+    pub segments_after: usize,
+    /// Records without a key, which were dropped.
+    pub keyless: u64,
+}
+
+/// Why a compaction ended early. What was swapped in by then stays.
+#[derive(Debug)]
+pub enum CompactError {
+    /// The log was cut or deleted meanwhile, or the store closes.
+    Interrupted,
+    /// A batch is not what was appended: the log is left as it is.
+    Corrupt {
+        segment: Offset,
+        why: String,
+    },
+    Storage(StorageError),
+}
+
+/// Bytes of the new segment that are written at once.
+const WRITE_BYTES: usize = 1 << 20;
+/// The longest sleep between two looks at whether the store closes.
+const NAP: Duration = Duration::from_millis(100);
+
+/// The part of the store's time and bandwidth that a compaction may use.
+struct Pace {
+    shared: Rc<Shared>,
+    bytes_per_second: f64,
+    started: Micros,
+    bytes: u64,
+}
+
+/// The segment being written.
+pub(super) struct Output {
+    pub file: File,
+    pub segment: Segment,
+    /// What comes after the blocks that are in the file.
+    rest: Vec<u8>,
+    /// Something differs from the sources.
+    pub differs: bool,
+}
+
+impl Log {
+    /// How dirty the log is, of which everything below `stable_end` is decided; `None` before recovery, after deletion
+    /// and while its directory is offline.
+    pub fn dirty(
+        &self,
+        stable_end: Offset,
+        config: &CompactConfig,
+        now: Timestamp,
+    ) -> Option<Dirty> {
+        let state = self.state();
+        if state.stage != Stage::Open || self.is_offline() {
+            return None;
+        }
+        Some(dirty(&View::of(&state), stable_end, config, now))
+    }
+
+    /// Up to where the log is clean; `None` if it was never compacted.
+    pub fn first_dirty(&self) -> Option<Offset> {
+        self.state().compaction.first_dirty
+    }
+
+    /// Compacts what `dirty` says, as [`Log::dirty`] said it just before. One compaction of a store at a time; it goes on
+    /// while the log is appended to and read, and ends soon when the store closes.
+    ///
+    /// - `is_producers_last`: whether a batch holds the last sequence or epoch that its partition knows of a producer.
+    /// - What was swapped in is durable, whatever else is answered.
+    pub async fn compact(
+        &self,
+        dirty: &Dirty,
+        terms: &CompactTerms,
+        is_producers_last: &dyn Fn(&BatchHeader) -> bool,
+    ) -> Result<Compacted, CompactError> {
+        let start = self.state().start;
+        match self.compact_now(dirty, terms, is_producers_last).await {
+            // What was cut or removed under the walk only looks corrupt.
+            Err(CompactError::Corrupt { segment, .. })
+                if self.state().segment_at(segment).is_none() || self.state().start != start =>
+            {
+                Err(CompactError::Interrupted)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn compact_now(
+        &self,
+        dirty: &Dirty,
+        terms: &CompactTerms,
+        is_producers_last: IsProducersLast<'_>,
+    ) -> Result<Compacted, CompactError> {
+        let _alone = self.shared.compact_gate.enter().await;
+        if self.shared.closing.get() {
+            return Err(CompactError::Interrupted);
+        }
+        let mut pace = Pace {
+            shared: self.shared.clone(),
+            bytes_per_second: terms.bytes_per_second,
+            started: self.shared.clock.now(),
+            bytes: 0,
+        };
+        self.tell_swaps(dirty.until).await?;
+        let sources = self.sources(dirty.until)?;
+        let mut done = Compacted::default();
+        let keys = self
+            .gather_keys(dirty, &sources, terms.map_bytes, &mut pace)
+            .await?;
+        done.keys = keys.map.count();
+        let mut sieve = Sieve {
+            keys: &keys,
+            transactions: WalkedTransactions::default(),
+            is_producers_last,
+            now: terms.now,
+            delete_retention_ms: terms.config.delete_retention_ms,
+            aborted: Vec::new(),
+            keyless: 0,
+        };
+        let sources: Vec<Source> = sources.into_iter().filter(|s| s.base < keys.end).collect();
+        let config = self.config();
+        let mut generation = self.state().generation;
+        for group in groups(&sources, &config) {
+            let group = &sources[group];
+            let swapped = self
+                .rewrite(group, &config, &mut sieve, generation, &mut pace, &mut done)
+                .await?;
+            generation = swapped.unwrap_or(generation);
+        }
+        done.keyless = sieve.keyless;
+        done.end = keys.end;
+        self.state.borrow_mut().compaction.first_dirty = Some(keys.end);
+        Ok(done)
+    }
+
+    /// The segments below `until`.
+    fn sources(&self, until: Offset) -> Result<Vec<Source>, CompactError> {
+        let state = self.state();
+        let view = View::of(&state);
+        if state.stage != Stage::Open || until > view.settled.min(view.active) {
+            return Err(CompactError::Interrupted);
+        }
+        let below = view.rolled.into_iter().take_while(|s| s.end <= until);
+        Ok(below.collect())
+    }
+
+    /// Puts the keys of the dirty part into a map, as far as it holds them.
+    async fn gather_keys(
+        &self,
+        dirty: &Dirty,
+        sources: &[Source],
+        map_bytes: usize,
+        pace: &mut Pace,
+    ) -> Result<Keys, CompactError> {
+        let offsets = dirty.until.0.saturating_sub(dirty.first.0).max(0) as u64;
+        let mut keys = Keys {
+            map: KeyMap::new(offsets, map_bytes),
+            end: dirty.until.max(dirty.first),
+        };
+        let mut transactions = WalkedTransactions::default();
+        for source in sources.iter().filter(|s| s.end > dirty.first) {
+            let from = dirty.first.max(source.base);
+            transactions.expect(self.aborted_in(from, source.end).await?);
+            let file = self.source_file(source).await?;
+            let mut window = Window::default();
+            let mut position = 0;
+            while position < source.size {
+                let size = self
+                    .next_batch(&mut window, &file, source, position)
+                    .await?
+                    .len();
+                pace.spend(size).await?;
+                let bytes = window.held(position as u64, size);
+                position += size as u32;
+                let codecs = &mut *self.shared.codecs.borrow_mut();
+                let header = *BatchHeader::view(bytes).expect("checked");
+                if header.last_offset() < dirty.first {
+                    continue;
+                }
+                if header.is_control() {
+                    transactions.on_control(&header, EndMarker::of(bytes, codecs));
+                } else if !transactions.on_batch(&header) {
+                    let noted = keys.note(bytes, dirty.first, codecs);
+                    if !noted.map_err(|e| corrupt(source, &e))? {
+                        return Ok(keys);
+                    }
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Writes what is left of a group of segments and swaps it in. Returns the log's generation after that; `None`: all of
+    /// it is left, and nothing was swapped.
+    async fn rewrite(
+        &self,
+        group: &[Source],
+        config: &LogConfig,
+        sieve: &mut Sieve<'_>,
+        generation: u32,
+        pace: &mut Pace,
+        done: &mut Compacted,
+    ) -> Result<Option<u32>, CompactError> {
+        let end = group.last().expect("a group has a segment").end;
+        let mut output = self.create_output(&group[0]).await?;
+        output.differs = group.len() > 1;
+        let written = self
+            .sift_group(group, end, config, sieve, pace, &mut output)
+            .await;
+        let read = group.iter().map(|s| s.size as u64).sum::<u64>();
+        done.read_bytes += read;
+        done.written_bytes += output.segment.size as u64;
+        let aborted = std::mem::take(&mut sieve.aborted);
+        let outcome = match written {
+            Err(error) => Err(error),
+            Ok(()) if !output.differs => Ok(None),
+            Ok(()) => {
+                let after = output.segment.size as u64;
+                let swapped = self.swap_in(group, output, &aborted, generation).await;
+                if swapped.is_ok() {
+                    done.bytes_before += read;
+                    done.bytes_after += after;
+                    done.segments_before += group.len();
+                    done.segments_after += 1;
+                }
+                return swapped.map(Some);
+            }
+        };
+        self.discard_output(group[0].base).await;
+        outcome
+    }
+
+    async fn sift_group(
+        &self,
+        group: &[Source],
+        end: Offset,
+        config: &LogConfig,
+        sieve: &mut Sieve<'_>,
+        pace: &mut Pace,
+        output: &mut Output,
+    ) -> Result<(), CompactError> {
+        for source in group {
+            let aborted = self.aborted_in(source.base, source.end).await?;
+            sieve.transactions.expect(aborted);
+            let file = self.source_file(source).await?;
+            let mut window = Window::default();
+            let mut position = 0;
+            while position < source.size {
+                let size = self
+                    .next_batch(&mut window, &file, source, position)
+                    .await?
+                    .len();
+                pace.spend(size).await?;
+                let bytes = window.held(position as u64, size);
+                position += size as u32;
+                let sifted = sieve.sift(bytes, end, &mut self.shared.codecs.borrow_mut());
+                let kept = match sifted.map_err(|e| corrupt(source, &e))? {
+                    Sifted::Same => output.put(bytes, config),
+                    Sifted::Other(batch) => {
+                        output.differs = true;
+                        output.put(&batch, config)
+                    }
+                    Sifted::Nothing => {
+                        output.differs = true;
+                        continue;
+                    }
+                };
+                pace.spend(kept).await?;
+                if output.rest.len() >= WRITE_BYTES {
+                    let whole = block_floor(output.rest.len() as u64) as usize;
+                    self.write_output(output, whole).await?;
+                }
+            }
+        }
+        if output.differs {
+            self.finish_output(output).await?;
+        }
+        Ok(())
+    }
+
+    async fn aborted_in(
+        &self,
+        from: Offset,
+        end: Offset,
+    ) -> Result<Vec<super::super::AbortedTransaction>, CompactError> {
+        let found = self.aborted_transactions(from, end).await;
+        found.map_err(|error| match error {
+            ReadError::Corrupt { why, .. } => CompactError::Corrupt {
+                segment: from,
+                why: why.to_owned(),
+            },
+            ReadError::Offline | ReadError::OutOfRange { .. } => CompactError::Interrupted,
+        })
+    }
+
+    async fn source_file(&self, source: &Source) -> Result<Rc<File>, CompactError> {
+        match self.shared.file(self, source.base, false).await {
+            Ok(file) => Ok(file),
+            Err(StorageError::Offline) => Err(CompactError::Interrupted),
+            Err(error) => Err(CompactError::Storage(error)),
+        }
+    }
+
+    /// Has the batch at `position` in the window, and checks it.
+    async fn next_batch<'w>(
+        &self,
+        window: &'w mut Window,
+        file: &File,
+        source: &Source,
+        position: u32,
+    ) -> Result<&'w [u8], CompactError> {
+        let read = window
+            .batch(file, position as u64, source.size as u64)
+            .await;
+        let bytes = match read {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(corrupt(source, &"no batch where one must be")),
+            Err(error) => return Err(self.shared.failed(self.dir, file.path(), error).into()),
+        };
+        let codecs = &mut *self.shared.codecs.borrow_mut();
+        match check_slice(bytes, &Limits::log(), codecs) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(corrupt(source, &error)),
+        }
+    }
+
+    async fn create_output(&self, first: &Source) -> Result<Output, CompactError> {
+        let path = FileKind::Cleaned.path(&self.state().path, first.base);
+        let file = self.shared.disk.open(&path, Open::CREATE).await;
+        Ok(Output {
+            file: file.map_err(|error| self.output_failed(&path, error))?,
+            segment: Segment::new(first.base, Timestamp(first.created)),
+            rest: Vec::new(),
+            differs: false,
+        })
+    }
+
+    /// Writes the first `count` bytes that are not in the file yet.
+    async fn write_output(&self, output: &mut Output, count: usize) -> Result<(), CompactError> {
+        let page = Buffer::copy_of(&output.rest[..count]).freeze();
+        let position = output.segment.size as u64 - output.rest.len() as u64;
+        let written = output.file.write(page, position).await;
+        written.map_err(|error| self.output_failed(output.file.path(), error))?;
+        output.rest.drain(..count);
+        Ok(())
+    }
+
+    /// Makes the new segment durable, and exactly as long as its batches are.
+    async fn finish_output(&self, output: &mut Output) -> Result<(), CompactError> {
+        if !output.rest.is_empty() {
+            self.write_output(output, output.rest.len()).await?;
+        }
+        output.segment.note_time();
+        let (file, size) = (&output.file, output.segment.size);
+        let failed = |error| self.output_failed(file.path(), error);
+        file.truncate(size as u64).await.map_err(failed)?;
+        file.datasync().await.map_err(failed)?;
+        output.segment.written = size;
+        output.segment.allocated = size;
+        output.segment.exists = true;
+        output.segment.finished = true;
+        Ok(())
+    }
+
+    async fn discard_output(&self, base: Offset) {
+        let path = FileKind::Cleaned.path(&self.state().path, base);
+        // What stays is thrown away at the next start, and written over by the next round.
+        let _ = self.shared.disk.remove(&path).await;
+    }
+
+    /// Want of space only ends the round: appends find out for themselves, and go on if they need less.
+    pub(super) fn output_failed(
+        &self,
+        path: &std::path::Path,
+        error: std::io::Error,
+    ) -> CompactError {
+        if self.state().stage == Stage::Deleted {
+            return CompactError::Interrupted;
+        }
+        match fault_of(&error) {
+            Fault::Full => StorageError::io(path)(error).into(),
+            Fault::Offline => self.shared.failed(self.dir, path, error).into(),
+        }
+    }
+}
+
+impl Output {
+    /// Puts a batch at the end. Returns its size.
+    fn put(&mut self, batch: &[u8], config: &LogConfig) -> usize {
+        let header = BatchHeader::view(batch).expect("checked, or made here");
+        let incoming = Incoming::of(header, batch.len() as u32);
+        let position = self.segment.size;
+        self.segment
+            .note(&incoming, position, config.index_interval_bytes);
+        self.rest.extend_from_slice(batch);
+        batch.len()
+    }
+}
+
+impl Pace {
+    /// Counts bytes that were read or are written, lets others have their turn, and sleeps if it goes too fast.
+    async fn spend(&mut self, bytes: usize) -> Result<(), CompactError> {
+        self.bytes += bytes as u64;
+        if let Disk::Sim(_) = self.shared.disk {
+            // Time stands still there.
+            rt::yield_now().await;
+        } else {
+            rt::yield_if_needed().await;
+            let due = Duration::from_secs_f64((self.bytes as f64 / self.bytes_per_second).min(1e9));
+            loop {
+                let spent = self.shared.clock.now().since(self.started);
+                let ahead = due.saturating_sub(Duration::from_micros(spent));
+                // Shorter sleeps cost more than they even out.
+                if ahead < NAP / 10 || self.shared.closing.get() {
+                    break;
+                }
+                rt::sleep(ahead.min(NAP)).await;
+            }
+        }
+        match self.shared.closing.get() {
+            true => Err(CompactError::Interrupted),
+            false => Ok(()),
+        }
+    }
+}
+
+fn corrupt(source: &Source, why: &dyn fmt::Display) -> CompactError {
+    CompactError::Corrupt {
+        segment: source.base,
+        why: why.to_string(),
+    }
+}
+
+impl From<StorageError> for CompactError {
+    fn from(error: StorageError) -> CompactError {
+        CompactError::Storage(error)
+    }
+}
+
+impl fmt::Display for CompactError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CompactError::Interrupted => f.write_str("the log changed or is closed"),
+            CompactError::Corrupt { segment, why } => write!(f, "segment {segment}: {why}"),
+            CompactError::Storage(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for CompactError {}
