@@ -49,6 +49,10 @@ metrics! {
     device_bytes_written: Counter, "ringlog_device_written_bytes_total", "", Bytes, "Bytes written to files, padding included.";
     segments_deleted: Counter, "ringlog_retention_deleted_segments_total", "", Count, "Segments deleted because they had had their time, or lay below their log's start.";
     segment_bytes_deleted: Counter, "ringlog_retention_deleted_bytes_total", "", Bytes, "Bytes of batches in the segments that retention deleted.";
+    cleaner_rounds: Counter, "ringlog_cleaner_rounds_total", "", Count, "Logs compacted.";
+    cleaner_bytes_read: Counter, "ringlog_cleaner_read_bytes_total", "", Bytes, "Bytes of segments that compaction has rewritten.";
+    cleaner_bytes_written: Counter, "ringlog_cleaner_written_bytes_total", "", Bytes, "Bytes of segments that compaction has made of them.";
+    cleaner_dirty_percent: Gauge, "ringlog_cleaner_dirtiest_percent", "", Count, "Dirty part of the dirtiest compacted log, when the cleaner looked last; the shards' values are added, which bounds it from above.";
     coordinators_loaded: Gauge, "ringlog_coordinators", "", Count, "Partitions of internal topics whose coordinator is loaded.";
     groups: Gauge, "ringlog_groups", "", Count, "Groups with members or offsets, as counted once a minute.";
     transactional_ids: Gauge, "ringlog_transactional_ids", "", Count, "Transactional ids remembered, as counted once a minute.";

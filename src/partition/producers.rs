@@ -7,6 +7,7 @@ use super::leader::BatchFacts;
 use super::transactions::{
     EndedTransaction, MarkerFacts, MarkerRefusal, OpenTransaction, Transactions,
 };
+use crate::record::BatchHeader;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// Batches remembered per producer: as many as a client may have in flight with idempotence.
@@ -37,6 +38,14 @@ pub struct ProducerEntry {
     pub last_timestamp: Timestamp,
     /// The transaction that is open here.
     pub transaction: Option<OpenTransaction>,
+}
+
+impl SeenBatch {
+    /// The offset after the batch.
+    fn end_offset(&self) -> Offset {
+        let count = (self.last_sequence - self.base_sequence) & i32::MAX;
+        Offset(self.base_offset + i64::from(count) + 1)
+    }
 }
 
 impl ProducerEntry {
@@ -181,6 +190,19 @@ impl ProducerTable {
         }
     }
 
+    /// Whether a batch of the log holds the last that is known of its producer: the last sequence, or where its epoch has
+    /// none, the last batch or marker. Compaction must not take it away, or a restart forgets the producer (KIP-98).
+    pub fn is_last_batch(&self, header: &BatchHeader) -> bool {
+        let Some(entry) = self.entries.get(&header.producer_id()) else {
+            return false;
+        };
+        let end = entry
+            .batches
+            .last()
+            .map_or(entry.end_offset, SeenBatch::end_offset);
+        header.next_offset() == end
+    }
+
     /// Whether a producer has a transaction open here in this very epoch: its next batch needs no verification.
     pub fn has_open_transaction(&self, id: ProducerId, epoch: ProducerEpoch) -> bool {
         let entry = self.entries.get(&id);
@@ -312,6 +334,7 @@ pub(super) fn sequence_after(sequence: i32, count: i32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{BatchBuilder, BatchSeal, Codec, Codecs, Producer};
 
     fn batch(epoch: i16, base_sequence: i32, count: i32) -> BatchFacts {
         BatchFacts {
@@ -335,6 +358,53 @@ mod tests {
             offset = offset.plus(count as i64);
         }
         table
+    }
+
+    /// Goal: compaction keeps what a producer is known by, and no more. Method: headers of all its batches.
+    #[test]
+    fn only_the_newest_batch_with_a_sequence_is_a_producers_last() {
+        let header = |base_offset: i64, count: i32| {
+            let mut batch = BatchBuilder::new(Codec::None, 256);
+            (0..count).for_each(|_| batch.append(Timestamp(1), Some(b"k"), None, &[]));
+            let seal = BatchSeal {
+                base_offset: Offset(base_offset),
+                producer: Some(Producer {
+                    id: ProducerId(7),
+                    epoch: ProducerEpoch(0),
+                    base_sequence: 0,
+                }),
+                ..BatchSeal::default()
+            };
+            let bytes = batch.build(&seal, &mut Codecs::new());
+            *BatchHeader::view(&bytes).expect("whole")
+        };
+        let mut table = appended(&[(0, i32::MAX - 1, 2), (0, 0, 3)]);
+        assert!(!table.is_last_batch(&header(100, 2)));
+        assert!(table.is_last_batch(&header(102, 3)));
+        let marker = |epoch| MarkerFacts {
+            producer_id: ProducerId(7),
+            producer_epoch: ProducerEpoch(epoch),
+            coordinator_epoch: 0,
+            committed: true,
+            timestamp: Timestamp(1),
+        };
+        table.on_marker(&marker(0), Offset(105), Timestamp(1));
+        assert!(
+            table.is_last_batch(&header(102, 3)),
+            "a marker has no sequence"
+        );
+        assert!(!table.is_last_batch(&header(105, 1)));
+        table.on_marker(&marker(1), Offset(106), Timestamp(1));
+        assert!(
+            table.is_last_batch(&header(106, 1)),
+            "it alone tells the epoch"
+        );
+        assert!(!table.is_last_batch(&header(102, 3)));
+        table.expire(Timestamp(i64::MAX), 1);
+        assert!(
+            !table.is_last_batch(&header(106, 1)),
+            "nobody asks for it any more"
+        );
     }
 
     #[test]

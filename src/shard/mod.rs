@@ -3,7 +3,7 @@
 //! **Path.** `api` → here: a partition's owner is found ([`Shard::owner`]), what is owned elsewhere crosses the mailbox
 //! once per shard → [`Replica`]: check, admit, append → the flusher commits → parked requests are answered. Reads take
 //! pinned slices from `storage` and wait on the partitions' watchers. Now and then a round of retention asks the core of each
-//! partition what has had its time, and has the log give it up. Uses every room above.
+//! partition what has had its time, and has the log give it up; the cleaner compacts the dirtiest log. Uses every room above.
 //!
 //! **Invariants.** Nothing of a shard is touched by another thread; what crosses is a message. Messages between two
 //! shards keep their order. Between admission and append of a batch there is no await. Metadata changes only through
@@ -20,6 +20,7 @@
 
 mod append;
 mod calls;
+mod cleaner;
 mod controller;
 mod coordinators;
 mod core;

@@ -236,8 +236,9 @@ impl Shard {
         }
     }
 
-    async fn remove(&self, replica: Rc<Replica>) {
+    async fn remove(self: &Rc<Self>, replica: Rc<Replica>) {
         replica.on_deleted(self);
+        self.forget_cleaned(&replica);
         self.logs.borrow_mut().remove(&replica.log.id());
         if let Err(error) = self.store.delete(&replica.log).await {
             tracing::error!("deleting {}-{}: {error}", replica.topic, replica.partition);
@@ -360,11 +361,19 @@ pub fn dynamic(image: &Image, node: NodeId) -> Dynamic<'_> {
 pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
     LogConfig {
         segment_bytes: config.segment_bytes as u32,
-        segment_ms: config.segment_ms,
+        segment_ms: segment_ms(config),
         segment_jitter_ms: config.segment_jitter_ms,
         file_delete_delay_ms: config.file_delete_delay_ms,
         index_interval_bytes: config.index_interval_bytes as u32,
         index_bytes: config.segment_index_bytes as u32,
+    }
+}
+
+/// Only rolled segments are compacted: one rolls in time for `max.compaction.lag.ms` (KIP-354).
+fn segment_ms(config: &TopicConfig) -> i64 {
+    match config.cleanup_policy.compact {
+        true => config.segment_ms.min(config.max_compaction_lag_ms),
+        false => config.segment_ms,
     }
 }
 

@@ -64,6 +64,7 @@ pub fn open(opened: Opened) -> Rc<Shard> {
         "retention",
         shard.clone().run_retention(),
     );
+    shard.start_cleaner();
     shard
 }
 

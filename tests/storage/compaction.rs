@@ -106,6 +106,8 @@ fn open(sim: &SimDisk, clock: &SimClock, journal_bytes: u64) -> (Store, Rc<Log>,
             segment_ms: 1 << 40,
             index_interval_bytes: 300,
             index_bytes: 1 << 20,
+            file_delete_delay_ms: 1_000,
+            ..LogConfig::default()
         };
         let partition = TopicPartition {
             topic: Str::from("t"),
