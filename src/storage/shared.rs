@@ -313,7 +313,7 @@ impl Shared {
             }
             match opened {
                 // Its log has given it up, or was deleted, meanwhile: no fault, and nobody asks for it again.
-                _ if state.segment_at(base).is_none() => return Err(StorageError::Offline),
+                _ if !log.holds(base) => return Err(StorageError::Offline),
                 Ok(file) => break (Rc::new(file), path),
                 Err(error) => {
                     drop(state);

@@ -1,0 +1,240 @@
+//! What is checked on the histories: readers, crashes, planted bugs, time, journal, corruption, a full disk.
+
+use super::*;
+
+#[test]
+fn what_readers_see_is_what_was_written_last() {
+    let (mut rounds, mut dropped) = (0, 0);
+    for seed in 0..60 {
+        let mut world = World::new(seed);
+        for _ in 0..12 {
+            for _ in 0..world.prng.below(60) {
+                world.step();
+            }
+            world.commit();
+            world.tiny_maps = world.prng.below(4) == 0;
+            let outcome = world.compact().expect("nothing fails");
+            let held = world.check();
+            if let Some(compacted) = outcome {
+                rounds += 1;
+                dropped += compacted.bytes_before.saturating_sub(compacted.bytes_after);
+                world.check_compacted(&held, compacted.end.0);
+            }
+            match world.prng.below(6) {
+                0 => world.restart(true),
+                1 => world.restart(false),
+                2 => block_on(world.store.checkpoint()).expect("checkpoints"),
+                _ => continue,
+            }
+            world.check();
+        }
+    }
+    assert!(
+        rounds > 300 && dropped > 1_000_000,
+        "{rounds} rounds dropped {dropped} bytes"
+    );
+}
+
+/// Random histories with a bug planted; the checks panic.
+fn plant(planted: Planted) {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.planted = planted;
+        for _ in 0..12 {
+            (0..40).for_each(|_| world.step());
+            world.commit();
+            world.compact().expect("nothing fails");
+            world.check();
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "assertion `left == right` failed: seed")]
+fn the_checks_see_a_producer_that_is_forgotten() {
+    plant(Planted::ForgetsProducers);
+}
+
+#[test]
+#[should_panic(expected = "seed")]
+fn the_checks_see_a_round_that_believes_open_transactions() {
+    plant(Planted::GoesPastStable);
+}
+
+/// A history whose next round has several groups, aborted data and tombstones to deal with.
+fn prepared(seed: u64) -> World {
+    let mut world = World::new(seed);
+    for _ in 0..150 {
+        world.step();
+    }
+    for id in world.open.keys().copied().collect::<Vec<_>>() {
+        world.end_transaction(id, id % 2 == 0);
+    }
+    // The first round's segments are rewritten by the second.
+    world.log.roll(Timestamp(world.now()));
+    world.write(None, false);
+    world.commit();
+    world.compact().expect("nothing fails");
+    for _ in 0..120 {
+        world.step();
+    }
+    for id in world.open.keys().copied().collect::<Vec<_>>() {
+        world.end_transaction(id, id % 2 == 1);
+    }
+    world.log.roll(Timestamp(world.now()));
+    world.write(None, false);
+    world.commit();
+    world.clock.advance_ms(2 * RETENTION_MS as u64);
+    world
+}
+
+#[test]
+fn a_power_cut_at_any_change_leaves_the_old_log_or_the_new() {
+    for seed in 0..4 {
+        let mut cuts = 0;
+        loop {
+            let mut world = prepared(seed);
+            world.sim.cut_after(cuts);
+            let outcome = world.compact();
+            world.sim.crash();
+            let (store, log, producers) = open(&world.sim, &world.clock, world.journal_bytes);
+            (world.store, world.log, world.producers) = (store, log, producers);
+            world.check();
+            // Another life finds nothing half done, and the round goes on where it was.
+            world.restart(true);
+            world.check();
+            let again = world.compact().expect("nothing fails any more");
+            let held = world.check();
+            if let Some(again) = again {
+                world.check_compacted(&held, again.end.0);
+            }
+            let leftovers = block_on(Disk::Sim(world.sim.clone()).list(&PathBuf::from("/d0/t-0")));
+            for entry in leftovers.expect("lists") {
+                assert!(!entry.name.ends_with(".cleaned"), "{}", entry.name);
+            }
+            if outcome.is_ok() {
+                break;
+            }
+            cuts += 1;
+        }
+        assert!(cuts > 20, "seed {seed}: a round makes {cuts} changes");
+    }
+}
+
+#[test]
+fn markers_and_tombstones_go_when_their_time_is_over() {
+    let mut world = World::new(7);
+    for i in 0..40 {
+        world.write(Some(100 + i % 2), true);
+        world.end_transaction(100 + i % 2, i % 3 > 0);
+    }
+    let mut markers = Vec::new();
+    for _ in 0..4 {
+        // Something new is needed for a round to be due, and a later segment for it to be rewritten.
+        for _ in 0..2 {
+            world.write(None, false);
+            world.log.roll(Timestamp(world.now()));
+        }
+        world.write(None, false);
+        world.commit();
+        world
+            .compact()
+            .expect("nothing fails")
+            .expect("a round is due");
+        let held = world.check();
+        let controls = held
+            .iter()
+            .filter(|b| b.header.is_control() && b.header.count() > 0);
+        markers.push(controls.count());
+        world.clock.advance_ms(RETENTION_MS as u64 + 1);
+    }
+    // The first round takes the aborted data, the second finds their markers void, the third may take them.
+    assert!(markers[0] >= 40 - 2 && markers[3] < 20, "{markers:?}");
+    let held = world.held();
+    let tombstones = held
+        .iter()
+        .flat_map(|b| &b.records)
+        .filter(|r| r.value.is_none());
+    let below = world.log.first_dirty().expect("cleaned").0;
+    assert_eq!(tombstones.filter(|r| r.offset < below - 10).count(), 0);
+}
+
+/// A segment that the journal wrote to and that was compacted since keeps its new content over a replay.
+#[test]
+fn a_replayed_journal_leaves_compacted_segments_alone() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.restart(true);
+        world.journal_bytes = 256 << 10;
+        world.restart(true);
+        for _ in 0..30 {
+            for _ in 0..3 {
+                world.write(Some(1), false);
+            }
+            world.commit();
+        }
+        world.log.roll(Timestamp(world.now()));
+        world.write(None, false);
+        world.commit();
+        // The run after a roll went to its segment, and what the journal held before with it.
+        let compacted = world.compact().expect("nothing fails");
+        assert!(compacted.is_some(), "seed {seed}");
+        world.restart(false);
+        world.check();
+    }
+}
+
+/// A bad batch must not be read as a good one and written under a right checksum.
+#[test]
+fn a_corrupt_batch_ends_the_round_and_stays_as_it_is() {
+    let mut world = World::new(3);
+    for _ in 0..60 {
+        world.write(None, false);
+    }
+    world.log.roll(Timestamp(world.now()));
+    world.write(None, false);
+    world.commit();
+    let before = world.log.segments();
+    world
+        .sim
+        .rot(&PathBuf::from("/d0/t-0/00000000000000000000.log"), 700, 3);
+    let outcome = world.compact();
+    assert!(
+        matches!(outcome, Err(CompactError::Corrupt { .. })),
+        "{outcome:?}"
+    );
+    assert_eq!(world.log.segments(), before);
+}
+
+/// Want of space ends a round, and appends go on.
+#[test]
+fn a_full_disk_ends_the_round_only() {
+    let mut world = World::new(4);
+    world.journal_bytes = 0;
+    world.restart(true);
+    for _ in 0..80 {
+        world.write(None, false);
+    }
+    world.log.roll(Timestamp(world.now()));
+    world.write(None, false);
+    world.commit();
+    block_on(world.store.checkpoint()).expect("checkpoints");
+    let used = block_on(Disk::Sim(world.sim.clone()).space(&PathBuf::from("/d0"))).expect("tells");
+    world
+        .sim
+        .set_capacity(used.total_bytes - used.available_bytes);
+    let outcome = world.compact();
+    assert!(
+        matches!(&outcome, Err(CompactError::Storage(error)) if error.is_full()),
+        "{outcome:?}"
+    );
+    world.sim.set_capacity(1 << 40);
+    world.write(None, false);
+    world.commit();
+    world.check();
+    world
+        .compact()
+        .expect("there is room")
+        .expect("a round is due");
+    world.check();
+}
