@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::context::Context;
-use crate::group::{Caller, GroupReply, GroupRequest};
+use crate::group::{Caller, GroupReply, GroupRequest, InTransaction};
 use crate::protocol::ErrorCode;
 use crate::protocol::txn_offset_commit::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestTopic, TxnOffsetCommitResponse,
@@ -45,12 +45,25 @@ async fn commit(
     if request.group_id.is_empty() {
         return Err(ErrorCode::InvalidGroupId);
     }
-    join(context, &request, caller.version).await?;
-    let group = request.group_id.clone();
-    let request = GroupRequest::TxnOffsetCommit(request);
-    match context.shard.group_request(&group, caller, request).await? {
-        GroupReply::TxnOffsetCommit(response) => Ok(response),
-        _ => unreachable!("a reply is of its request's kind"),
+    let adds = caller.version >= JOINS_BY_ITSELF;
+    let config = context.shard.broker_config();
+    let mut in_transaction = match adds || config.transaction_partition_verification_enable {
+        true => InTransaction::Unasked,
+        false => InTransaction::Taken,
+    };
+    let group = &request.group_id;
+    loop {
+        let ask = GroupRequest::TxnOffsetCommit(request.clone(), in_transaction);
+        let reply = context.shard.group_request(group, caller.clone(), ask);
+        match reply.await? {
+            GroupReply::TxnOffsetCommit(response) => return Ok(response),
+            // The first offsets of a transaction.
+            GroupReply::Unconfirmed(end) => {
+                join(context, &request, caller.version).await?;
+                in_transaction = InTransaction::Confirmed(end);
+            }
+            _ => unreachable!("a reply is of its request's kind"),
+        }
     }
 }
 
@@ -63,13 +76,6 @@ async fn join(
 ) -> Result<(), ErrorCode> {
     let shard = &context.shard;
     let adds = version >= JOINS_BY_ITSELF;
-    if !adds
-        && !shard
-            .broker_config()
-            .transaction_partition_verification_enable
-    {
-        return Ok(());
-    }
     let place = shard.coordinator_place(Internal::Offsets, &request.group_id);
     let (_, partition) = place.ok_or(ErrorCode::NotCoordinator)?;
     let ask = TxnRequest::AddPartitions {

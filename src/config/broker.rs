@@ -160,10 +160,13 @@ keys! {
         max_connections_per_ip: i32 = "max.connections.per.ip", Some("2147483647"), at_least(0), CLUSTER;
         /// Fetch sessions kept at one time; past it, new ones are served without a session.
         max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots", Some("1000"), at_least(0), STATIC;
-        /// Memory for cache and requests in flight, all shards together, in bytes; 0 is half of what the process may use.
+        /// Memory for cache, requests in flight and groups, all shards together, in bytes; 0 is half of what the process may use.
         memory_bytes: i64 = "memory.bytes", Some("0"), at_least(0), STATIC;
         /// Share of memory.bytes that caches the log.
         memory_cache_ratio: f64 = "memory.cache.ratio", Some("0.6"), RATIO, STATIC;
+        /// Share of memory.bytes that groups, their members and their offsets may take, estimated; past it, new ones are
+        /// refused with COORDINATOR_NOT_AVAILABLE, and those that are there go on.
+        memory_group_ratio: f64 = "memory.group.ratio", Some("0.1"), RATIO, STATIC;
         /// Share of memory.bytes that requests in flight may take; past it, sockets are not read.
         memory_request_ratio: f64 = "memory.request.ratio", Some("0.3"), RATIO, STATIC;
         /// Largest record batch accepted, in bytes, compressed as it came.
@@ -179,6 +182,9 @@ keys! {
         num_shards: i32 = "num.shards", Some("0"), between(0, 1024), STATIC;
         /// Longest text that may be committed along with an offset.
         offset_metadata_max_bytes: i32 = "offset.metadata.max.bytes", Some("4096"), ANY, STATIC;
+        /// Milliseconds that a coordinator's answer waits for its records to be on stable storage; then it is
+        /// COORDINATOR_NOT_AVAILABLE, though they may still come to be there.
+        offsets_commit_timeout_ms: i32 = "offsets.commit.timeout.ms", Some("5000"), at_least(1), STATIC;
         /// Milliseconds between two searches for offsets that have expired.
         offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms", Some("600000"), at_least(1), STATIC;
         /// Minutes that offsets are kept once their group is empty, or no longer subscribed to their topic.

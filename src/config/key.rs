@@ -224,6 +224,7 @@ pub(super) const OURS: &[&str] = &[
     "io.spin.us",
     "memory.bytes",
     "memory.cache.ratio",
+    "memory.group.ratio",
     "memory.request.ratio",
     "num.shards",
     "write.caching",

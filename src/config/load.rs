@@ -31,6 +31,7 @@ pub struct MemoryBudget {
     pub total: u64,
     pub cache: u64,
     pub requests: u64,
+    pub groups: u64,
 }
 
 impl Default for BrokerConfig {
@@ -186,6 +187,7 @@ impl BrokerConfig {
             total,
             cache: (total as f64 * self.memory_cache_ratio) as u64,
             requests,
+            groups: (total as f64 * self.memory_group_ratio) as u64,
         }
     }
 
@@ -333,10 +335,11 @@ impl BrokerConfig {
     }
 
     fn check_memory(&self) -> Result<(), ConfigError> {
-        if self.memory_cache_ratio + self.memory_request_ratio > 1.0 {
+        let shares = self.memory_cache_ratio + self.memory_request_ratio + self.memory_group_ratio;
+        if shares > 1.0 + f64::EPSILON {
             return Err(ConfigError::of_key(
                 "memory.cache.ratio",
-                "memory.cache.ratio and memory.request.ratio are together more than 1",
+                "memory.cache.ratio, memory.request.ratio and memory.group.ratio are together more than 1",
             ));
         }
         let (queued, request) = (self.queued_max_request_bytes, self.socket_request_max_bytes);

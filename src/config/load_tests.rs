@@ -230,8 +230,8 @@ fn an_override_of_the_topic_counts_most_and_a_broken_one_not_at_all() {
 fn memory_divides_by_its_ratios() {
     let budget = config("memory.bytes=1000000\nmemory.cache.ratio=0.5").memory(7);
     assert_eq!(
-        (budget.total, budget.cache, budget.requests),
-        (1_000_000, 500_000, 300_000)
+        (budget.total, budget.cache, budget.requests, budget.groups),
+        (1_000_000, 500_000, 300_000, 100_000)
     );
     assert_eq!(config("").memory(1000).total, 500);
 }

@@ -111,7 +111,6 @@ pub(super) static UNUSED: &[&str] = &[
     "num.recovery.threads.per.data.dir",
     "num.replica.alter.log.dirs.threads",
     "num.replica.fetchers",
-    "offsets.commit.timeout.ms",
     "offsets.load.buffer.size",
     "principal.builder.class",
     "producer.purgatory.purge.interval.requests",

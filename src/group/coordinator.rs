@@ -1,12 +1,14 @@
 //! The coordinator of one partition of `__consumer_offsets`: where requests are sent on and records are applied.
 
+use std::collections::BTreeSet;
+
 use hashbrown::HashMap;
 
 use crate::protocol::ErrorCode;
 use crate::types::{Micros, ProducerEpoch, ProducerId, Str, Token};
 
 use super::classic::{self, ClassicGroup};
-use super::consumer::{self, ConsumerGroup};
+use super::consumer::{self, ConsumerGroup, Subscribers};
 use super::offsets::{self, CommittedOffset, OffsetStore};
 use super::timers::{Timer, Timers};
 use super::{
@@ -24,7 +26,19 @@ pub struct GroupCoordinator {
     pub(super) groups: HashMap<Str, Group>,
     pub(super) offsets: OffsetStore,
     pub(super) timers: Timers,
+    /// Which consumer groups read which topics.
+    pub(super) subscribers: Subscribers,
+    /// The group and the member of every request that waits, and of some that do no more.
+    pub(super) waiting: Waiting,
+    /// What the groups take, offsets aside; see [`GroupCoordinator::kept_bytes`].
+    groups_bytes: usize,
 }
+
+/// Group and member by the token of a request of theirs.
+pub(super) type Waiting = HashMap<Token, (Str, Str)>;
+
+/// What a group costs beside its members and offsets, in bytes, roughly.
+pub(super) const GROUP_BYTES: usize = 512;
 
 /// A group, by the protocol that it speaks.
 #[derive(Debug)]
@@ -52,6 +66,9 @@ impl GroupCoordinator {
             groups: HashMap::new(),
             offsets: OffsetStore::default(),
             timers: Timers::default(),
+            subscribers: Subscribers::default(),
+            waiting: Waiting::new(),
+            groups_bytes: 0,
         }
     }
 
@@ -65,6 +82,11 @@ impl GroupCoordinator {
         self.groups.len()
     }
 
+    /// What its groups, members and offsets take in memory, in bytes, roughly.
+    pub fn kept_bytes(&self) -> usize {
+        self.groups_bytes + self.offsets.kept_bytes()
+    }
+
     /// Every committed offset with its group, topic and partition: what lag is measured from.
     pub fn committed(&self) -> impl Iterator<Item = (&Str, &Str, i32, &CommittedOffset)> {
         self.offsets.committed()
@@ -72,6 +94,24 @@ impl GroupCoordinator {
 
     /// Decides a request and applies what it decided. It may answer now or later, and answer other tokens as well.
     pub fn handle(
+        &mut self,
+        token: Token,
+        caller: &Caller,
+        request: GroupRequest,
+        context: &mut GroupContext<'_>,
+        out: &mut GroupOutput,
+    ) {
+        let answered = out.replies.len();
+        match request.group().cloned() {
+            Some(group) => self.at_group(&group, |coordinator| {
+                coordinator.serve(token, caller, request, context, out);
+            }),
+            None => self.serve(token, caller, request, context, out),
+        }
+        self.forget_answered(&out.replies[answered..]);
+    }
+
+    fn serve(
         &mut self,
         token: Token,
         caller: &Caller,
@@ -92,7 +132,7 @@ impl GroupCoordinator {
             R::OffsetCommit(request) => {
                 GroupReply::OffsetCommit(offsets::commit(self, caller, request, context, out))
             }
-            R::TxnOffsetCommit(request) => {
+            R::TxnOffsetCommit(request, _) => {
                 GroupReply::TxnOffsetCommit(offsets::commit_in_txn(self, request, context, out))
             }
             R::OffsetFetch(request, stable) => {
@@ -121,7 +161,11 @@ impl GroupCoordinator {
     ///
     /// A record that is in a transaction stays pending until [`GroupCoordinator::on_marker`].
     pub fn replay(&mut self, record: GroupRecord, at: ReplayAt) {
-        self.apply(&record.detached(), at.producer);
+        let record = record.detached();
+        let group = record.group().clone();
+        self.at_group(&group, |coordinator| {
+            coordinator.apply(&record, at.producer)
+        });
     }
 
     /// A transaction of this producer has ended on this partition: its marker was appended, or found in the log.
@@ -132,9 +176,13 @@ impl GroupCoordinator {
         committed: bool,
     ) {
         for group in self.offsets.end_transaction(producer_id, committed) {
-            self.groups
-                .entry(group)
-                .or_insert_with(|| Group::Classic(Box::default()));
+            self.at_group(&group, |coordinator| {
+                let simple = || Group::Classic(Box::default());
+                coordinator
+                    .groups
+                    .entry(group.clone())
+                    .or_insert_with(simple);
+            });
         }
     }
 
@@ -154,7 +202,8 @@ impl GroupCoordinator {
                 None => {}
             }
         }
-        offsets::drop_deleted_topics(self, context, out);
+        offsets::drop_deleted_topics(self, None, context, out);
+        self.measure();
     }
 
     /// When [`GroupCoordinator::tick`] is to be called next.
@@ -164,47 +213,109 @@ impl GroupCoordinator {
 
     /// Does what is due: sessions and phases that timed out, offsets that expired.
     pub fn tick(&mut self, context: &mut GroupContext<'_>, out: &mut GroupOutput) {
+        let answered = out.replies.len();
         while let Some(timer) = self.timers.pop_due(context.now.mono) {
-            match timer {
-                Timer::Expiry => {
+            match timer.group().cloned() {
+                Some(group) => self.at_group(&group, |coordinator| {
+                    coordinator.on_timer(timer, context, out);
+                }),
+                None => {
                     offsets::expire(self, context, out);
                     self.schedule_expiry(context);
+                    self.measure();
                 }
-                Timer::Session(group, member) => {
-                    classic::on_session_expired(self, &group, &member, context, out);
-                }
-                Timer::Join(group) => classic::on_join_expired(self, &group, context, out),
-                Timer::Sync(group) => classic::on_sync_expired(self, &group, context, out),
-                timer @ (Timer::ConsumerSession(..)
-                | Timer::ConsumerRebalance(..)
-                | Timer::ConsumerJoin(..)) => consumer::on_timer(self, timer, context, out),
             }
+        }
+        self.forget_answered(&out.replies[answered..]);
+    }
+
+    fn on_timer(&mut self, timer: Timer, context: &mut GroupContext<'_>, out: &mut GroupOutput) {
+        match timer {
+            Timer::Expiry => unreachable!("expiry is of no one group"),
+            Timer::Session(group, member) => {
+                classic::on_session_expired(self, &group, &member, context, out);
+            }
+            Timer::Join(group) => classic::on_join_expired(self, &group, context, out),
+            Timer::Sync(group) => classic::on_sync_expired(self, &group, context, out),
+            timer @ (Timer::ConsumerSession(..)
+            | Timer::ConsumerRebalance(..)
+            | Timer::ConsumerJoin(..)) => consumer::on_timer(self, timer, context, out),
         }
     }
 
-    /// The image has changed: offsets of deleted topics go, subscriptions are looked at again.
-    pub fn on_metadata(&mut self, context: &mut GroupContext<'_>, out: &mut GroupOutput) {
-        offsets::drop_deleted_topics(self, context, out);
-        let consumer = |(id, group): (&Str, &Group)| match group {
-            Group::Consumer(_) => Some(id.clone()),
-            Group::Classic(_) => None,
-        };
-        let groups: Vec<Str> = self.groups.iter().filter_map(consumer).collect();
-        for id in &groups {
-            consumer::on_metadata(self, id, context, out);
+    /// These topics have come, changed or gone: offsets of those that are gone go too, and the groups that read them look
+    /// at their subscriptions with their next heartbeat. Costs nothing to other groups, but those with an expression.
+    pub fn on_metadata(
+        &mut self,
+        topics: &BTreeSet<Str>,
+        context: &mut GroupContext<'_>,
+        out: &mut GroupOutput,
+    ) {
+        offsets::drop_deleted_topics(self, Some(topics), context, out);
+        for id in self.subscribers.of(topics) {
+            if let Some(Group::Consumer(group)) = self.groups.get_mut(&id) {
+                group.on_metadata();
+            }
         }
     }
 
     /// Whoever waited for this token is gone; it will not be answered. Its member stays until its session ends.
-    ///
-    /// Costs a look at every classic group; only waiting requests need it.
     pub fn forget(&mut self, token: Token) {
-        for group in self.groups.values_mut() {
-            if let Group::Classic(group) = group
-                && group.forget(token)
-            {
-                return;
+        let Some((group, member)) = self.waiting.remove(&token) else {
+            return;
+        };
+        if let Some(Group::Classic(group)) = self.groups.get_mut(&group) {
+            group.forget(&member, token);
+        }
+    }
+
+    /// Whether this is a member of the group, of either protocol, also by its instance id.
+    pub(super) fn is_member(&self, group: &str, member: &str, instance: Option<&Str>) -> bool {
+        match self.groups.get(group) {
+            Some(Group::Classic(group)) => {
+                group.members.contains_key(member)
+                    || instance.is_some_and(|id| group.static_members.contains_key(id))
             }
+            Some(Group::Consumer(group)) => group.is_member(member, instance),
+            None => false,
+        }
+    }
+
+    /// Lets something happen that concerns no other group's memory, and keeps count of it.
+    fn at_group(&mut self, id: &Str, event: impl FnOnce(&mut GroupCoordinator)) {
+        let before = self.group_bytes(id);
+        event(self);
+        let after = self.group_bytes(id);
+        self.groups_bytes = self.groups_bytes + after - before;
+    }
+
+    fn group_bytes(&self, id: &Str) -> usize {
+        self.groups.get(id).map_or(0, |group| group.kept_bytes(id))
+    }
+
+    /// Counts anew what the groups take.
+    fn measure(&mut self) {
+        self.groups_bytes = self.measured_bytes();
+    }
+
+    /// What is counted event by event is what there is.
+    #[cfg(test)]
+    pub(super) fn check_count(&self) {
+        assert_eq!(self.groups_bytes, self.measured_bytes());
+        assert_eq!(self.offsets.kept_bytes(), self.offsets.measured_bytes());
+    }
+
+    fn measured_bytes(&self) -> usize {
+        let groups = self.groups.iter();
+        groups.map(|(id, group)| group.kept_bytes(id)).sum()
+    }
+
+    fn forget_answered(&mut self, replies: &[(Token, GroupReply)]) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        for (token, _) in replies {
+            self.waiting.remove(token);
         }
     }
 
@@ -254,12 +365,15 @@ impl GroupCoordinator {
                     }
                 }
             },
-            record => consumer::apply(&mut self.groups, record),
+            record => consumer::apply(&mut self.groups, &mut self.subscribers, record),
         }
     }
 
     /// The classic group of this name; a group of the other kind gives way to it.
     fn classic_or_new(&mut self, id: &Str) -> &mut ClassicGroup {
+        if let Some(Group::Consumer(group)) = self.groups.get(id) {
+            self.subscribers.forget(id, group);
+        }
         if !matches!(self.groups.get(id), Some(Group::Classic(_))) {
             self.groups
                 .insert(id.clone(), Group::Classic(Box::default()));
@@ -278,6 +392,15 @@ impl GroupCoordinator {
 }
 
 impl Group {
+    /// What it takes in memory without its offsets, in bytes, roughly.
+    fn kept_bytes(&self, id: &Str) -> usize {
+        let members = match self {
+            Group::Classic(group) => group.memory_bytes(),
+            Group::Consumer(group) => group.memory_bytes(),
+        };
+        GROUP_BYTES + id.len() + members
+    }
+
     /// Whether somebody reads the topic, or might.
     pub(super) fn subscribes_to(&self, topic: &str) -> bool {
         match self {
@@ -298,10 +421,10 @@ impl Group {
     }
 }
 
-/// The largest key and value together that surely fit one batch: `message.max.bytes` less what frames them.
+/// The largest key and value together that surely fit one batch: what the partition takes less what frames them.
 pub(super) fn record_bytes_max(context: &GroupContext<'_>) -> usize {
     const FRAMING_BYTES: usize = 512;
-    (context.config.message_max_bytes.max(0) as usize).saturating_sub(FRAMING_BYTES)
+    context.batch_bytes_max.saturating_sub(FRAMING_BYTES)
 }
 
 /// An error's number, as messages carry it.

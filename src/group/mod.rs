@@ -13,7 +13,8 @@
 //! **Faults survived.** Requests of members that are gone, fenced or of another generation; members that fall silent in
 //! any phase; a refused append: the shell throws the coordinator away and loads it again, so nothing here is undone.
 //! Records that are not of any kind known here are passed over. A hostile client can neither make a record that does
-//! not fit a batch, nor keep more bytes of member metadata than a group could ever store.
+//! not fit a batch, nor keep more bytes of member metadata than a group could ever store, nor take all groups together
+//! past their share of memory: whatever would be new is refused there, and what is there goes on.
 //!
 //! **Not obvious.** The rebalance of a classic group is soft until its leader hands in the assignment: only then
 //! one record makes the generation. An offset committed in a transaction is pending until the marker comes, and then
@@ -22,6 +23,7 @@
 //! `api`, so that one place says it for names and ids.
 
 mod admin;
+mod census;
 mod classic;
 mod consumer;
 mod coordinator;
@@ -32,10 +34,11 @@ mod request;
 mod tests;
 mod timers;
 
+pub use census::Census;
 pub use coordinator::GroupCoordinator;
 pub use offsets::CommittedOffset;
 pub use record::GroupRecord;
 pub use request::{
-    Caller, GroupContext, GroupOutput, GroupReply, GroupRequest, GroupWrite, ListFilter, ReplayAt,
-    RequireStable,
+    Caller, GroupContext, GroupOutput, GroupReply, GroupRequest, GroupWrite, InTransaction,
+    ListFilter, ReplayAt, RequireStable,
 };

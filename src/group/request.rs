@@ -1,5 +1,7 @@
 //! What can be asked of a group coordinator and what it answers.
 
+use std::cell::Cell;
+
 use crate::config::BrokerConfig;
 use crate::metadata::Image;
 use crate::protocol::ErrorCode;
@@ -26,6 +28,12 @@ pub struct GroupContext<'a> {
     pub now: Now,
     pub image: &'a Image,
     pub config: &'a BrokerConfig,
+    /// Bytes that groups of this shard may still take; what is there already is never taken away.
+    pub room_bytes: usize,
+    /// Counts what was refused for want of room.
+    pub refused: Cell<u64>,
+    /// Largest batch that the partition takes (`max.message.bytes` of the internal topic).
+    pub batch_bytes_max: usize,
     /// A fresh random id at each call ([`Uuid::random`]; a seeded one in tests); member ids are made of it.
     pub new_id: &'a mut dyn FnMut() -> Uuid,
 }
@@ -48,7 +56,7 @@ pub enum GroupRequest {
     Heartbeat(HeartbeatRequest),
     Leave(LeaveGroupRequest),
     OffsetCommit(OffsetCommitRequest),
-    TxnOffsetCommit(TxnOffsetCommitRequest),
+    TxnOffsetCommit(TxnOffsetCommitRequest, InTransaction),
     /// A group's part of the request in the form of v8 and newer, and whether only stable offsets will do.
     OffsetFetch(OffsetFetchRequestGroup, RequireStable),
     OffsetDelete(OffsetDeleteRequest),
@@ -59,6 +67,19 @@ pub enum GroupRequest {
     ConsumerDescribe(Str),
     /// The settings of this group (or, with an empty name, of many) have changed; answered at once.
     ConfigChanged(Str),
+}
+
+/// What is known of the partition's place in the transaction that offsets are committed in (KIP-890). The partition checks
+/// it, before the coordinator sees the request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InTransaction {
+    /// Nobody was asked; good where the producer has a transaction open there.
+    Unasked,
+    /// The transaction's coordinator has said so, when the producer's last batch in the partition ended here. Good as long
+    /// as that is so: a marker meanwhile has ended the transaction that was asked for.
+    Confirmed(Option<Offset>),
+    /// Verification is switched off.
+    Taken,
 }
 
 /// Whether a fetched offset must not be about to change (KIP-447).
@@ -84,6 +105,9 @@ pub enum GroupReply {
     Leave(LeaveGroupResponse),
     OffsetCommit(OffsetCommitResponse),
     TxnOffsetCommit(TxnOffsetCommitResponse),
+    /// The partition's answer to [`InTransaction::Unasked`] where the producer has no transaction open there; with where
+    /// its last batch ended.
+    Unconfirmed(Option<Offset>),
     OffsetFetch(OffsetFetchResponseGroup),
     OffsetDelete(OffsetDeleteResponse),
     Describe(DescribedGroup),
@@ -92,6 +116,59 @@ pub enum GroupReply {
     ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
     ConsumerDescribe(DescribedConsumerGroup),
     ConfigChanged,
+}
+
+impl GroupContext<'_> {
+    /// Whether something new, of about so many bytes, may be kept.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let fits = bytes <= self.room_bytes;
+        if !fits {
+            self.refused.set(self.refused.get() + 1);
+        }
+        fits
+    }
+}
+
+impl GroupRequest {
+    /// The one group that it is about.
+    pub fn group(&self) -> Option<&Str> {
+        use GroupRequest as R;
+        match self {
+            R::Join(request) => Some(&request.group_id),
+            R::Sync(request) => Some(&request.group_id),
+            R::Heartbeat(request) => Some(&request.group_id),
+            R::Leave(request) => Some(&request.group_id),
+            R::OffsetCommit(request) => Some(&request.group_id),
+            R::TxnOffsetCommit(request, _) => Some(&request.group_id),
+            R::OffsetFetch(request, _) => Some(&request.group_id),
+            R::OffsetDelete(request) => Some(&request.group_id),
+            R::Describe(group) | R::Delete(group) | R::ConsumerDescribe(group) => Some(group),
+            R::ConsumerHeartbeat(request) => Some(&request.group_id),
+            R::ConfigChanged(group) => Some(group),
+            R::List(_) => None,
+        }
+    }
+
+    /// Whether what it asks for may have to be stored.
+    pub fn may_write(&self) -> bool {
+        use GroupRequest as R;
+        match self {
+            R::Join(_)
+            | R::Sync(_)
+            | R::Leave(_)
+            | R::OffsetCommit(_)
+            | R::TxnOffsetCommit(..)
+            | R::OffsetDelete(_)
+            | R::Delete(_)
+            | R::ConsumerHeartbeat(_) => true,
+            R::Heartbeat(_)
+            | R::OffsetFetch(..)
+            | R::Describe(_)
+            | R::List(_)
+            | R::ConsumerDescribe(_)
+            | R::ConfigChanged(_) => false,
+        }
+    }
 }
 
 /// Records to append, in this order.

@@ -25,6 +25,20 @@ pub(super) enum Timer {
     ConsumerJoin(Str, Str),
 }
 
+impl Timer {
+    /// The group that it is about.
+    pub(super) fn group(&self) -> Option<&Str> {
+        match self {
+            Timer::Expiry => None,
+            Timer::Join(group) | Timer::Sync(group) => Some(group),
+            Timer::Session(group, _)
+            | Timer::ConsumerSession(group, _)
+            | Timer::ConsumerRebalance(group, _)
+            | Timer::ConsumerJoin(group, _) => Some(group),
+        }
+    }
+}
+
 /// Deadlines by time and by purpose.
 #[derive(Default, Debug)]
 pub(super) struct Timers {

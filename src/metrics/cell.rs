@@ -1,4 +1,4 @@
-//! The three kinds of metric as one shard holds them: plain cells, for one thread.
+//! The kinds of metric as one shard holds them: plain cells, for one thread.
 
 use std::cell::{Cell, RefCell};
 
@@ -9,6 +9,10 @@ pub struct Counter(Cell<u64>);
 /// How many there are now.
 #[derive(Debug, Default)]
 pub struct Gauge(Cell<i64>);
+
+/// The most there is now of what does not add up: of several shards' values the highest counts.
+#[derive(Debug, Default)]
+pub struct Peak(Cell<i64>);
 
 /// How often each size or time occurred.
 #[derive(Debug)]
@@ -45,6 +49,17 @@ impl Gauge {
         self.0.set(self.0.get() - 1);
     }
 
+    #[inline]
+    pub fn set(&self, value: i64) {
+        self.0.set(value);
+    }
+
+    pub fn value(&self) -> i64 {
+        self.0.get()
+    }
+}
+
+impl Peak {
     #[inline]
     pub fn set(&self, value: i64) {
         self.0.set(value);

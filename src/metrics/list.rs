@@ -1,7 +1,7 @@
 //! Every metric there is, one row each.
 
 use super::snapshot::{Kind, Metric, Snapshot, Unit, Value};
-use super::{Counter, Gauge, Histogram};
+use super::{Counter, Gauge, Histogram, Peak};
 
 /// `field: Kind, "name", "label", Unit, "help";` per row. From it come the struct, the table and the snapshot.
 macro_rules! metrics {
@@ -54,15 +54,63 @@ metrics! {
     cleaner_bytes_written: Counter, "ringlog_cleaner_written_bytes_total", "", Bytes, "Bytes of segments that compaction has made of them.";
     cleaner_dirty_percent: Gauge, "ringlog_cleaner_dirtiest_percent", "", Count, "Dirty part of the dirtiest compacted log, when the cleaner looked last; the shards' values are added, which bounds it from above.";
     coordinators_loaded: Gauge, "ringlog_coordinators", "", Count, "Partitions of internal topics whose coordinator is loaded.";
-    groups: Gauge, "ringlog_groups", "", Count, "Groups with members or offsets, as counted once a minute.";
-    transactional_ids: Gauge, "ringlog_transactional_ids", "", Count, "Transactional ids remembered, as counted once a minute.";
-    transaction_open_ms: Gauge, "ringlog_oldest_open_transaction_milliseconds", "", Count, "How long the oldest open transaction is open, as seen once a minute; the shards' values are added, which bounds it from above.";
+    groups_classic_empty: Gauge, "ringlog_groups", "protocol=\"classic\",state=\"Empty\"", Count, "Groups by protocol and state.";
+    groups_classic_preparing: Gauge, "ringlog_groups", "protocol=\"classic\",state=\"PreparingRebalance\"", Count, "Groups by protocol and state.";
+    groups_classic_completing: Gauge, "ringlog_groups", "protocol=\"classic\",state=\"CompletingRebalance\"", Count, "Groups by protocol and state.";
+    groups_classic_stable: Gauge, "ringlog_groups", "protocol=\"classic\",state=\"Stable\"", Count, "Groups by protocol and state.";
+    groups_consumer_empty: Gauge, "ringlog_groups", "protocol=\"consumer\",state=\"Empty\"", Count, "Groups by protocol and state.";
+    groups_consumer_assigning: Gauge, "ringlog_groups", "protocol=\"consumer\",state=\"Assigning\"", Count, "Groups by protocol and state.";
+    groups_consumer_reconciling: Gauge, "ringlog_groups", "protocol=\"consumer\",state=\"Reconciling\"", Count, "Groups by protocol and state.";
+    groups_consumer_stable: Gauge, "ringlog_groups", "protocol=\"consumer\",state=\"Stable\"", Count, "Groups by protocol and state.";
+    group_members_classic: Gauge, "ringlog_group_members", "protocol=\"classic\"", Count, "Members of groups, by the group's protocol.";
+    group_members_consumer: Gauge, "ringlog_group_members", "protocol=\"consumer\"", Count, "Members of groups, by the group's protocol.";
+    group_offsets: Gauge, "ringlog_group_offsets", "", Count, "Offsets that groups have committed.";
+    group_memory: Gauge, "ringlog_group_memory_bytes", "", Bytes, "What groups, members and offsets take in memory, roughly; memory.group.ratio bounds it.";
+    groups_refused: Counter, "ringlog_group_refused_total", "", Count, "Requests refused because they would have taken groups past their memory.";
+    group_partitions_untold: Gauge, "ringlog_group_partitions_untold", "", Count, "Partitions of groups whose lag was left out of the last snapshot, which tells those that lag most.";
+    transactional_ids: Gauge, "ringlog_transactional_ids", "", Count, "Transactional ids remembered.";
+    transaction_open: Peak, "ringlog_oldest_open_transaction_seconds", "", Micros, "How long the transaction is open that is open the longest.";
     produce_latency: Histogram, "ringlog_request_seconds", "api=\"produce\"", Micros, "From a request's last byte read to its answer queued.";
     fetch_latency: Histogram, "ringlog_request_seconds", "api=\"fetch\"", Micros, "From a request's last byte read to its answer queued.";
     other_latency: Histogram, "ringlog_request_seconds", "api=\"other\"", Micros, "From a request's last byte read to its answer queued.";
     commit_round_time: Histogram, "ringlog_commit_round_seconds", "", Micros, "From a commit round's start to its data being durable.";
     coordinator_load_time: Histogram, "ringlog_coordinator_load_seconds", "", Micros, "From a coordinator's first read of its log to its state being loaded.";
     append_batch_size: Histogram, "ringlog_appended_batch_bytes", "", Bytes, "Size of an appended batch.";
+}
+
+/// The metrics whose rows come and go with what they are of; see [`Sample`](super::Sample).
+pub static GROUP_COMMITTED_OFFSET: Metric = sampled(
+    "ringlog_group_committed_offset",
+    Unit::Count,
+    "The offset that a group has committed for a partition.",
+);
+/// See [`GROUP_COMMITTED_OFFSET`].
+pub static GROUP_LOG_END: Metric = sampled(
+    "ringlog_group_log_end_offset",
+    Unit::Count,
+    "The high watermark of a partition that a group has committed an offset for.",
+);
+/// See [`GROUP_COMMITTED_OFFSET`].
+pub static GROUP_LAG_RECORDS: Metric = sampled(
+    "ringlog_group_lag_records",
+    Unit::Count,
+    "Records between a group's committed offset and the high watermark.",
+);
+/// See [`GROUP_COMMITTED_OFFSET`].
+pub static GROUP_LAG_TIME: Metric = sampled(
+    "ringlog_group_lag_seconds",
+    Unit::Micros,
+    "Age of the first batch that a group has not committed; 0 where there is none, left out where it is not in memory.",
+);
+
+const fn sampled(name: &'static str, unit: Unit, help: &'static str) -> Metric {
+    Metric {
+        name,
+        label: "",
+        unit,
+        kind: Kind::Gauge,
+        help,
+    }
 }
 
 impl Metrics {

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram as Counts;
 
-use super::{Counter, Gauge, Histogram, METRICS};
+use super::{Counter, Gauge, Histogram, METRICS, Peak, Sample};
 
 /// What is known of a metric beside its value; one row of [`METRICS`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,8 @@ pub enum Unit {
 pub enum Kind {
     Counter,
     Gauge,
+    /// A gauge of which several shards' highest value counts.
+    Peak,
     Histogram,
 }
 
@@ -36,6 +38,7 @@ pub enum Kind {
 pub enum Value {
     Counter(u64),
     Gauge(i64),
+    Peak(i64),
     Histogram(Counts<u64>),
 }
 
@@ -44,6 +47,8 @@ pub enum Value {
 pub struct Snapshot {
     /// One per row of [`METRICS`].
     values: Vec<Value>,
+    /// Rows that were measured with it, in no order.
+    samples: Vec<Sample>,
 }
 
 /// One metric with its value.
@@ -67,10 +72,19 @@ pub struct Summary {
 impl Snapshot {
     pub(super) fn new(values: Vec<Value>) -> Snapshot {
         assert_eq!(values.len(), METRICS.len(), "one value per row");
-        Snapshot { values }
+        Snapshot {
+            values,
+            samples: Vec::new(),
+        }
     }
 
-    /// Adds another shard's values to these: counters and gauges are summed, histograms joined.
+    /// Adds rows that were measured for this snapshot.
+    pub fn add_samples(&mut self, samples: impl IntoIterator<Item = Sample>) {
+        self.samples.extend(samples);
+    }
+
+    /// Adds another shard's values to these: counters and gauges are summed, of peaks the highest stays, histograms and
+    /// samples are joined.
     pub fn merge(&mut self, other: &Snapshot) {
         for (mine, theirs) in self.values.iter_mut().zip(&other.values) {
             match (mine, theirs) {
@@ -78,12 +92,19 @@ impl Snapshot {
                     *mine = mine.wrapping_add(*theirs);
                 }
                 (Value::Gauge(mine), Value::Gauge(theirs)) => *mine += theirs,
+                (Value::Peak(mine), Value::Peak(theirs)) => *mine = (*mine).max(*theirs),
                 (Value::Histogram(mine), Value::Histogram(theirs)) => {
                     mine.add(theirs).expect("histograms of the same bounds");
                 }
                 (mine, theirs) => panic!("rows are in one order: {mine:?} and {theirs:?}"),
             }
         }
+        self.samples.extend_from_slice(&other.samples);
+    }
+
+    /// The rows that were measured with it.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
     }
 
     /// Every metric with its value, in the order of [`METRICS`].
@@ -107,7 +128,7 @@ impl Value {
                 p999: counts.value_at_quantile(0.999),
                 max: counts.max(),
             }),
-            Value::Counter(_) | Value::Gauge(_) => None,
+            Value::Counter(_) | Value::Gauge(_) | Value::Peak(_) => None,
         }
     }
 }
@@ -124,6 +145,12 @@ impl From<&Gauge> for Value {
     }
 }
 
+impl From<&Peak> for Value {
+    fn from(peak: &Peak) -> Value {
+        Value::Peak(peak.value())
+    }
+}
+
 impl From<&Histogram> for Value {
     fn from(histogram: &Histogram) -> Value {
         Value::Histogram(histogram.counts())
@@ -135,7 +162,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::metrics::{GROUP_LAG_RECORDS, Metrics};
 
     fn value<'a>(snapshot: &'a Snapshot, name: &str, label: &str) -> &'a Value {
         let found = snapshot
@@ -170,6 +197,25 @@ mod tests {
         assert!((1980..=2020).contains(&produce.max), "{produce:?}");
         let fetch = value(&sum, "ringlog_request_seconds", "api=\"fetch\"").summary();
         assert_eq!(fetch.map(|fetch| fetch.count), Some(1));
+    }
+
+    #[test]
+    fn of_peaks_the_highest_counts_and_samples_are_joined() {
+        let shards = [Metrics::new(), Metrics::new()];
+        let mut snapshots = Vec::new();
+        for (shard, open) in shards.iter().zip([7, 5]) {
+            shard.transaction_open.set(open);
+            let mut snapshot = shard.snapshot();
+            snapshot.add_samples([Sample::new(&GROUP_LAG_RECORDS, &[("group", "g")], open)]);
+            snapshots.push(snapshot);
+        }
+        let name = "ringlog_oldest_open_transaction_seconds";
+        for (mine, theirs) in [(0, 1), (1, 0)] {
+            let mut sum = snapshots[mine].clone();
+            sum.merge(&snapshots[theirs]);
+            assert_eq!(*value(&sum, name, ""), Value::Peak(7));
+            assert_eq!(sum.samples().len(), 2);
+        }
     }
 
     #[test]
@@ -217,6 +263,7 @@ mod tests {
             let kind = match row.value {
                 Value::Counter(_) => Kind::Counter,
                 Value::Gauge(_) => Kind::Gauge,
+                Value::Peak(_) => Kind::Peak,
                 Value::Histogram(_) => Kind::Histogram,
             };
             assert_eq!(kind, row.metric.kind);

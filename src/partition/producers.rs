@@ -150,6 +150,11 @@ impl ProducerTable {
         self.entries.get(&id).map(|entry| entry.epoch)
     }
 
+    /// Where a producer's last batch or marker ended here; `None` if it is not known.
+    pub fn end_of(&self, id: ProducerId) -> Option<Offset> {
+        self.entries.get(&id).map(|entry| entry.end_offset)
+    }
+
     /// Whether an idempotent batch is next in its producer's sequence, and fits its transaction.
     ///
     /// - An unknown producer may begin anywhere: its state may have expired or been deleted (KIP-360). But one that bumps

@@ -130,6 +130,7 @@ impl Prepared {
                     seat,
                     shards_count: self.shards_count,
                     cache_bytes: memory.cache as usize / count,
+                    groups_bytes: memory.groups as usize / count,
                     open_files_max: open_files_max() / count,
                 },
                 request_bytes: memory.requests as usize / count,

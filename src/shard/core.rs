@@ -73,6 +73,7 @@ impl Shard {
         clock: Clock,
         store: Store,
         mailbox: Mailbox<Message>,
+        groups_bytes_max: usize,
     ) -> Rc<Shard> {
         Rc::new(Shard {
             id,
@@ -91,7 +92,7 @@ impl Shard {
             controller_made: Notify::default(),
             on_connection: RefCell::new(None),
             producer_ids: RefCell::default(),
-            coordinators: Coordinators::new(&config, &clock),
+            coordinators: Coordinators::new(&config, &clock, groups_bytes_max),
             in_force: RefCell::new(Rc::new((*config).clone())),
             logs: RefCell::default(),
             next_connection: Cell::new(0),

@@ -1,6 +1,7 @@
 //! Partitions as metadata makes, changes and removes them on the shard that owns them.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -41,8 +42,8 @@ struct Changes {
     led: Vec<(TopicId, i32)>,
     configured: HashSet<Str>,
     broker_configured: bool,
-    /// Topics and partitions came or went, by which groups are assigned.
-    coordinated: bool,
+    /// Topics that came or went, or whose partitions did: groups are assigned by them.
+    topics: BTreeSet<Str>,
     groups_configured: HashSet<Str>,
 }
 
@@ -70,8 +71,8 @@ impl Shard {
             self.follow_leader_epoch(topic, partition);
         }
         self.reconfigure(&changes.configured, changes.broker_configured);
-        if changes.coordinated {
-            self.tell_coordinators();
+        if !changes.topics.is_empty() {
+            self.tell_coordinators(&changes.topics);
         }
         self.tell_groups_configured(&changes.groups_configured);
     }
@@ -80,7 +81,7 @@ impl Shard {
     fn note(&self, record: &MetadataRecord, changes: &mut Changes) {
         match record {
             MetadataRecord::Partition(record) => {
-                changes.coordinated = true;
+                self.note_topic(Uuid(record.topic_id), changes);
                 let place = (Uuid(record.topic_id), record.partition);
                 if self.is_mine(place, &record.replicas) {
                     changes.added.push(place);
@@ -90,7 +91,7 @@ impl Shard {
                 changes.led.push((Uuid(record.topic_id), record.partition));
             }
             MetadataRecord::RemoveTopic(record) => {
-                changes.coordinated = true;
+                self.note_topic(Uuid(record.id), changes);
                 let id = Uuid(record.id);
                 changes.added.retain(|(topic, _)| *topic != id);
                 let mut replicas = self.replicas.borrow_mut();
@@ -116,6 +117,15 @@ impl Shard {
                 _ => {}
             },
             _ => {}
+        }
+    }
+
+    /// A topic's partitions are about to change, or it is about to go; it is in the image by now, and still.
+    fn note_topic(&self, id: TopicId, changes: &mut Changes) {
+        let image = self.image();
+        let name = image.topic_by_id(id).map(|topic| &topic.name);
+        if let Some(name) = name.filter(|name| !changes.topics.contains(*name)) {
+            changes.topics.insert(name.clone());
         }
     }
 

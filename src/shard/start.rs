@@ -26,6 +26,7 @@ pub struct Opened {
     pub shards_count: u16,
     /// This shard's share.
     pub cache_bytes: usize,
+    pub groups_bytes: usize,
     pub open_files_max: usize,
 }
 
@@ -50,6 +51,7 @@ pub fn open(opened: Opened) -> Rc<Shard> {
         Clock::Real,
         store,
         mailbox,
+        opened.groups_bytes,
     );
     shard.start(inbox);
     let checkpoints = shard.clone();

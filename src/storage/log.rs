@@ -368,6 +368,13 @@ impl Log {
     }
 
     /// Whether its directory failed.
+    /// Whether an append would be taken now, as far as the disk is concerned.
+    ///
+    /// - `Err(Full)`, `Err(Offline)`: it would not.
+    pub fn check_append(&self) -> Result<(), AppendError> {
+        self.shared.dirs[self.dir].check_append()
+    }
+
     pub fn is_offline(&self) -> bool {
         self.shared.dirs[self.dir].is_offline()
     }

@@ -1,6 +1,7 @@
 //! InitProducerId: which incarnation of a transactional id may write, under which producer id and epoch.
 
 use super::coordinator::Refusal;
+use super::join::fits;
 use super::transaction::{EPOCH_LAST, Next, Transaction};
 use super::{TransactionCoordinator, TxnContext, TxnOutput, TxnState, TxnValue};
 use crate::protocol::ErrorCode;
@@ -56,6 +57,9 @@ impl TransactionCoordinator {
             let fresh = fresh(id, (context.new_producer_id)());
             let pair = (fresh.value.producer_id, ProducerEpoch(0));
             let next = fresh.begun(pair, ProducerEpoch::NONE, timeout_ms, now);
+            if !fits(id, &next.value, context) {
+                return Err(ErrorCode::UnknownServerError);
+            }
             return Ok(self.begin_as(id, next, context, out));
         };
         if transaction.value.state.is_decided() {

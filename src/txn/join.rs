@@ -2,7 +2,10 @@
 
 use super::coordinator::{Refusal, refused};
 use super::transaction::BUMPS_EPOCH;
-use super::{TransactionCoordinator, TxnContext, TxnOutput, TxnReply, TxnRequest, TxnState};
+use super::{
+    TransactionCoordinator, TxnContext, TxnOutput, TxnRecord, TxnReply, TxnRequest, TxnState,
+    TxnValue,
+};
 use crate::metadata::{Image, is_internal};
 use crate::protocol::ErrorCode;
 use crate::types::{PartitionIndex, ProducerEpoch, ProducerId, Str};
@@ -95,6 +98,9 @@ impl TransactionCoordinator {
             return Ok(());
         }
         let next = transaction.joined(more, joining.client_version, context.now.wall);
+        if !fits(joining.id, &next.value, context) {
+            return Err(Refusal::Error(ErrorCode::UnknownServerError));
+        }
         self.change(joining.id, next, context, out);
         Ok(())
     }
@@ -153,6 +159,23 @@ fn unusable(image: &Image, partitions: &[(Str, i32)], is_client: bool) -> Option
     Some(TxnReply::AddPartitions(
         partitions.iter().map(row).collect(),
     ))
+}
+
+/// Whether a transaction's record fits the partition. Kafka answers UNKNOWN_SERVER_ERROR where it does not.
+pub(super) fn fits(id: &Str, value: &TxnValue, context: &TxnContext<'_>) -> bool {
+    const FRAMING_BYTES: usize = 256;
+    let names = value.partitions.iter().map(|(topic, _)| topic.len() + 8);
+    let at_most = FRAMING_BYTES + id.len() + names.sum::<usize>();
+    if at_most <= context.batch_bytes_max {
+        return true;
+    }
+    // A topic's name is written once for all of its partitions: what was counted is more than there is.
+    let record = TxnRecord {
+        transactional_id: id.clone(),
+        value: Some(value.clone()),
+    };
+    let (key, value) = record.encode();
+    FRAMING_BYTES + key.len() + value.map_or(0, |value| value.len()) <= context.batch_bytes_max
 }
 
 /// The topic's name without the request's frame behind it.

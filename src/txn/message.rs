@@ -17,6 +17,8 @@ pub struct TxnContext<'a> {
     pub now: Now,
     pub image: &'a Image,
     pub config: &'a BrokerConfig,
+    /// Largest batch that the partition takes (`max.message.bytes` of the internal topic).
+    pub batch_bytes_max: usize,
     /// A producer id that nobody has had; the shell has reserved enough of them.
     pub new_producer_id: &'a mut dyn FnMut() -> ProducerId,
 }
@@ -50,6 +52,35 @@ pub enum TxnRequest {
     Describe(Str),
     /// The transactional ids of this coordinator that pass every filter.
     List(TxnFilter),
+}
+
+impl TxnRequest {
+    /// The one transactional id that it is about.
+    pub fn transactional_id(&self) -> Option<&Str> {
+        match self {
+            TxnRequest::InitProducerId(request) => request.transactional_id.as_ref(),
+            TxnRequest::AddPartitions {
+                transactional_id, ..
+            }
+            | TxnRequest::AddOffsets {
+                transactional_id, ..
+            } => Some(transactional_id),
+            TxnRequest::End(request) => Some(&request.transactional_id),
+            TxnRequest::Describe(id) => Some(id),
+            TxnRequest::List(_) => None,
+        }
+    }
+
+    /// Whether what it asks for may have to be stored.
+    pub fn may_write(&self) -> bool {
+        match self {
+            TxnRequest::AddPartitions { verify_only, .. } => !verify_only,
+            TxnRequest::InitProducerId(_) | TxnRequest::AddOffsets { .. } | TxnRequest::End(_) => {
+                true
+            }
+            TxnRequest::Describe(_) | TxnRequest::List(_) => false,
+        }
+    }
 }
 
 /// Which transactions are listed; an empty filter passes all.

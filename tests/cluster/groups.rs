@@ -4,9 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ringlog::protocol::ErrorCode;
 use ringlog::protocol::describe_groups::{DescribeGroupsRequest, DescribedGroup};
+use ringlog::protocol::end_txn::EndTxnRequest;
 use ringlog::protocol::find_coordinator::{Coordinator, FindCoordinatorRequest};
 use ringlog::protocol::heartbeat::HeartbeatRequest;
+use ringlog::protocol::init_producer_id::InitProducerIdRequest;
 use ringlog::protocol::join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse,
 };
@@ -18,6 +21,9 @@ use ringlog::protocol::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
 use ringlog::protocol::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
+use ringlog::protocol::txn_offset_commit::{
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use ringlog::types::Str;
 
 use crate::broker::{Broker, free_port};
@@ -41,9 +47,15 @@ fn start(port: u16, dir: &Path) -> Broker {
 }
 
 /// Where a group's coordinator is; made by the first who asks.
-fn coordinator(client: &mut Client, group: &str) -> Coordinator {
+pub fn coordinator(client: &mut Client, group: &str) -> Coordinator {
+    coordinator_of(client, 0, group)
+}
+
+/// The same of a group (0) or a transactional id (1).
+pub fn coordinator_of(client: &mut Client, key_type: i8, key: &str) -> Coordinator {
     let request = FindCoordinatorRequest {
-        coordinator_keys: vec![Str::from(group)],
+        key_type,
+        coordinator_keys: vec![Str::from(key)],
         ..Default::default()
     };
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -57,7 +69,7 @@ fn coordinator(client: &mut Client, group: &str) -> Coordinator {
     }
 }
 
-fn join_request(group: &str, member: &Str) -> JoinGroupRequest {
+pub fn join_request(group: &str, member: &Str) -> JoinGroupRequest {
     JoinGroupRequest {
         group_id: group.into(),
         session_timeout_ms: 30_000,
@@ -73,7 +85,7 @@ fn join_request(group: &str, member: &Str) -> JoinGroupRequest {
 }
 
 /// A member's first words: it is given its id (KIP-394). Loading takes a moment after a start.
-fn member_id(client: &mut Client, group: &str) -> Str {
+pub fn member_id(client: &mut Client, group: &str) -> Str {
     loop {
         let answer = client
             .call(9, &join_request(group, &Str::EMPTY))
@@ -86,7 +98,7 @@ fn member_id(client: &mut Client, group: &str) -> Str {
     }
 }
 
-fn sync_request(group: &str, joined: &JoinGroupResponse) -> SyncGroupRequest {
+pub fn sync_request(group: &str, joined: &JoinGroupResponse) -> SyncGroupRequest {
     let assignment = |member_id: &Str| SyncGroupRequestAssignment {
         member_id: member_id.clone(),
         assignment: Bytes::from(member_id.to_string().into_bytes()),
@@ -106,7 +118,7 @@ fn sync_request(group: &str, joined: &JoinGroupResponse) -> SyncGroupRequest {
     }
 }
 
-fn heartbeat(client: &mut Client, group: &str, joined: &JoinGroupResponse) -> i16 {
+pub fn heartbeat(client: &mut Client, group: &str, joined: &JoinGroupResponse) -> i16 {
     let request = HeartbeatRequest {
         group_id: group.into(),
         generation_id: joined.generation_id,
@@ -163,7 +175,7 @@ fn two_members(
     (led, followed)
 }
 
-fn commit(client: &mut Client, group: &str, member: Option<&JoinGroupResponse>, base: i64) {
+pub fn commit(client: &mut Client, group: &str, member: Option<&JoinGroupResponse>, base: i64) {
     let partition = |index: i32| OffsetCommitRequestPartition {
         partition_index: index,
         committed_offset: base + i64::from(index),
@@ -191,7 +203,7 @@ fn commit(client: &mut Client, group: &str, member: Option<&JoinGroupResponse>, 
 }
 
 /// The offsets of a group, once its coordinator has loaded.
-fn committed(client: &mut Client, group: &str) -> Vec<(i64, Option<Str>)> {
+pub fn committed(client: &mut Client, group: &str) -> Vec<(i64, Option<Str>)> {
     let request = OffsetFetchRequest {
         groups: vec![OffsetFetchRequestGroup {
             group_id: group.into(),
@@ -233,7 +245,7 @@ fn expected(base: i64) -> Vec<(i64, Option<Str>)> {
     (0..PARTITIONS).map(row).collect()
 }
 
-fn describe(client: &mut Client, group: &str) -> DescribedGroup {
+pub fn describe(client: &mut Client, group: &str) -> DescribedGroup {
     let request = DescribeGroupsRequest {
         groups: vec![group.into()],
         ..Default::default()
@@ -324,4 +336,68 @@ fn a_member_that_hangs_up_while_it_waits_holds_up_nobody() {
         "{:?}",
         began.elapsed()
     );
+}
+
+/// The first offsets of a transaction have its coordinator confirm the producer; the others go straight to the group, as in
+/// Kafka, until the transaction ends.
+#[test]
+fn a_transaction_is_confirmed_by_its_first_offsets() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let broker = start(free_port(), dir.path());
+    let mut client = broker.client();
+    client.create_topic(TOPIC, PARTITIONS).expect("set-up");
+    coordinator(&mut client, "app");
+    coordinator_of(&mut client, 1, "tx");
+    let request = InitProducerIdRequest {
+        transactional_id: Some("tx".into()),
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let producer = loop {
+        let answer = client.call(4, &request).expect("InitProducerId");
+        if answer.error_code == 0 {
+            break answer;
+        }
+        assert!(Instant::now() < deadline, "{answer:?}");
+    };
+    let commit = |id: &str, epoch: i16, offset: i64| {
+        let partition = TxnOffsetCommitRequestPartition {
+            committed_offset: offset,
+            ..Default::default()
+        };
+        let request = TxnOffsetCommitRequest {
+            transactional_id: id.into(),
+            group_id: "app".into(),
+            producer_id: producer.producer_id,
+            producer_epoch: epoch,
+            topics: vec![TxnOffsetCommitRequestTopic {
+                name: TOPIC.into(),
+                partitions: vec![partition],
+            }],
+            ..Default::default()
+        };
+        let answer = broker.client().call(5, &request).expect("TxnOffsetCommit");
+        ErrorCode::from_code(answer.topics[0].partitions[0].error_code).expect("a code of Kafka's")
+    };
+    let epoch = producer.producer_epoch;
+    let unmapped = ErrorCode::InvalidProducerIdMapping;
+    assert_eq!(commit("nobody", epoch, 1), unmapped);
+    assert_eq!(commit("tx", epoch, 2), ErrorCode::None);
+    assert_eq!(commit("nobody", epoch, 3), ErrorCode::None, "it is open");
+    let end = EndTxnRequest {
+        transactional_id: "tx".into(),
+        producer_id: producer.producer_id,
+        producer_epoch: epoch,
+        committed: true,
+    };
+    let ended = client.call(5, &end).expect("EndTxn");
+    assert_eq!((ended.error_code, ended.producer_epoch), (0, epoch + 1));
+    // What was pending shows when the marker is written.
+    while committed(&mut client, "app")[0].0 != 3 {
+        assert!(Instant::now() < deadline, "the marker does not come");
+    }
+    assert_eq!(commit("tx", epoch, 4), ErrorCode::InvalidProducerEpoch);
+    assert_eq!(commit("nobody", epoch + 1, 5), unmapped);
+    assert_eq!(commit("tx", epoch + 1, 6), ErrorCode::None);
 }

@@ -11,6 +11,8 @@
 mod broker;
 mod crash;
 mod exactly_once;
+mod group_abuse;
+mod group_storage;
 mod groups;
 mod hostile;
 mod retention;

@@ -46,6 +46,11 @@ impl Client {
         })
     }
 
+    /// Waits for answers as long as this.
+    pub fn patient(&mut self, patience: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(patience))
+    }
+
     /// Writes a request without waiting for its answer.
     pub fn send<R: Request>(&mut self, version: i16, request: &R) -> io::Result<()> {
         self.correlation += 1;

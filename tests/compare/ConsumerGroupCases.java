@@ -407,6 +407,26 @@ final class ConsumerGroupCases {
             s.say("it leaves", 3, GroupAsk.leave(3, group, classic.id()));
             s.say("described without it", 1, GroupAsk.describeConsumers(group));
         });
+        for (boolean other : new boolean[] {false, true}) c.add("JoinGroup/the last static member goes back to the classic protocol" + (other ? ", with another subscription" : ""), s -> {
+            GroupAsk.ready(s, 0);
+            var topic = create(s, "t", 2);
+            var more = create(s, "u", 2);
+            var group = s.topic("g");
+            var me = id(s, "a");
+            int epoch = GroupAsk.epoch(s.ask(1, GroupAsk.enter(group, me, topic).setInstanceId("fixed")));
+            s.ask(1, GroupAsk.pulse(group, me, epoch).setInstanceId("fixed").setTopicPartitions(List.of(GroupAsk.owns(s, topic, 0, 1))));
+            var first = s.ask(5, CommitCases.consumer(group, "", other ? more : topic).setGroupInstanceId("fixed"));
+            var id = first.replied() ? ((JoinGroupResponseData) first.message()).memberId() : "";
+            if (!id.isEmpty()) s.normal.member(id, "classic");
+            s.write("v5 as a classic member", first);
+            s.say("described as classic", 5, GroupAsk.describe(group));
+            s.say("described as a consumer group", 1, GroupAsk.describeConsumers(group));
+            int generation = first.replied() ? ((JoinGroupResponseData) first.message()).generationId() : -1;
+            s.say("its heartbeat", 4, GroupAsk.beat(group, generation, id, "fixed"));
+            s.say("its assignment", 5, GroupAsk.sync(group, generation, id, "fixed"));
+            s.say("its heartbeat again", 4, GroupAsk.beat(group, generation, id, "fixed"));
+            s.say("the one it was", 1, GroupAsk.pulse(group, me, epoch).setInstanceId("fixed"));
+        });
     }
 
     static byte[] assignment(String topic, int... partitions) {

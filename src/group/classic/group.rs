@@ -75,7 +75,14 @@ pub(in crate::group) struct ClassicGroup {
     supported: HashMap<Str, usize>,
     /// What members make the group keep, in bytes.
     pub(super) kept_bytes: usize,
+    /// Bytes of the assignments of its last record.
+    assigned_bytes: usize,
 }
+
+/// What a member costs beside what it said and was given, in bytes, roughly: its places in tables, and its deadlines.
+const MEMBER_BYTES: usize = 512;
+/// The same of an id that was given out.
+const PENDING_ID_BYTES: usize = 384;
 
 /// One member of a classic group.
 #[derive(Clone, Default, Debug)]
@@ -385,6 +392,7 @@ impl ClassicGroup {
                 }
             }
         }
+        self.assigned_bytes = value.members.iter().map(|m| m.assignment.len()).sum();
         self.generation = value.generation;
         self.protocol_type = Some(value.protocol_type.clone()).filter(|kind| !kind.is_empty());
         self.protocol = value.protocol.clone();
@@ -419,22 +427,25 @@ impl ClassicGroup {
         Some(topics)
     }
 
-    /// Whether the token was one of its waiting ones; it waits no more.
+    /// The member's request of this token waits no more, if it does.
     ///
     /// A member whose JoinGroup is forgotten counts as not having joined yet.
-    pub(in crate::group) fn forget(&mut self, token: Token) -> bool {
-        for member in self.members.values_mut() {
-            if member.join == Some(token) {
-                member.join = None;
-                self.joining -= 1;
-                return true;
-            }
-            if member.sync == Some(token) {
-                member.sync = None;
-                return true;
-            }
+    pub(in crate::group) fn forget(&mut self, member_id: &str, token: Token) {
+        let Some(member) = self.members.get_mut(member_id) else {
+            return;
+        };
+        if member.join == Some(token) {
+            member.join = None;
+            self.joining -= 1;
+        } else if member.sync == Some(token) {
+            member.sync = None;
         }
-        false
+    }
+
+    /// What its members take in memory, in bytes, roughly.
+    pub(in crate::group) fn memory_bytes(&self) -> usize {
+        let members = self.members.len() * MEMBER_BYTES + self.kept_bytes + self.assigned_bytes;
+        members + self.pending_joins.len() * PENDING_ID_BYTES
     }
 
     fn count_in(&mut self, member: &ClassicMember) {

@@ -20,6 +20,9 @@ const SKIP_ASSIGNMENT_VERSION: i16 = 9;
 /// All members together may make a group keep this many times what one record can hold.
 const KEPT_FACTOR: usize = 4;
 
+/// What a new member, and its group where that is new too, costs beside its protocols, in bytes, roughly.
+const JOIN_BYTES: usize = 2048;
+
 /// A JoinGroup, checked and copied out of its frame.
 struct Joining {
     token: Token,
@@ -45,6 +48,13 @@ pub(in crate::group) fn join(
 ) {
     if let Err((member_id, error)) = check(&request, context) {
         return refuse(token, member_id, error, out);
+    }
+    let instance = request.group_instance_id.as_ref();
+    if !coordinator.is_member(&request.group_id, &request.member_id, instance)
+        && !context.has_room(JOIN_BYTES + protocols_bytes_of(&request))
+    {
+        let error = ErrorCode::CoordinatorNotAvailable;
+        return refuse(token, request.member_id, error, out);
     }
     if let Some(Group::Consumer(group)) = coordinator.groups.get(&request.group_id) {
         if !group.is_empty() {
@@ -92,15 +102,18 @@ fn check(request: &JoinGroupRequest, context: &GroupContext<'_>) -> Result<(), (
     if request.group_instance_id.as_ref().is_some_and(too_long) {
         return refused(ErrorCode::InvalidRequest);
     }
-    let bytes = request
-        .protocols
-        .iter()
-        .map(|p| 64 + p.name.len() + p.metadata.len());
-    if bytes.sum::<usize>() > record_bytes_max(context) {
+    if protocols_bytes_of(request) > record_bytes_max(context) {
         // Its subscription could not be stored.
         return refused(ErrorCode::InvalidRequest);
     }
     Ok(())
+}
+
+fn protocols_bytes_of(request: &JoinGroupRequest) -> usize {
+    let protocols = request.protocols.iter();
+    protocols
+        .map(|p| 64 + p.name.len() + p.metadata.len())
+        .sum()
 }
 
 /// Kafka's rule for instance ids: as for topic names.
@@ -219,6 +232,7 @@ impl Step<'_, '_> {
         if self.group.state == State::PreparingRebalance && self.group.initial {
             self.group.new_member_added = true;
         }
+        self.waits(joining.token, &member_id);
         let (protocol_type, member) = joining.into_member();
         self.group.insert(member_id.clone(), &protocol_type, member);
         self.start_new_session(&member_id);
@@ -274,6 +288,7 @@ impl Step<'_, '_> {
             protocols,
             ..
         } = joining;
+        self.waits(token, &member_id);
         let waited = self.group.update(&member_id, protocols, timeouts_ms, token);
         if let Some(waited) = waited {
             self.refuse_join(waited, &member_id, ErrorCode::RebalanceInProgress);

@@ -22,6 +22,10 @@ impl PendingIds {
         self.numbers.contains_key(id)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }

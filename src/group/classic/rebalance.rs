@@ -9,7 +9,7 @@ use crate::protocol::sync_group::SyncGroupResponse;
 use crate::types::{Str, Token};
 
 use super::group::{ClassicGroup, State};
-use crate::group::coordinator::{Group, record_bytes_max};
+use crate::group::coordinator::{Group, Waiting, record_bytes_max};
 use crate::group::timers::{Timer, Timers};
 use crate::group::{
     GroupContext, GroupCoordinator, GroupOutput, GroupRecord, GroupReply, GroupWrite,
@@ -23,6 +23,7 @@ pub(super) struct Step<'a, 'c> {
     pub(super) id: &'a Str,
     pub(super) group: &'a mut ClassicGroup,
     pub(super) timers: &'a mut Timers,
+    pub(super) waiting: &'a mut Waiting,
     pub(super) context: &'a mut GroupContext<'c>,
     pub(super) out: &'a mut GroupOutput,
 }
@@ -49,6 +50,7 @@ pub(super) fn step<'a, 'c>(
         id,
         group,
         timers: &mut coordinator.timers,
+        waiting: &mut coordinator.waiting,
         context,
         out,
     })
@@ -341,6 +343,12 @@ impl Step<'_, '_> {
     fn await_members(&mut self) {
         let timeout_ms = self.group.rebalance_timeout_ms();
         self.set_timer(Timer::Join(self.id.clone()), timeout_ms);
+    }
+
+    /// A request of the member waits now.
+    pub(super) fn waits(&mut self, token: Token, member_id: &Str) {
+        let who = (self.id.clone(), member_id.clone());
+        self.waiting.insert(token, who);
     }
 
     /// Takes a member out; a JoinGroup or SyncGroup that waits learns that it is unknown.

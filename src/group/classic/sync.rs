@@ -157,6 +157,7 @@ impl Step<'_, '_> {
                 self.synced(&request.member_id);
                 let member = self.group.members.get_mut(&request.member_id);
                 let waited = member.and_then(|member| member.sync.replace(token));
+                self.waits(token, &request.member_id.detach());
                 if let Some(waited) = waited {
                     self.refuse_sync(waited, ErrorCode::RebalanceInProgress);
                 }

@@ -287,3 +287,93 @@ fn a_large_group_takes_milliseconds() {
         group.check_balance(5);
     }
 }
+
+/// Goal: the range assignor gives what Kafka 4.3.1's gives, which forgets what members had. Method: its own answers to
+/// groups made from a seed, each member with a part of the partitions at random before. Topics' partition counts;
+/// `member/instance:topics`; `member:topic=partitions`.
+#[test]
+fn range_gives_what_kafka_gives_whatever_members_had() {
+    let cases = [
+        (
+            "4,5",
+            "m0:0,1 m1:0,1 m2:0,1",
+            "m0:0=0,1;1=0,1 m1:0=2;1=2,3 m2:0=3;1=4",
+        ),
+        ("5", "m0/i9:0 m1:0 m2/i7:", "m0:0=0,1,2 m1:0=3,4 m2:"),
+        (
+            "5,1,4",
+            "m0/i9:0,1,2 m1:0,1,2 m2:0,1,2 m3:0,1,2",
+            "m0:0=0,1;1=0;2=0 m1:0=2;2=1 m2:0=3;2=2 m3:0=4;2=3",
+        ),
+        ("2", "m0: m1:0 m2:0 m3:", "m0: m1:0=0 m2:0=1 m3:"),
+        ("4,4", "m0/i9:0,1", "m0:0=0,1,2,3;1=0,1,2,3"),
+        (
+            "4,3,6",
+            "m0:0,1 m1:2 m2/i7:",
+            "m0:0=0,1,2,3;1=0,1,2 m1:2=0,1,2,3,4,5 m2:",
+        ),
+        ("3", "m0:0 m1:0", "m0:0=0,1 m1:0=2"),
+        (
+            "2,2",
+            "m0:0,1 m1/i8:0 m2:0 m3/i6:0",
+            "m0:1=0,1 m1:0=1 m2: m3:0=0",
+        ),
+        ("5", "m0:0", "m0:0=0,1,2,3,4"),
+        ("6,4,6", "m0/i9:2 m1/i8: m2:", "m0:2=0,1,2,3,4,5 m1: m2:"),
+        (
+            "4,6",
+            "m0:0,1 m1:0,1 m2:0,1 m3:0,1",
+            "m0:0=0;1=0,1 m1:0=1;1=2,3 m2:0=2;1=4 m3:0=3;1=5",
+        ),
+        ("1", "m0: m1/i8: m2:0", "m0: m1: m2:0=0"),
+    ];
+    for (counts, members, expected) in cases {
+        let counts: Vec<i32> = counts
+            .split(',')
+            .map(|n| n.parse().expect("a count"))
+            .collect();
+        let topics: BTreeMap<TopicId, i32> = (0..).map(topic).zip(counts.iter().copied()).collect();
+        let everything: Partitions = topics
+            .iter()
+            .map(|(id, count)| (*id, (0..*count).collect()))
+            .collect();
+        let parsed: Vec<(Str, Option<Str>, Rc<BTreeSet<TopicId>>)> = members
+            .split(' ')
+            .map(|member| {
+                let (name, named) = member.split_once(':').expect("a member's topics");
+                let (name, instance) = match name.split_once('/') {
+                    Some((name, instance)) => (name, Some(Str::from(instance))),
+                    None => (name, None),
+                };
+                let named = named.split(',').filter(|text| !text.is_empty());
+                let ids = named.map(|text| topic(text.parse().expect("a topic's number")));
+                (Str::from(name), instance, Rc::new(ids.collect()))
+            })
+            .collect();
+        let subscribers: Vec<Subscriber<'_>> = parsed
+            .iter()
+            .map(|(name, instance, topics)| Subscriber {
+                member_id: name,
+                instance_id: instance.as_ref(),
+                topics: topics.clone(),
+                // Whoever had everything gets no more than others.
+                previous: Some(&everything),
+            })
+            .collect();
+        let result = Assignor::Range.assign(&subscribers, &topics);
+        let shown: Vec<String> = parsed
+            .iter()
+            .zip(&result)
+            .map(|((name, ..), owned)| {
+                let topics = topics.keys().enumerate();
+                let rows = topics.filter_map(|(at, id)| {
+                    let partitions: Vec<String> =
+                        owned.get(id)?.iter().map(i32::to_string).collect();
+                    Some(format!("{at}={}", partitions.join(",")))
+                });
+                format!("{name}:{}", rows.collect::<Vec<_>>().join(";"))
+            })
+            .collect();
+        assert_eq!(shown.join(" "), expected, "{members}");
+    }
+}

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::assign::Partitions;
 use super::group::{Change, Classic, ConsumerGroup, Member, MemberTimer, Profile, Refused, Work};
 use super::heartbeat::{PROFILE_BYTES_MAX, full};
-use super::leave::Fate;
+use super::leave::{Fate, Rebalance};
 use super::reconcile::{MemberState, Owned};
 use super::topics::Subscriptions;
 use crate::group::Caller;
@@ -60,7 +60,9 @@ impl ConsumerGroup {
         };
         let id = &id.detach();
         // A static member of the new protocol that comes back as a classic one may be the last to do so.
-        let returns = instance.is_some_and(|instance| self.instances.contains_key(instance));
+        let before = instance.and_then(|instance| self.instances.get(instance));
+        let before = before.and_then(|owner| self.members.get(owner));
+        let returns = before.is_some_and(|member| member.profile.classic.is_none());
         if let Some(old) = replaced {
             self.replace(&old, id, work);
         }
@@ -81,9 +83,19 @@ impl ConsumerGroup {
             false => Subscriptions::Changed,
         };
         self.refresh(subscriptions, work);
-        self.assign_if_due(work);
-        let owned = by_id(&subscription.owned_partitions, work.image);
-        self.reconcile(id, Some(&owned), work);
+        let downgrades = returns && self.would_downgrade(&BTreeSet::new(), work.settings);
+        if !downgrades {
+            self.assign_if_due(work);
+        }
+        // As a classic group it assigns by itself, where the target is not of these subscriptions.
+        let rebalance = match downgrades && self.target_epoch < self.epoch {
+            true => Rebalance::Needed,
+            false => Rebalance::Spared,
+        };
+        if rebalance == Rebalance::Spared {
+            let owned = by_id(&subscription.owned_partitions, work.image);
+            self.reconcile(id, Some(&owned), work);
+        }
         let member = &self.members[id];
         let response = JoinGroupResponse {
             member_id: id.clone(),
@@ -92,8 +104,8 @@ impl ConsumerGroup {
             protocol_name: first_protocol(member).map(|(name, _)| name.clone()),
             ..JoinGroupResponse::default()
         };
-        if returns && self.would_downgrade(&BTreeSet::new(), work.settings) {
-            let fate = self.downgrade(&BTreeSet::new(), work);
+        if downgrades {
+            let fate = self.downgrade(&BTreeSet::new(), rebalance, work);
             return Ok((response, fate));
         }
         self.classic_is_alive(id, work);

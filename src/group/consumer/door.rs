@@ -4,10 +4,11 @@
 use hashbrown::HashMap;
 
 use super::group::{Change, ConsumerGroup, MemberTimer, Refused, Settings, TimerChange, Work};
-use super::heartbeat::check_heartbeat;
-use super::leave::Fate;
+use super::heartbeat::{check_heartbeat, profile_bytes};
+use super::leave::{Fate, Rebalance};
+use super::subscribers::Subscribers;
 use crate::group::classic::{self, ClassicGroup};
-use crate::group::coordinator::{Claim, Group};
+use crate::group::coordinator::{Claim, Group, record_bytes_max};
 use crate::group::timers::Timer;
 use crate::group::{
     Caller, GroupContext, GroupCoordinator, GroupOutput, GroupRecord, GroupReply, GroupWrite,
@@ -56,23 +57,32 @@ impl ConsumerGroup {
 
 /// Changes a consumer group as the record says; `groups` is where the group is, or comes to be. A classic group of
 /// the same name gives way: its tombstone was compacted away, or it is only offsets.
-pub(in crate::group) fn apply(groups: &mut HashMap<Str, Group>, record: &GroupRecord) {
+pub(in crate::group) fn apply(
+    groups: &mut HashMap<Str, Group>,
+    subscribers: &mut Subscribers,
+    record: &GroupRecord,
+) {
     let Some(change) = Change::from_record(record) else {
         return;
     };
     let id = record.group();
     if change == Change::Epoch(None) {
-        if let Some(Group::Consumer(_)) = groups.get(id) {
+        if let Some(Group::Consumer(group)) = groups.get(id) {
+            subscribers.forget(id, group);
             groups.remove(id);
         }
         return;
     }
     match groups.get_mut(id) {
-        Some(Group::Consumer(group)) => group.apply(&change),
+        Some(Group::Consumer(group)) => {
+            group.apply(&change);
+            subscribers.note(id, group);
+        }
         _ if change.is_tombstone() => {}
         _ => {
             let mut group = ConsumerGroup::new();
             group.apply(&change);
+            subscribers.note(id, &mut group);
             groups.insert(id.clone(), Group::Consumer(Box::new(group)));
         }
     }
@@ -87,7 +97,8 @@ pub(in crate::group) fn heartbeat(
     out: &mut GroupOutput,
 ) -> ConsumerGroupHeartbeatResponse {
     let settings = Settings::of(&request.group_id, context.config, context.image);
-    let checked = check_heartbeat(&request, caller.version, &settings.assignors);
+    let checked = check_heartbeat(&request, caller.version, &settings.assignors)
+        .and_then(|()| check_room(coordinator, &request, context));
     let answer = checked.and_then(|()| match request.member_epoch {
         ..0 => leave(coordinator, &request, &settings, context, out),
         0 => join(coordinator, caller, &request, &settings, context, out),
@@ -98,6 +109,30 @@ pub(in crate::group) fn heartbeat(
         error_message: Some(Str::from(refused.message)),
         ..ConsumerGroupHeartbeatResponse::default()
     })
+}
+
+/// What a new member, and its group where that is new too, costs beside what it says, in bytes, roughly.
+const JOIN_BYTES: usize = 2048;
+
+/// Whether what the member says can be stored, and, where it is new, kept.
+fn check_room(
+    coordinator: &GroupCoordinator,
+    request: &ConsumerGroupHeartbeatRequest,
+    context: &GroupContext<'_>,
+) -> Result<(), Refused> {
+    let bytes = profile_bytes(request);
+    if bytes > record_bytes_max(context) {
+        let message = "The subscription does not fit the topic that groups are stored in.";
+        return Err(Refused::new(ErrorCode::UnknownServerError, message));
+    }
+    let instance = request.instance_id.as_ref();
+    let joins = request.member_epoch == 0
+        && !coordinator.is_member(&request.group_id, &request.member_id, instance);
+    if joins && !context.has_room(JOIN_BYTES + bytes) {
+        let message = "The memory for groups is used up (memory.group.ratio).";
+        return Err(Refused::new(ErrorCode::CoordinatorNotAvailable, message));
+    }
+    Ok(())
 }
 
 fn not_found(message: String) -> Refused {
@@ -268,6 +303,9 @@ fn finish(
     // Deadlines outlive the request that the name may have come with.
     let own = coordinator.groups.get_key_value(id);
     let id = &own.map_or_else(|| id.detach(), |(id, _)| id.clone());
+    if let Some(Group::Consumer(group)) = coordinator.groups.get_mut(id) {
+        coordinator.subscribers.note(id, group);
+    }
     let named = |member: Str, timer: MemberTimer| match timer {
         MemberTimer::Session => Timer::ConsumerSession(id.clone(), member),
         MemberTimer::Rebalance => Timer::ConsumerRebalance(id.clone(), member),
@@ -299,7 +337,7 @@ fn finish(
     }
 }
 
-/// Where only classic members are left, the group goes on as a classic one and rebalances.
+/// Where only classic members are left, the group goes on as a classic one, and rebalances where it must.
 fn settle(
     coordinator: &mut GroupCoordinator,
     id: &Str,
@@ -307,9 +345,12 @@ fn settle(
     context: &mut GroupContext<'_>,
     out: &mut GroupOutput,
 ) {
-    let Fate::Downgraded(value) = fate else {
+    let Fate::Downgraded(value, rebalance) = fate else {
         return;
     };
+    if let Some(Group::Consumer(group)) = coordinator.groups.get(id) {
+        coordinator.subscribers.forget(id, group);
+    }
     coordinator.groups.remove(id);
     let record = GroupRecord::Classic {
         group: id.clone(),
@@ -317,7 +358,9 @@ fn settle(
     };
     coordinator.write(vec![record], out);
     classic::on_loaded(coordinator, id, context, out);
-    classic::prepare_rebalance(coordinator, id, context, out);
+    if rebalance == Rebalance::Needed {
+        classic::prepare_rebalance(coordinator, id, context, out);
+    }
 }
 
 /// Serves ConsumerGroupDescribe.
@@ -483,18 +526,6 @@ pub(in crate::group) fn on_loaded(
     out: &mut GroupOutput,
 ) {
     with_group(coordinator, group, context, out, ConsumerGroup::on_loaded);
-}
-
-/// The image has changed; the group's next heartbeat looks at it.
-pub(in crate::group) fn on_metadata(
-    coordinator: &mut GroupCoordinator,
-    group: &Str,
-    context: &mut GroupContext<'_>,
-    out: &mut GroupOutput,
-) {
-    with_group(coordinator, group, context, out, |group, _| {
-        group.on_metadata()
-    });
 }
 
 /// Lets `what` happen to the consumer group, if there is one, and appends what comes of it.

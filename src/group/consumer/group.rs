@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use super::assign::{Assignor, Partitions};
 use super::reconcile::{Current, MemberState, Owned};
+use super::subscribers::Named;
 use crate::config::{BrokerConfig, GroupConfig};
 use crate::metadata::{Image, ResourceKind};
 use crate::protocol::ErrorCode;
@@ -31,13 +32,21 @@ pub struct ConsumerGroup {
     // Derived.
     pub(super) instances: BTreeMap<Str, Str>,
     owners: HashMap<(TopicId, i32), Str>,
+    /// The topics that members name.
+    pub(super) named: Named,
+    /// How many members have a regular expression.
+    pub(super) with_regex: usize,
+    /// What members, targets and expressions take in memory, in bytes, roughly.
+    kept_bytes: usize,
     /// Whether its epoch was ever written.
     pub(super) stored: bool,
     // Soft.
     /// The metadata has moved since the subscriptions were last looked at.
     pub(super) stale: bool,
-    /// When regular expressions were last evaluated.
+    /// When regular expressions were last evaluated, or began to be.
     pub(super) refreshed_at: Micros,
+    /// Expressions that are to be evaluated again.
+    pub(super) to_evaluate: BTreeSet<Str>,
 }
 
 /// A member: how it presented itself, and what it has.
@@ -210,6 +219,37 @@ pub enum TimerChange {
     Cancel(Str, MemberTimer),
 }
 
+/// Where a group stands; the names are Kafka's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    Empty,
+    /// A newer target is still to be computed.
+    Assigning,
+    /// Some member does not have yet what it shall have.
+    Reconciling,
+    Stable,
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Empty => "Empty",
+            Phase::Assigning => "Assigning",
+            Phase::Reconciling => "Reconciling",
+            Phase::Stable => "Stable",
+        }
+    }
+}
+
+/// What a member costs beside what it said and has, in bytes, roughly: its places in tables, and its deadlines.
+const MEMBER_BYTES: usize = 768;
+/// A text in a list or table, beside its letters.
+const TEXT_BYTES: usize = 64;
+/// A partition that a member has, and the table of owners with it.
+const OWNED_BYTES: usize = 144;
+/// A partition of a target.
+const TARGET_BYTES: usize = 16;
+
 /// The epoch that a group has before its first subscription; the first one makes it 2, as Kafka's does.
 pub(super) const EPOCH_FIRST: i32 = 1;
 
@@ -231,27 +271,41 @@ impl ConsumerGroup {
 
     /// Kafka's name of the group's state.
     pub fn state(&self) -> &'static str {
+        self.phase().name()
+    }
+
+    pub fn members_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether this is a member, or has the place of one by its instance id.
+    pub fn is_member(&self, id: &str, instance: Option<&Str>) -> bool {
+        self.members.contains_key(id) || instance.is_some_and(|id| self.instances.contains_key(id))
+    }
+
+    /// What its members take in memory, in bytes, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    pub fn phase(&self) -> Phase {
         let reconciled = |member: &Member| {
             member.current.state == MemberState::Stable && member.current.epoch == self.target_epoch
         };
         if self.members.is_empty() {
-            "Empty"
+            Phase::Empty
         } else if self.epoch > self.target_epoch {
-            "Assigning"
+            Phase::Assigning
         } else if !self.members.values().all(reconciled) {
-            "Reconciling"
+            Phase::Reconciling
         } else {
-            "Stable"
+            Phase::Stable
         }
     }
 
     /// Whether a member asks for the topic, by name or by an expression that matches it.
     pub fn subscribes_to(&self, topic: &str) -> bool {
-        let named = self
-            .members
-            .values()
-            .any(|member| member.profile.topics.contains(topic));
-        named || self.regexes.values().any(|r| r.topics.contains(topic))
+        self.named.contains(topic) || self.regexes.values().any(|r| r.topics.contains(topic))
     }
 
     /// Changes what is stored, and what follows from it. Records of a log come in any order that compaction leaves.
@@ -268,18 +322,23 @@ impl ConsumerGroup {
             Change::TargetEpoch(target) => {
                 (self.target_epoch, self.target_at) = target.unwrap_or((0, Timestamp(0)));
             }
-            Change::Target(id, Some(target)) => {
-                self.targets.insert(id.clone(), target.clone());
-            }
-            Change::Target(id, None) => {
-                self.targets.remove(id);
+            Change::Target(id, target) => {
+                let after = target.as_ref().map_or(0, target_bytes);
+                let before = match target {
+                    Some(target) => self.targets.insert(id.clone(), target.clone()),
+                    None => self.targets.remove(id),
+                };
+                self.keeps(before.as_ref().map_or(0, target_bytes), after);
             }
             Change::Current(id, current) => self.put_current(id, current.as_ref()),
-            Change::Regex(regex, Some(resolved)) => {
-                self.regexes.insert(regex.clone(), resolved.clone());
-            }
-            Change::Regex(regex, None) => {
-                self.regexes.remove(regex);
+            Change::Regex(regex, resolved) => {
+                let bytes = |resolved: &Resolved| regex.len() + resolved.bytes();
+                let after = resolved.as_ref().map_or(0, bytes);
+                let before = match resolved {
+                    Some(resolved) => self.regexes.insert(regex.clone(), resolved.clone()),
+                    None => self.regexes.remove(regex),
+                };
+                self.keeps(before.as_ref().map_or(0, bytes), after);
             }
         }
     }
@@ -289,8 +348,20 @@ impl ConsumerGroup {
         work.changes.push(change);
     }
 
+    fn keeps(&mut self, before: usize, after: usize) {
+        self.kept_bytes = self.kept_bytes + after - before;
+    }
+
     fn put_profile(&mut self, id: &Str, profile: &Profile) {
+        let nothing = BTreeSet::new();
         let old = self.members.get(id);
+        let before = old.map_or(0, |member| member.profile.bytes());
+        let topics = old.map_or(&nothing, |member| &member.profile.topics);
+        self.named.change(topics, &profile.topics);
+        self.keeps(before, profile.bytes());
+        let old = self.members.get(id);
+        self.with_regex -= usize::from(old.is_some_and(|m| !m.profile.regex.is_empty()));
+        self.with_regex += usize::from(!profile.regex.is_empty());
         let instance = old.and_then(|member| member.profile.instance_id.clone());
         if instance != profile.instance_id {
             self.forget_instance(instance, id);
@@ -307,6 +378,7 @@ impl ConsumerGroup {
                 };
                 self.members.insert(id.clone(), member);
                 if let Some(current) = self.orphans.remove(id) {
+                    self.keeps(current_bytes(&current), 0);
                     self.put_current(id, Some(&current));
                 }
             }
@@ -314,9 +386,14 @@ impl ConsumerGroup {
     }
 
     fn remove(&mut self, id: &Str) {
-        self.orphans.remove(id);
+        if let Some(orphan) = self.orphans.remove(id) {
+            self.keeps(current_bytes(&orphan), 0);
+        }
         self.put_current(id, None);
         if let Some(member) = self.members.remove(id) {
+            self.named.change(&member.profile.topics, &BTreeSet::new());
+            self.with_regex -= usize::from(!member.profile.regex.is_empty());
+            self.keeps(member.profile.bytes(), 0);
             self.forget_instance(member.profile.instance_id, id);
         }
     }
@@ -331,11 +408,12 @@ impl ConsumerGroup {
 
     fn put_current(&mut self, id: &Str, current: Option<&Current>) {
         let Some(member) = self.members.get_mut(id) else {
-            match current {
-                Some(current) => drop(self.orphans.insert(id.clone(), current.clone())),
-                None => drop(self.orphans.remove(id)),
-            }
-            return;
+            let before = match current {
+                Some(current) => self.orphans.insert(id.clone(), current.clone()),
+                None => self.orphans.remove(id),
+            };
+            let bytes = |current: Option<&Current>| current.map_or(0, current_bytes);
+            return self.keeps(bytes(before.as_ref()), bytes(current));
         };
         for key in held(&member.current) {
             // Another may have it by now, where an older record of that one was compacted away.
@@ -343,10 +421,13 @@ impl ConsumerGroup {
                 self.owners.remove(&key);
             }
         }
+        let before = current_bytes(&member.current);
         member.current = current.cloned().unwrap_or_default();
+        let after = current_bytes(&member.current);
         for key in held(&member.current) {
             self.owners.insert(key, id.clone());
         }
+        self.keeps(before, after);
     }
 
     /// Who has the partition, or has still to give it back.
@@ -453,6 +534,40 @@ impl ConsumerGroup {
             (false, None) => Err(ErrorCode::StaleMemberEpoch),
         }
     }
+}
+
+impl Profile {
+    /// What it takes in memory, with what a member costs besides, in bytes, roughly.
+    fn bytes(&self) -> usize {
+        let text = |text: &Option<Str>| text.as_ref().map_or(0, |text| text.len());
+        let topics = self.topics.iter().map(|topic| topic.len() + TEXT_BYTES);
+        let classic = self.classic.iter().flat_map(|classic| &classic.protocols);
+        let protocols = classic.map(|(name, metadata)| name.len() + metadata.len() + TEXT_BYTES);
+        let texts = text(&self.instance_id) + text(&self.rack_id) + text(&self.assignor);
+        let client = self.client_id.len() + self.client_host.len() + self.regex.len();
+        MEMBER_BYTES + texts + client + topics.sum::<usize>() + protocols.sum::<usize>()
+    }
+}
+
+impl Resolved {
+    fn bytes(&self) -> usize {
+        let topics = self.topics.iter().map(|topic| topic.len() + TEXT_BYTES);
+        topics.sum()
+    }
+}
+
+fn target_bytes(target: &Partitions) -> usize {
+    let topics = target.values();
+    topics
+        .map(|partitions| TEXT_BYTES + TARGET_BYTES * partitions.len())
+        .sum()
+}
+
+fn current_bytes(current: &Current) -> usize {
+    let topics = current.assigned.values().chain(current.revoking.values());
+    topics
+        .map(|partitions| TEXT_BYTES + OWNED_BYTES * partitions.len())
+        .sum()
 }
 
 fn held(current: &Current) -> impl Iterator<Item = (TopicId, i32)> + '_ {

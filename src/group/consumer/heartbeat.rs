@@ -86,19 +86,7 @@ pub fn check_heartbeat(
             format!("ServerAssignor {name} is not supported. Supported assignors: {names}.");
         return Err(Refused::new(ErrorCode::UnsupportedAssignor, message));
     }
-    let names = request.subscribed_topic_names.iter().flatten();
-    let texts = [
-        &request.instance_id,
-        &request.rack_id,
-        &request.subscribed_topic_regex,
-    ];
-    let bytes = names.map(|name| name.len() + 4).sum::<usize>()
-        + texts
-            .into_iter()
-            .flatten()
-            .map(|text| text.len())
-            .sum::<usize>();
-    if bytes > PROFILE_BYTES_MAX {
+    if profile_bytes(request) > PROFILE_BYTES_MAX {
         return invalid("The subscription is too large.");
     }
     let owned = request.topic_partitions.iter().flatten();
@@ -106,6 +94,18 @@ pub fn check_heartbeat(
         return invalid("More partitions are claimed than a member can own.");
     }
     Ok(())
+}
+
+/// The bytes of what a member says of itself, roughly as in its record.
+pub(super) fn profile_bytes(request: &ConsumerGroupHeartbeatRequest) -> usize {
+    let names = request.subscribed_topic_names.iter().flatten();
+    let texts = [
+        &request.instance_id,
+        &request.rack_id,
+        &request.subscribed_topic_regex,
+    ];
+    let texts = texts.into_iter().flatten().map(|text| text.len());
+    names.map(|name| name.len() + 4).sum::<usize>() + texts.sum::<usize>()
 }
 
 impl ConsumerGroup {

@@ -17,8 +17,17 @@ use crate::types::Str;
 pub enum Fate {
     Stays,
     /// Only classic members are left: this is their classic group (KIP-848, "Downgrade"). The consumer group's
-    /// tombstones are among the changes already; members need a rebalance.
-    Downgraded(GroupMetadataValue),
+    /// tombstones are among the changes already.
+    Downgraded(GroupMetadataValue, Rebalance),
+}
+
+/// Whether a group that was downgraded has to assign anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rebalance {
+    /// A member has gone, or the target is older than the subscriptions.
+    Needed,
+    /// Its classic members have, or get, just what the target says.
+    Spared,
 }
 
 impl ConsumerGroup {
@@ -66,7 +75,7 @@ impl ConsumerGroup {
     pub fn fence(&mut self, ids: &[Str], work: &mut Work<'_>) -> Fate {
         let gone: BTreeSet<&Str> = ids.iter().collect();
         if self.would_downgrade(&gone, work.settings) {
-            return self.downgrade(&gone, work);
+            return self.downgrade(&gone, Rebalance::Needed, work);
         }
         for id in ids {
             self.take_away(id, work);
@@ -96,7 +105,12 @@ impl ConsumerGroup {
     }
 
     /// Ends the consumer group without `gone`, and makes the record of its classic successor.
-    pub(super) fn downgrade(&mut self, gone: &BTreeSet<&Str>, work: &mut Work<'_>) -> Fate {
+    pub(super) fn downgrade(
+        &mut self,
+        gone: &BTreeSet<&Str>,
+        rebalance: Rebalance,
+        work: &mut Work<'_>,
+    ) -> Fate {
         let value = self.as_classic(gone, work);
         for id in self.members.keys() {
             for timer in [
@@ -110,7 +124,7 @@ impl ConsumerGroup {
         for change in self.tombstone_changes() {
             self.write(work, change);
         }
-        Fate::Downgraded(value)
+        Fate::Downgraded(value, rebalance)
     }
 
     /// A deadline of a member has come. Whether it still means something is seen from the group.

@@ -29,12 +29,14 @@ mod leave;
 mod migrate;
 mod reconcile;
 mod regex;
+mod subscribers;
 #[cfg(test)]
 mod tests;
 mod topics;
 
 pub(super) use door::{
     apply, classic_heartbeat, classic_join, classic_leave, classic_sync, describe, heartbeat,
-    on_loaded, on_metadata, on_timer,
+    on_loaded, on_timer,
 };
-pub(super) use group::ConsumerGroup;
+pub(super) use group::{ConsumerGroup, Phase};
+pub(super) use subscribers::Subscribers;

@@ -12,6 +12,9 @@ use super::regex::TopicPattern;
 use crate::metadata::{Image, Topic};
 use crate::types::{Str, TopicId};
 
+/// Expressions evaluated again in one heartbeat.
+const EVALUATED_AT_ONCE: usize = 8;
+
 /// Whether a heartbeat has changed what the group subscribes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Subscriptions {
@@ -26,7 +29,8 @@ impl ConsumerGroup {
         let age = work.now.mono.since(self.refreshed_at);
         let old = !self.regexes.is_empty() && age >= work.settings.regex_refresh_ms * 1000;
         let changed = subscriptions == Subscriptions::Changed;
-        if !changed && !self.stale && !old && self.stored {
+        let unfinished = !self.to_evaluate.is_empty();
+        if !changed && !self.stale && !old && !unfinished && self.stored {
             return;
         }
         let again = self.stale || old;
@@ -43,8 +47,11 @@ impl ConsumerGroup {
     }
 
     /// Evaluates expressions that are new, or all of them `again`, and drops those nobody uses. Whether any matches
-    /// something else now.
+    /// something else now. Where there are many, the next heartbeats go on: each may cost milliseconds.
     fn refresh_regexes(&mut self, again: bool, work: &mut Work<'_>) -> bool {
+        if self.with_regex == 0 && self.regexes.is_empty() {
+            return false;
+        }
         let used: BTreeSet<Str> = self
             .members
             .values()
@@ -61,15 +68,24 @@ impl ConsumerGroup {
         for regex in unused {
             self.write(work, Change::Regex(regex, None));
         }
-        if again || used.iter().any(|regex| !self.regexes.contains_key(regex)) {
+        let mut due: Vec<Str> = Vec::new();
+        due.extend(
+            used.iter()
+                .filter(|regex| !self.regexes.contains_key(*regex))
+                .cloned(),
+        );
+        if again || !due.is_empty() {
             self.refreshed_at = work.now.mono;
         }
+        if again {
+            self.to_evaluate.clone_from(&used);
+        }
+        for _ in 0..EVALUATED_AT_ONCE {
+            due.extend(self.to_evaluate.pop_first());
+        }
         let mut changed = false;
-        for regex in used {
+        for regex in due.into_iter().filter(|regex| used.contains(regex)) {
             let known = self.regexes.get(&regex);
-            if known.is_some() && !again {
-                continue;
-            }
             let topics = matching(&regex, work.image);
             if known.is_none_or(|known| known.topics != topics) {
                 changed = true;
@@ -82,9 +98,8 @@ impl ConsumerGroup {
 
     /// Every topic that is asked for, by name or by expression, whether it exists or not.
     pub(super) fn topic_names(&self) -> BTreeSet<&Str> {
-        let named = self.members.values().flat_map(|m| m.profile.topics.iter());
         let matched = self.regexes.values().flat_map(|r| r.topics.iter());
-        named.chain(matched).collect()
+        self.named.topics().chain(matched).collect()
     }
 
     /// The topics a member asks for that exist.

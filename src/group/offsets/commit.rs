@@ -67,6 +67,11 @@ pub(in crate::group) fn commit(
         true => admit(coordinator, &request.group_id, &claim, caller.version),
         false => Ok(request.group_id.clone()),
     };
+    let texts = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(move |partition| (&topic.name, partition.committed_metadata.as_ref()))
+    });
+    let admitted = admitted.and_then(|group| check_fit(group, texts, context));
     let now_ms = context.now.wall.0;
     let expire_timestamp = match request.retention_time_ms {
         -1 => -1,
@@ -87,7 +92,8 @@ pub(in crate::group) fn commit(
                 metadata: partition.committed_metadata.as_ref(),
                 expire_timestamp,
             };
-            check_partition(coordinator, group, &claim, topic, partition.partition_index)?;
+            let index = partition.partition_index;
+            check_partition(coordinator, context, group, &claim, topic, index)?;
             records.push(record(group, topic, &commit, context)?);
             Ok(())
         };
@@ -135,6 +141,11 @@ pub(in crate::group) fn commit_in_txn(
         true => admit_in_txn(coordinator, &request.group_id, &claim),
         false => Ok(request.group_id.clone()),
     };
+    let texts = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(move |partition| (&topic.name, partition.committed_metadata.as_ref()))
+    });
+    let admitted = admitted.and_then(|group| check_fit(group, texts, context));
     let mut records = Vec::new();
     let mut response = TxnOffsetCommitResponse::default();
     let asked_topics = request.topics.iter().zip(topics);
@@ -150,8 +161,8 @@ pub(in crate::group) fn commit_in_txn(
                 metadata: partition.committed_metadata.as_ref(),
                 expire_timestamp: -1,
             };
-            check_partition(coordinator, group, &claim, topic, partition.partition_index)
-                .map_err(in_txn)?;
+            let index = partition.partition_index;
+            check_partition(coordinator, context, group, &claim, topic, index).map_err(in_txn)?;
             records.push(record(group, topic, &commit, context)?);
             Ok(())
         };
@@ -220,9 +231,13 @@ fn in_txn(error: ErrorCode) -> ErrorCode {
     }
 }
 
-/// Whether the partition exists and the member may commit for it.
+/// What an offset of a new partition, and its group where that is new too, costs in bytes, roughly.
+const COMMIT_BYTES: usize = 2048;
+
+/// Whether the partition exists, the member may commit for it, and there is room where it is new to the group.
 fn check_partition(
     coordinator: &GroupCoordinator,
+    context: &GroupContext<'_>,
     group: &Str,
     claim: &Claim<'_>,
     topic: &Topic,
@@ -231,10 +246,41 @@ fn check_partition(
     if topic.partition(PartitionIndex(partition)).is_none() {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
+    let known = coordinator.offsets.find(group, &topic.name, partition);
+    if known.is_none() && !context.has_room(COMMIT_BYTES) {
+        return Err(ErrorCode::CoordinatorNotAvailable);
+    }
     match coordinator.groups.get(group) {
         Some(Group::Consumer(group)) => group.check_commit_partition(claim, topic.id, partition),
         Some(Group::Classic(_)) | None => Ok(()),
     }
+}
+
+/// Whether each offset's record fits the partition; where one does not nothing of the request is stored, as Kafka has it.
+/// What is longer than metadata may be is refused by itself, and is not looked at here.
+fn check_fit<'a>(
+    group: Str,
+    mut texts: impl Iterator<Item = (&'a Str, Option<&'a Str>)>,
+    context: &GroupContext<'_>,
+) -> Result<Str, ErrorCode> {
+    let bytes_max = record_bytes_max(context);
+    let too_large = |(topic, metadata): (&Str, Option<&Str>)| {
+        let metadata = metadata.filter(|text| !is_too_long(text, context));
+        RECORD_BYTES + group.len() + topic.len() + metadata.map_or(0, |text| text.len()) > bytes_max
+    };
+    match texts.any(too_large) {
+        true => Err(ErrorCode::UnknownServerError),
+        false => Ok(group),
+    }
+}
+
+/// What an offset's record takes beside its texts, in bytes, at most.
+const RECORD_BYTES: usize = 128;
+
+/// Kafka counts what Java counts: UTF-16 units.
+fn is_too_long(metadata: &str, context: &GroupContext<'_>) -> bool {
+    let units = metadata.encode_utf16().count();
+    units as i64 > i64::from(context.config.offset_metadata_max_bytes)
 }
 
 fn record(
@@ -244,12 +290,7 @@ fn record(
     context: &GroupContext<'_>,
 ) -> Result<GroupRecord, ErrorCode> {
     let metadata = commit.metadata.map(Str::detach).unwrap_or_default();
-    // Kafka counts what Java counts: UTF-16 units.
-    let units = metadata.encode_utf16().count();
-    let units_max = context.config.offset_metadata_max_bytes;
-    let too_large = units as i64 > i64::from(units_max)
-        || metadata.len() + group.len() + topic.name.len() + 128 > record_bytes_max(context);
-    if too_large {
+    if is_too_long(&metadata, context) {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
     Ok(GroupRecord::Offset {

@@ -1,11 +1,13 @@
 //! How committed offsets go: asked for, expired (KIP-211), or with their topic.
 
+use std::collections::BTreeSet;
+
 use crate::protocol::ErrorCode;
 use crate::protocol::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition,
     OffsetDeleteResponseTopic,
 };
-use crate::types::{PartitionIndex, Str};
+use crate::types::{PartitionIndex, Str, TopicId};
 
 use super::CommittedOffset;
 use crate::group::classic::{ClassicGroup, State};
@@ -161,14 +163,25 @@ fn base_of(group: &Group) -> Option<Base> {
 }
 
 /// Takes away the offsets of topics that the image does not have, or has under another id than they were committed for.
+///
+/// - `changed`: the topics to look at; `None` for all.
 pub(in crate::group) fn drop_deleted_topics(
     coordinator: &mut GroupCoordinator,
+    changed: Option<&BTreeSet<Str>>,
     context: &mut GroupContext<'_>,
     out: &mut GroupOutput,
 ) {
     let mut gone = Vec::new();
     let mut found = Vec::new();
-    for (name, id) in coordinator.offsets.topics() {
+    let offsets = &coordinator.offsets;
+    let used: Vec<(&Str, TopicId)> = match changed {
+        None => offsets.topics().collect(),
+        Some(changed) => changed
+            .iter()
+            .filter_map(|name| Some((name, offsets.topic_id(name)?)))
+            .collect(),
+    };
+    for (name, id) in used {
         match context.image.topic(name) {
             Some(topic) if id.is_zero() => found.push((name.clone(), topic.id)),
             Some(topic) if topic.id == id => {}

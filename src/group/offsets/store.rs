@@ -44,14 +44,21 @@ pub(in crate::group) struct OffsetStore {
     /// The topics that committed or pending offsets are of, with the ids that were seen for them.
     topics: HashMap<Str, TopicUse>,
     applied: u64,
+    committed_count: usize,
+    bytes: usize,
 }
 
 #[derive(Default, Debug)]
 struct TopicUse {
-    /// Committed and pending offsets together.
-    count: usize,
+    /// Whose offsets, and how many of each, committed and pending together.
+    groups: BTreeMap<Str, usize>,
     id: TopicId,
 }
+
+/// What an offset costs beside its metadata, in bytes, roughly.
+const OFFSET_BYTES: usize = 160;
+/// The same of one that is pending, with what leads to it.
+const PENDING_BYTES: usize = 512;
 
 impl OffsetStore {
     /// Applies one record of an offset. A pending one counts when [`OffsetStore::end_transaction`] says so; a
@@ -96,13 +103,15 @@ impl OffsetStore {
         let mut groups: Vec<Str> = Vec::new();
         for ((group, (topic, partition)), offset) in pending {
             self.release_holder(producer, &group, &topic, partition);
+            let offset_metadata = offset.metadata.len();
             let newer = self
                 .find(&group, &topic, partition)
                 .is_none_or(|existing| existing.sequence < offset.sequence);
             if committed && newer {
                 self.insert(&group, &topic, partition, offset);
             }
-            self.release_topic(&topic);
+            self.bytes -= PENDING_BYTES + offset_metadata;
+            self.release_topic(&topic, &group);
             if groups.last() != Some(&group) {
                 groups.push(group);
             }
@@ -146,6 +155,26 @@ impl OffsetStore {
         })
     }
 
+    /// How many are committed.
+    pub(in crate::group) fn count(&self) -> usize {
+        self.committed_count
+    }
+
+    /// What all take in memory, in bytes, roughly.
+    pub(in crate::group) fn kept_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[cfg(test)]
+    pub(in crate::group) fn measured_bytes(&self) -> usize {
+        let committed = self
+            .committed()
+            .map(|(.., o)| OFFSET_BYTES + o.metadata.len());
+        let pending = self.pending.values().flat_map(BTreeMap::values);
+        let pending = pending.map(|o| PENDING_BYTES + o.metadata.len());
+        committed.chain(pending).sum()
+    }
+
     /// Groups that have offsets, committed or pending, and are not in `groups`.
     pub(in crate::group) fn groups_without(&self, groups: &HashMap<Str, Group>) -> Vec<Str> {
         let all = self.committed.keys().chain(self.holders.keys());
@@ -161,6 +190,11 @@ impl OffsetStore {
     /// The topics that offsets are of, with the id that was seen for each (zero: none yet).
     pub(in crate::group) fn topics(&self) -> impl Iterator<Item = (&Str, TopicId)> {
         self.topics.iter().map(|(name, topic)| (name, topic.id))
+    }
+
+    /// The id that was seen for a topic (zero: none yet), where offsets are of it.
+    pub(in crate::group) fn topic_id(&self, topic: &str) -> Option<TopicId> {
+        self.topics.get(topic).map(|topic| topic.id)
     }
 
     /// Notes the id of a topic, where offsets are of it.
@@ -199,19 +233,9 @@ impl OffsetStore {
 
     /// Groups with offsets, committed or pending, of a topic that `gone` names.
     pub(in crate::group) fn groups_with(&self, gone: &[Str]) -> Vec<Str> {
-        let committed = self.committed.iter().filter(|(_, topics)| {
-            let mut gone = gone.iter();
-            gone.any(|topic| topics.contains_key(topic))
-        });
-        let pending = self.holders.iter().filter(|(_, slots)| {
-            let mut topics = slots.keys().map(|(topic, _)| topic);
-            topics.any(|topic| gone.contains(topic))
-        });
-        let committed = committed.map(|(group, _)| group);
-        let mut groups: Vec<Str> = committed
-            .chain(pending.map(|(group, _)| group))
-            .cloned()
-            .collect();
+        let used = gone.iter().filter_map(|topic| self.topics.get(topic));
+        let groups = used.flat_map(|topic| topic.groups.keys());
+        let mut groups: Vec<Str> = groups.cloned().collect();
         groups.sort();
         groups.dedup();
         groups
@@ -222,17 +246,22 @@ impl OffsetStore {
         if !self.committed.contains_key(group) {
             self.committed.insert(group.clone(), BTreeMap::new());
         }
+        self.bytes += OFFSET_BYTES + offset.metadata.len();
         let topics = self.committed.get_mut(group).expect("just put there");
         // The name is shared by all partitions of the topic: most of what an offset costs would be its topic.
         let replaced = match topics.get_mut(topic) {
-            Some(partitions) => partitions.insert(partition, offset).is_some(),
+            Some(partitions) => partitions.insert(partition, offset),
             None => {
                 topics.insert(topic.clone(), BTreeMap::from([(partition, offset)]));
-                false
+                None
             }
         };
-        if !replaced {
-            self.hold_topic(topic);
+        match replaced {
+            Some(replaced) => self.bytes -= OFFSET_BYTES + replaced.metadata.len(),
+            None => {
+                self.committed_count += 1;
+                self.hold_topic(topic, group);
+            }
         }
         if !id.is_zero() {
             self.note_topic_id(topic, id);
@@ -250,13 +279,14 @@ impl OffsetStore {
         let id = offset.topic_id;
         let slot = (topic.clone(), partition);
         let offsets = self.pending.entry(producer).or_default();
-        if offsets
-            .insert((group.clone(), slot.clone()), offset)
-            .is_none()
-        {
-            self.hold_topic(topic);
-            let slots = self.holders.entry(group.clone()).or_default();
-            slots.entry(slot).or_default().push(producer);
+        self.bytes += PENDING_BYTES + offset.metadata.len();
+        match offsets.insert((group.clone(), slot.clone()), offset) {
+            Some(replaced) => self.bytes -= PENDING_BYTES + replaced.metadata.len(),
+            None => {
+                self.hold_topic(topic, group);
+                let slots = self.holders.entry(group.clone()).or_default();
+                slots.entry(slot).or_default().push(producer);
+            }
         }
         if !id.is_zero() {
             self.note_topic_id(topic, id);
@@ -266,15 +296,17 @@ impl OffsetStore {
     fn remove(&mut self, group: &Str, topic: &Str, partition: i32) {
         if let Some(topics) = self.committed.get_mut(group) {
             let partitions = topics.get_mut(topic);
-            let removed = partitions.is_some_and(|p| p.remove(&partition).is_some());
+            let removed = partitions.and_then(|p| p.remove(&partition));
             if topics.get(topic).is_some_and(BTreeMap::is_empty) {
                 topics.remove(topic);
             }
             if topics.is_empty() {
                 self.committed.remove(group);
             }
-            if removed {
-                self.release_topic(topic);
+            if let Some(removed) = removed {
+                self.committed_count -= 1;
+                self.bytes -= OFFSET_BYTES + removed.metadata.len();
+                self.release_topic(topic, group);
             }
         }
         let slot = (topic.clone(), partition);
@@ -286,9 +318,11 @@ impl OffsetStore {
             .unwrap_or_default();
         for producer in holders {
             self.release_holder(producer, group, topic, partition);
-            self.release_topic(topic);
+            self.release_topic(topic, group);
             if let Some(offsets) = self.pending.get_mut(&producer) {
-                offsets.remove(&(group.clone(), slot.clone()));
+                if let Some(removed) = offsets.remove(&(group.clone(), slot.clone())) {
+                    self.bytes -= PENDING_BYTES + removed.metadata.len();
+                }
                 if offsets.is_empty() {
                     self.pending.remove(&producer);
                 }
@@ -312,25 +346,31 @@ impl OffsetStore {
         }
     }
 
-    fn hold_topic(&mut self, topic: &Str) {
-        match self.topics.get_mut(topic) {
-            Some(used) => used.count += 1,
+    fn hold_topic(&mut self, topic: &Str, group: &Str) {
+        if !self.topics.contains_key(topic) {
+            self.topics.insert(topic.clone(), TopicUse::default());
+        }
+        let used = self.topics.get_mut(topic).expect("just put there");
+        match used.groups.get_mut(group) {
+            Some(count) => *count += 1,
             None => {
-                let used = TopicUse {
-                    count: 1,
-                    ..TopicUse::default()
-                };
-                self.topics.insert(topic.clone(), used);
+                used.groups.insert(group.clone(), 1);
             }
         }
     }
 
-    fn release_topic(&mut self, topic: &Str) {
-        if let Some(used) = self.topics.get_mut(topic) {
-            used.count -= 1;
-            if used.count == 0 {
-                self.topics.remove(topic);
+    fn release_topic(&mut self, topic: &Str, group: &Str) {
+        let Some(used) = self.topics.get_mut(topic) else {
+            return;
+        };
+        if let Some(count) = used.groups.get_mut(group) {
+            *count -= 1;
+            if *count == 0 {
+                used.groups.remove(group);
             }
+        }
+        if used.groups.is_empty() {
+            self.topics.remove(topic);
         }
     }
 }

@@ -1,11 +1,14 @@
 //! A coordinator on a bench: its log, its clock, and whoever asks.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
 use hashbrown::HashMap;
 
 use crate::config::BrokerConfig;
 use crate::group::{
     Caller, GroupContext, GroupCoordinator, GroupOutput, GroupRecord, GroupReply, GroupRequest,
-    ReplayAt, RequireStable,
+    InTransaction, ReplayAt, RequireStable,
 };
 use crate::metadata::Image;
 use crate::metadata::record::{MetadataRecord, PartitionV1, RemoveTopicV1, TopicV1};
@@ -39,6 +42,11 @@ pub(super) struct Bench {
     pub(super) config: BrokerConfig,
     pub(super) now: Now,
     pub(super) log: Vec<Logged>,
+    /// What groups may take together.
+    pub(super) bytes_max: usize,
+    pub(super) batch_bytes_max: usize,
+    /// Topics that changed since the coordinator was told.
+    changed: BTreeSet<Str>,
     replies: HashMap<Token, GroupReply>,
     ids: Prng,
     tokens: u64,
@@ -51,6 +59,7 @@ impl Bench {
         let mut given = vec!["group.initial.rebalance.delay.ms=0".to_owned()];
         given.extend(settings.iter().map(|s| s.to_string()));
         let (config, _) = BrokerConfig::parse(None, &given).expect("the settings are right");
+        let batch_bytes_max = config.message_max_bytes as usize;
         let mut bench = Bench {
             coordinator: GroupCoordinator::new(0),
             image: Image::new(),
@@ -60,6 +69,9 @@ impl Bench {
                 mono: Micros(0),
             },
             log: Vec::new(),
+            bytes_max: usize::MAX,
+            batch_bytes_max,
+            changed: BTreeSet::new(),
             replies: HashMap::new(),
             ids: Prng::new(1),
             tokens: 0,
@@ -75,6 +87,7 @@ impl Bench {
             id: [id; 16],
         };
         self.apply(topic.into());
+        self.changed.insert(Str::from(name));
         for partition in 0..4 {
             let record = PartitionV1 {
                 topic_id: [id; 16],
@@ -93,11 +106,14 @@ impl Bench {
     }
 
     pub(super) fn remove_topic(&mut self, id: u8) {
+        let topic = self.image.topic_by_id(Uuid([id; 16]));
+        self.changed.extend(topic.map(|topic| topic.name.clone()));
         self.apply(RemoveTopicV1 { id: [id; 16] }.into());
     }
 
     pub(super) fn on_metadata(&mut self) {
-        self.event(|coordinator, context, out| coordinator.on_metadata(context, out));
+        let changed = std::mem::take(&mut self.changed);
+        self.event(|coordinator, context, out| coordinator.on_metadata(&changed, context, out));
     }
 
     fn apply(&mut self, record: MetadataRecord) {
@@ -120,9 +136,13 @@ impl Bench {
             now: self.now,
             image: &self.image,
             config: &self.config,
+            room_bytes: self.bytes_max.saturating_sub(self.coordinator.kept_bytes()),
+            refused: Cell::new(0),
+            batch_bytes_max: self.batch_bytes_max,
             new_id: &mut new_id,
         };
         event(&mut self.coordinator, &mut context, &mut out);
+        self.coordinator.check_count();
         for write in out.writes {
             assert!(!write.records.is_empty(), "an empty write");
             let logged = |record| Logged::Record(Box::new(record), write.producer);
@@ -281,7 +301,10 @@ impl Bench {
         offset: i64,
     ) -> i16 {
         let request = committing_in_txn(producer, (generation, member), 0, offset);
-        let token = self.ask(5, GroupRequest::TxnOffsetCommit(request));
+        let token = self.ask(
+            5,
+            GroupRequest::TxnOffsetCommit(request, InTransaction::Taken),
+        );
         match self.take(token) {
             Some(GroupReply::TxnOffsetCommit(response)) => {
                 response.topics[0].partitions[0].error_code

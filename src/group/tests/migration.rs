@@ -236,6 +236,42 @@ fn a_classic_group_becomes_a_consumer_group_and_goes_back() {
     assert_eq!(bench.described().1, 2);
 }
 
+/// The last consumer comes back, by its instance id, as a classic member: it has its partitions, and nobody rebalances. Where
+/// it wants other topics than the target was made for, the group assigns anew.
+#[test]
+fn a_static_member_goes_back_to_the_classic_protocol_without_a_rebalance() {
+    for (topics, rebalances) in [(["t"], false), (["u"], true)] {
+        let bench = &mut Bench::new(&[]);
+        bench.add_topic("u", 2);
+        let request = ConsumerGroupHeartbeatRequest {
+            group_id: Str::from("g"),
+            member_id: Str::from("e"),
+            instance_id: Some(Str::from("fixed")),
+            rebalance_timeout_ms: 30_000,
+            subscribed_topic_names: Some(vec![Str::from("t")]),
+            topic_partitions: Some(Vec::new()),
+            ..ConsumerGroupHeartbeatRequest::default()
+        };
+        let token = bench.ask(1, GroupRequest::ConsumerHeartbeat(request));
+        assert!(bench.take(token).is_some());
+        let token = bench.join_with(9, "", Some("fixed"), subscription(&topics));
+        let joined = bench.joined(token);
+        assert_eq!(joined.error_code, 0);
+        assert_eq!(bench.describe_consumers().error_code, NOT_FOUND);
+        if rebalances {
+            assert_eq!(bench.described(), ("PreparingRebalance".into(), 1));
+            continue;
+        }
+        assert_eq!(bench.described(), ("Stable".into(), 1));
+        let all = bench.sync_assigned(joined.generation_id, &joined.member_id);
+        assert_eq!(all, BTreeSet::from([0, 1, 2, 3]));
+        assert_eq!(bench.heartbeat(joined.generation_id, &joined.member_id), 0);
+        bench.restart();
+        assert_eq!(bench.described(), ("Stable".into(), 1));
+        assert_eq!(bench.heartbeat(joined.generation_id, &joined.member_id), 0);
+    }
+}
+
 #[test]
 fn the_policy_says_who_may_migrate() {
     for policy in ["disabled", "downgrade"] {

@@ -18,7 +18,8 @@ use super::bench::{
 use super::model::{Effect, Model};
 use crate::config::BrokerConfig;
 use crate::group::{
-    Caller, GroupContext, GroupCoordinator, GroupOutput, GroupReply, GroupRequest, RequireStable,
+    Caller, GroupContext, GroupCoordinator, GroupOutput, GroupReply, GroupRequest, InTransaction,
+    RequireStable,
 };
 use crate::metadata::Image;
 use crate::protocol::heartbeat::HeartbeatRequest;
@@ -277,9 +278,13 @@ impl Sim {
             now: self.now,
             image: &self.image,
             config: &self.config,
+            room_bytes: usize::MAX,
+            refused: Default::default(),
+            batch_bytes_max: 1_048_588,
             new_id: &mut new_id,
         };
         event(&mut self.coordinator, &mut context, &mut out);
+        self.coordinator.check_count();
         let mut logged = Vec::new();
         for write in out.writes {
             let records = write.records.into_iter();
@@ -445,10 +450,10 @@ impl Sim {
                 let p = &r.topics[0].partitions[0];
                 Some(Effect::Commit(p.partition_index, p.committed_offset))
             }
-            GroupRequest::TxnOffsetCommit(r) => {
+            GroupRequest::TxnOffsetCommit(r, _) => {
                 let p = &r.topics[0].partitions[0];
-                let (partition, offset) = (p.partition_index, p.committed_offset);
-                Some(Effect::Pend(r.producer_id, partition, offset))
+                let (at, offset) = (p.partition_index, p.committed_offset);
+                Some(Effect::Pend(r.producer_id, at, offset))
             }
             _ => None,
         };
@@ -537,10 +542,9 @@ impl Sim {
                 GroupRequest::OffsetCommit(committing("g", member, "t", partition, offset))
             }
             (25..40, Some(partition)) => {
-                let producer = 100 + index as i64;
-                let member = (generation, id);
+                let (producer, member) = (100 + index as i64, (generation, id));
                 let request = committing_in_txn(producer, member, partition, offset);
-                GroupRequest::TxnOffsetCommit(request)
+                GroupRequest::TxnOffsetCommit(request, InTransaction::Taken)
             }
             (90..93, _) => {
                 let member = MemberIdentity {
@@ -641,8 +645,6 @@ fn assignments(members: &[String]) -> Vec<(String, String)> {
 }
 
 fn partitions(assignment: &[u8]) -> Vec<i32> {
-    assignment
-        .iter()
-        .map(|digit| i32::from(digit - b'0'))
-        .collect()
+    let number = |digit: &u8| i32::from(digit - b'0');
+    assignment.iter().map(number).collect()
 }

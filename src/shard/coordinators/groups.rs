@@ -1,35 +1,68 @@
 //! Group coordinators as their runtime drives them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::super::Shard;
 use super::super::replica::Replica;
-use super::coordinator::{Coordinator, Core, Output, Replayed, Write};
+use super::coordinator::{Coordinator, Core, Output, Place, Replayed, Write};
 use super::{Coordinators, Table};
 use crate::group::{
-    Caller, GroupContext, GroupCoordinator, GroupOutput, GroupRecord, GroupReply, GroupRequest,
-    GroupWrite, ReplayAt,
+    Caller, Census, CommittedOffset, GroupContext, GroupCoordinator, GroupOutput, GroupRecord,
+    GroupReply, GroupRequest, GroupWrite, InTransaction, ReplayAt,
 };
 use crate::protocol::ErrorCode;
 use crate::record::BatchBuilder;
-use crate::types::{LeaderEpoch, Micros, ProducerEpoch, ProducerId, Token, Uuid};
+use crate::types::{LeaderEpoch, Micros, ProducerEpoch, ProducerId, Str, Token, Uuid};
 
 /// The groups of one partition of `__consumer_offsets`.
-pub struct Groups(GroupCoordinator);
+pub struct Groups {
+    core: GroupCoordinator,
+    /// What they take of the shard's memory for groups; nothing before they are loaded.
+    kept: Option<Kept>,
+}
+
+/// Bytes counted in a shard's sum; taken out of it when dropped.
+struct Kept {
+    sum: Rc<Cell<usize>>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn set(&mut self, bytes: usize) {
+        self.sum.set(self.sum.get() + bytes - self.bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
 
 /// Groups have nothing to do elsewhere.
 pub enum NoJob {}
 
 impl Groups {
-    /// How many groups there are, empty ones too.
-    pub fn count(&self) -> i64 {
-        self.0.groups_count() as i64
+    /// What there is of them.
+    pub fn census(&self) -> Census {
+        self.core.census()
+    }
+
+    /// Group, topic, partition and offset of everything that is committed.
+    pub fn committed(&self) -> Vec<(Str, Str, i32, i64)> {
+        let committed = self.core.committed();
+        let row = |(group, topic, partition, offset): (&Str, &Str, _, &CommittedOffset)| {
+            (group.clone(), topic.clone(), partition, offset.offset)
+        };
+        committed.map(row).collect()
     }
 
     fn drive(
         &mut self,
-        shard: &Shard,
+        Place { shard, replica }: Place<'_>,
         out: &mut Output<Groups>,
         work: impl FnOnce(&mut GroupCoordinator, &mut GroupContext<'_>, &mut GroupOutput),
     ) {
@@ -41,19 +74,37 @@ impl Groups {
                 now: shard.now(),
                 image: &image,
                 config: &config,
+                room_bytes: shard.coordinators.groups_room(),
+                refused: Cell::new(0),
+                batch_bytes_max: replica.config().max_message_bytes as usize,
                 new_id: &mut Uuid::random,
             };
-            work(&mut self.0, &mut context, &mut decided);
+            work(&mut self.core, &mut context, &mut decided);
+            shard.refused_groups(context.refused.get());
         }
+        let sum = &shard.coordinators.groups_bytes;
+        let kept = self.kept.get_or_insert_with(|| Kept {
+            sum: sum.clone(),
+            bytes: 0,
+        });
+        kept.set(self.core.kept_bytes());
         out.writes.extend(decided.writes.iter().map(encoded));
         out.replies.extend(decided.replies);
     }
 }
 
 fn encoded(write: &GroupWrite) -> Write {
+    // Names outlive the frames that they may have come with.
+    let mut about: Vec<Str> = Vec::new();
+    for record in &write.records {
+        if about.last() != Some(record.group()) {
+            about.push(record.group().detach());
+        }
+    }
     Write {
         records: write.records.iter().map(GroupRecord::encode).collect(),
         producer: write.producer,
+        about,
     }
 }
 
@@ -75,28 +126,59 @@ impl Core for Groups {
         Ok(())
     }
 
-    /// A producer whose transaction was ended with a higher epoch may not add to it: no marker would come.
-    fn refuse((_, request): &(Caller, GroupRequest), replica: &Replica) -> Option<ErrorCode> {
-        let GroupRequest::TxnOffsetCommit(request) = request else {
+    fn about((_, request): &(Caller, GroupRequest)) -> Option<&Str> {
+        request.group()
+    }
+
+    /// Offsets are committed only in a transaction whose marker will come here: one that is open in this partition, or that
+    /// its coordinator was asked for while nothing ended it (KIP-890).
+    fn intercept(
+        (_, request): &(Caller, GroupRequest),
+        replica: &Replica,
+    ) -> Option<Result<GroupReply, ErrorCode>> {
+        let GroupRequest::TxnOffsetCommit(request, in_transaction) = request else {
             return None;
         };
         let core = replica.core();
-        let known = core.producers().epoch_of(ProducerId(request.producer_id))?;
-        (known.0 > request.producer_epoch).then_some(ErrorCode::InvalidProducerEpoch)
+        let producers = core.producers();
+        let (id, epoch) = (
+            ProducerId(request.producer_id),
+            ProducerEpoch(request.producer_epoch),
+        );
+        if producers.epoch_of(id).is_some_and(|known| known > epoch) {
+            return Some(Err(ErrorCode::InvalidProducerEpoch));
+        }
+        if producers.has_open_transaction(id, epoch) {
+            return None;
+        }
+        let end = producers.end_of(id);
+        match in_transaction {
+            InTransaction::Taken => None,
+            InTransaction::Confirmed(then) if *then == end => None,
+            InTransaction::Confirmed(_) => Some(Err(ErrorCode::InvalidTxnState)),
+            InTransaction::Unasked => Some(Ok(GroupReply::Unconfirmed(end))),
+        }
+    }
+
+    fn may_write((_, request): &(Caller, GroupRequest)) -> bool {
+        request.may_write()
     }
 
     fn new(partition: i32, _epoch: LeaderEpoch) -> Groups {
-        Groups(GroupCoordinator::new(partition))
+        Groups {
+            core: GroupCoordinator::new(partition),
+            kept: None,
+        }
     }
 
     fn handle(
         &mut self,
         token: Token,
         (caller, request): (Caller, GroupRequest),
-        shard: &Shard,
+        place: Place<'_>,
         out: &mut Output<Groups>,
     ) {
-        self.drive(shard, out, |core, context, out| {
+        self.drive(place, out, |core, context, out| {
             core.handle(token, &caller, request, context, out);
         });
     }
@@ -110,32 +192,34 @@ impl Core for Groups {
             timestamp: record.timestamp,
             producer: record.producer,
         };
-        self.0.replay(decoded, at);
+        self.core.replay(decoded, at);
         Ok(())
     }
 
     fn on_marker(&mut self, producer_id: ProducerId, epoch: ProducerEpoch, committed: bool) {
-        self.0.on_marker(producer_id, epoch, committed);
+        self.core.on_marker(producer_id, epoch, committed);
     }
 
-    fn on_loaded(&mut self, shard: &Shard, out: &mut Output<Groups>) {
-        self.drive(shard, out, GroupCoordinator::on_loaded);
+    fn on_loaded(&mut self, place: Place<'_>, out: &mut Output<Groups>) {
+        self.drive(place, out, GroupCoordinator::on_loaded);
     }
 
-    fn on_metadata(&mut self, shard: &Shard, out: &mut Output<Groups>) {
-        self.drive(shard, out, GroupCoordinator::on_metadata);
+    fn on_metadata(&mut self, topics: &BTreeSet<Str>, place: Place<'_>, out: &mut Output<Groups>) {
+        self.drive(place, out, |core, context, out| {
+            core.on_metadata(topics, context, out);
+        });
     }
 
     fn next_deadline(&self) -> Option<Micros> {
-        self.0.next_deadline()
+        self.core.next_deadline()
     }
 
-    fn tick(&mut self, shard: &Shard, out: &mut Output<Groups>) {
-        self.drive(shard, out, GroupCoordinator::tick);
+    fn tick(&mut self, place: Place<'_>, out: &mut Output<Groups>) {
+        self.drive(place, out, GroupCoordinator::tick);
     }
 
     fn forget(&mut self, token: Token) {
-        self.0.forget(token);
+        self.core.forget(token);
     }
 
     fn start(_this: &Rc<Coordinator<Groups>>, jobs: Vec<NoJob>) {

@@ -9,6 +9,7 @@
 mod coordinator;
 mod groups;
 mod internal;
+mod lag;
 mod load;
 mod markers;
 mod partition;
@@ -16,6 +17,7 @@ mod requests;
 mod transactions;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use hashbrown::{HashMap, HashSet};
@@ -29,7 +31,7 @@ use self::transactions::Transactions;
 use super::Shard;
 use super::replica::Replica;
 use crate::config::BrokerConfig;
-use crate::group::{Caller, GroupRequest};
+use crate::group::{Caller, Census, GroupRequest};
 use crate::record::{BatchBuilder, Codec};
 use crate::rt::{self, Clock, Queue, Signal, Wheel};
 use crate::types::{Micros, Now, ShardId, Str, Token};
@@ -37,6 +39,11 @@ use crate::types::{Micros, Now, ShardId, Str, Token};
 /// What the coordinators of one shard share.
 pub struct Coordinators {
     groups: Table<Groups>,
+    /// What all groups of the shard take in memory, in bytes, roughly; and what they may.
+    groups_bytes: Rc<Cell<usize>>,
+    groups_bytes_max: usize,
+    /// When the log was last told that groups are refused.
+    groups_warned: Cell<Option<Micros>>,
     transactions: Table<Transactions>,
     /// Deadlines of all of them.
     wheel: Wheel<Rc<dyn Hook>>,
@@ -50,14 +57,21 @@ pub struct Coordinators {
     started: Cell<bool>,
 }
 
+/// Microseconds between two lines of the log about groups that are refused.
+const WARN_EVERY_US: u64 = 60_000_000;
+
 /// Memory taken ahead for a batch of coordinators' records.
 const BATCH_CAPACITY: usize = 16 << 10;
 
 impl Coordinators {
-    pub fn new(config: &BrokerConfig, clock: &Clock) -> Coordinators {
+    /// - `groups_bytes_max`: what groups of this shard may take.
+    pub fn new(config: &BrokerConfig, clock: &Clock, groups_bytes_max: usize) -> Coordinators {
         let builder = |codec| RefCell::new(BatchBuilder::new(codec, BATCH_CAPACITY));
         Coordinators {
             groups: RefCell::default(),
+            groups_bytes: Rc::default(),
+            groups_bytes_max,
+            groups_warned: Cell::new(None),
             transactions: RefCell::default(),
             wheel: Wheel::new(clock.now()),
             dirty: RefCell::default(),
@@ -68,6 +82,12 @@ impl Coordinators {
             next_token: Cell::new(0),
             started: Cell::new(false),
         }
+    }
+
+    /// Bytes that groups may still take.
+    fn groups_room(&self) -> usize {
+        self.groups_bytes_max
+            .saturating_sub(self.groups_bytes.get())
     }
 
     /// A name for one waiting request, unique in this process.
@@ -118,12 +138,12 @@ impl Shard {
         markers::start(self);
     }
 
-    /// Topics, partitions or groups' settings changed.
-    pub(super) fn tell_coordinators(&self) {
+    /// These topics came, went, or have other partitions.
+    pub(super) fn tell_coordinators(&self, topics: &BTreeSet<Str>) {
         let groups = all(&self.coordinators.groups);
         groups
             .iter()
-            .for_each(|coordinator| coordinator.on_metadata());
+            .for_each(|coordinator| coordinator.on_metadata(topics));
     }
 
     /// The settings of these groups changed.
@@ -142,23 +162,59 @@ impl Shard {
         }
     }
 
+    /// So many groups, members or offsets were refused for want of memory.
+    fn refused_groups(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.metrics.groups_refused.add(count);
+        let now = self.clock.now();
+        let warned = &self.coordinators.groups_warned;
+        if warned.get().is_none_or(|at| now.since(at) >= WARN_EVERY_US) {
+            warned.set(Some(now));
+            let bytes = self.coordinators.groups_bytes.get();
+            tracing::warn!(
+                "new groups, members and offsets are refused: groups take {bytes} bytes on shard {}, as much as they may \
+                 (memory.group.ratio)",
+                self.id
+            );
+        }
+    }
+
     /// Counts what the shard's coordinators hold.
     pub(super) fn measure_coordinators(&self) {
-        let groups = all(&self.coordinators.groups);
-        let counts = groups.iter().map(|groups| groups.measure(Groups::count));
-        self.metrics.groups.set(counts.sum());
-        let transactions = all(&self.coordinators.transactions);
-        let counts = transactions
-            .iter()
-            .map(|ids| ids.measure(Transactions::count));
-        self.metrics.transactional_ids.set(counts.sum());
+        let metrics = &self.metrics;
+        let mut census = Census::default();
+        for groups in all(&self.coordinators.groups) {
+            if let Some(counted) = groups.look(Groups::census) {
+                census.add(&counted);
+            }
+        }
+        let [empty, preparing, completing, stable] = census.classic;
+        metrics.groups_classic_empty.set(empty as i64);
+        metrics.groups_classic_preparing.set(preparing as i64);
+        metrics.groups_classic_completing.set(completing as i64);
+        metrics.groups_classic_stable.set(stable as i64);
+        let [empty, assigning, reconciling, stable] = census.consumer;
+        metrics.groups_consumer_empty.set(empty as i64);
+        metrics.groups_consumer_assigning.set(assigning as i64);
+        metrics.groups_consumer_reconciling.set(reconciling as i64);
+        metrics.groups_consumer_stable.set(stable as i64);
+        let members = (census.classic_members, census.consumer_members);
+        metrics.group_members_classic.set(members.0 as i64);
+        metrics.group_members_consumer.set(members.1 as i64);
+        metrics.group_offsets.set(census.offsets as i64);
+        metrics.group_memory.set(census.bytes as i64);
         let now = self.clock.wall();
-        let open = transactions
-            .iter()
-            .map(|ids| ids.measure(|ids| ids.oldest_open_ms(now)));
-        self.metrics
-            .transaction_open_ms
-            .set(open.max().unwrap_or(0));
+        let (mut ids, mut open_ms) = (0, 0);
+        for transactions in all(&self.coordinators.transactions) {
+            let looked = transactions.look(|t| (t.count(), t.oldest_open_ms(now)));
+            let (count, oldest_ms) = looked.unwrap_or_default();
+            ids += count;
+            open_ms = open_ms.max(oldest_ms);
+        }
+        metrics.transactional_ids.set(ids);
+        metrics.transaction_open.set(open_ms.saturating_mul(1000));
     }
 
     /// The broker stops: whoever waits for a coordinator is told to look for it elsewhere.

@@ -59,7 +59,8 @@ impl Shard {
         self.ask::<Transactions>(place, (version, request)).await
     }
 
-    /// Asks every coordinator of groups; what each answers, in no order. The first error is the answer of all.
+    /// Asks every coordinator of groups; what each answers, in no order. The first error is the answer of all: while one
+    /// partition loads, COORDINATOR_LOAD_IN_PROGRESS, as in Kafka, by which clients ask again rather than miss groups.
     pub async fn group_request_to_all(
         self: &Rc<Self>,
         caller: Caller,

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::super::Shard;
-use super::coordinator::{Coordinator, Core, Output, Replayed, Write};
+use super::coordinator::{Coordinator, Core, Output, Place, Replayed, Write};
 use super::{Coordinators, Table};
 use crate::protocol::ErrorCode;
 use crate::record::BatchBuilder;
 use crate::txn::{
     MarkerJob, TransactionCoordinator, TxnContext, TxnOutput, TxnRecord, TxnReply, TxnRequest,
 };
-use crate::types::{LeaderEpoch, Micros, ProducerEpoch, ProducerId, Timestamp, Token};
+use crate::types::{LeaderEpoch, Micros, ProducerEpoch, ProducerId, Str, Timestamp, Token};
 
 /// The transactional ids of one partition of `__transaction_state`.
 pub struct Transactions(TransactionCoordinator);
@@ -38,8 +38,8 @@ impl Transactions {
     /// Every marker of a job is written.
     pub fn on_markers_written(coordinator: &Rc<Coordinator<Transactions>>, job: &MarkerJob) {
         let (id, epoch) = (job.producer_id, job.producer_epoch);
-        coordinator.with_core(|core, shard, out| {
-            core.drive(shard, out, |core, context, out| {
+        coordinator.with_core(|core, place, out| {
+            core.drive(place, out, |core, context, out| {
                 core.on_markers_written(&job.transactional_id, id, epoch, context, out);
             });
         });
@@ -47,7 +47,7 @@ impl Transactions {
 
     fn drive(
         &mut self,
-        shard: &Shard,
+        Place { shard, replica }: Place<'_>,
         out: &mut Output<Transactions>,
         work: impl FnOnce(&mut TransactionCoordinator, &mut TxnContext<'_>, &mut TxnOutput),
     ) {
@@ -63,15 +63,20 @@ impl Transactions {
                 now: shard.now(),
                 image: &image,
                 config: &config,
+                batch_bytes_max: replica.config().max_message_bytes as usize,
                 new_producer_id: &mut new_producer_id,
             };
             work(&mut self.0, &mut context, &mut decided);
         }
         if !decided.records.is_empty() {
             let records = decided.records.iter().map(encoded).collect();
+            let about = decided.records.iter();
             out.writes.push(Write {
                 records,
                 producer: None,
+                about: about
+                    .map(|record| record.transactional_id.clone())
+                    .collect(),
             });
         }
         out.replies.extend(decided.replies);
@@ -107,6 +112,14 @@ impl Core for Transactions {
         shard.producer_ids_at_hand() >= PRODUCER_IDS_AT_HAND
     }
 
+    fn about((_, request): &(i16, TxnRequest)) -> Option<&Str> {
+        request.transactional_id()
+    }
+
+    fn may_write((_, request): &(i16, TxnRequest)) -> bool {
+        request.may_write()
+    }
+
     fn new(partition: i32, epoch: LeaderEpoch) -> Transactions {
         Transactions(TransactionCoordinator::new(partition, epoch.0))
     }
@@ -115,10 +128,10 @@ impl Core for Transactions {
         &mut self,
         token: Token,
         (version, request): (i16, TxnRequest),
-        shard: &Shard,
+        place: Place<'_>,
         out: &mut Output<Transactions>,
     ) {
-        self.drive(shard, out, |core, context, out| {
+        self.drive(place, out, |core, context, out| {
             core.handle(token, version, request, context, out);
         });
     }
@@ -132,18 +145,16 @@ impl Core for Transactions {
 
     fn on_marker(&mut self, _producer_id: ProducerId, _epoch: ProducerEpoch, _committed: bool) {}
 
-    fn on_loaded(&mut self, shard: &Shard, out: &mut Output<Transactions>) {
-        self.drive(shard, out, TransactionCoordinator::on_loaded);
+    fn on_loaded(&mut self, place: Place<'_>, out: &mut Output<Transactions>) {
+        self.drive(place, out, TransactionCoordinator::on_loaded);
     }
-
-    fn on_metadata(&mut self, _shard: &Shard, _out: &mut Output<Transactions>) {}
 
     fn next_deadline(&self) -> Option<Micros> {
         self.0.next_deadline()
     }
 
-    fn tick(&mut self, shard: &Shard, out: &mut Output<Transactions>) {
-        self.drive(shard, out, TransactionCoordinator::tick);
+    fn tick(&mut self, place: Place<'_>, out: &mut Output<Transactions>) {
+        self.drive(place, out, TransactionCoordinator::tick);
     }
 
     fn forget(&mut self, token: Token) {

@@ -67,6 +67,7 @@ impl Rig {
             ProducerId(*next)
         };
         let mut context = TxnContext {
+            batch_bytes_max: 1_048_588,
             now: self.now,
             image: &self.image,
             config: &self.config,

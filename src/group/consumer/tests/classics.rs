@@ -185,7 +185,7 @@ fn a_classic_member_joins_gets_its_share_and_is_left_alone() {
     );
     assert_eq!(stage.fate, Fate::Stays);
     stage.send(&staying("B", -1, None)).expect("it leaves");
-    let Fate::Downgraded(value) = &stage.fate else {
+    let Fate::Downgraded(value, _) = &stage.fate else {
         panic!("it should be a classic group: {:?}", stage.fate);
     };
     assert_eq!((value.generation, &*value.protocol_type), (5, "consumer"));

@@ -1,0 +1,174 @@
+//! How far groups are behind, measured when somebody looks: nothing is kept for it while groups commit.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+
+use super::super::Shard;
+use super::super::replica::Replica;
+use super::all;
+use super::groups::Groups;
+use crate::metrics::{
+    GROUP_COMMITTED_OFFSET, GROUP_LAG_RECORDS, GROUP_LAG_TIME, GROUP_LOG_END, Sample, Snapshot,
+};
+use crate::record::split;
+use crate::rt;
+use crate::types::{Offset, Str, Timestamp, TopicId};
+
+/// Partitions of groups that one shard's coordinators tell of at a time: those that lag most.
+const PARTITIONS_MAX: usize = 5000;
+/// Offsets that are looked up at a time; between two such rounds others get their turn.
+const LOOKED_UP_AT_ONCE: usize = 2000;
+
+/// A partition that a group has committed an offset for. Ordered by lag.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Behind {
+    lag: i64,
+    log_end: i64,
+    committed: i64,
+    group: Str,
+    topic: Str,
+    topic_id: TopicId,
+    partition: i32,
+}
+
+impl Shard {
+    /// Every metric of this broker, all shards together, with the lag of groups as it is now.
+    pub async fn metrics_snapshot(self: &Rc<Self>) -> Snapshot {
+        let snapshots = self.call_all(|shard| async move {
+            let samples = shard.group_lags().await;
+            shard.measure_coordinators();
+            let mut snapshot = shard.metrics.snapshot();
+            snapshot.add_samples(samples);
+            snapshot
+        });
+        let snapshots = snapshots.await.into_iter();
+        let merged = snapshots.reduce(|mut sum, other| {
+            sum.merge(&other);
+            sum
+        });
+        merged.expect("a broker has a shard")
+    }
+
+    /// The lag of the groups whose coordinators are on this shard.
+    async fn group_lags(self: &Rc<Self>) -> Vec<Sample> {
+        let mut most: BinaryHeap<Reverse<Behind>> = BinaryHeap::new();
+        let mut untold = 0;
+        for coordinator in all(&self.coordinators.groups) {
+            let committed = coordinator.look(Groups::committed).unwrap_or_default();
+            for chunk in committed.chunks(LOOKED_UP_AT_ONCE) {
+                for behind in self.behind(chunk).await {
+                    most.push(Reverse(behind));
+                    if most.len() > PARTITIONS_MAX {
+                        most.pop();
+                        untold += 1;
+                    }
+                }
+                rt::yield_if_needed().await;
+            }
+        }
+        self.metrics.group_partitions_untold.set(untold);
+        let mut all: Vec<Behind> = most.into_iter().map(|Reverse(behind)| behind).collect();
+        all.sort_unstable_by(|a, b| {
+            (&a.group, &a.topic, a.partition).cmp(&(&b.group, &b.topic, b.partition))
+        });
+        let mut samples = Vec::with_capacity(all.len() * 4);
+        for chunk in all.chunks(LOOKED_UP_AT_ONCE) {
+            let ages = self.ages(chunk).await;
+            for (behind, age_us) in chunk.iter().zip(ages) {
+                samples.extend(behind.samples(age_us));
+            }
+            rt::yield_if_needed().await;
+        }
+        samples
+    }
+
+    /// Where the logs of committed offsets end now; topics that are gone are left out.
+    async fn behind(self: &Rc<Self>, committed: &[(Str, Str, i32, i64)]) -> Vec<Behind> {
+        let known: Vec<Behind> = {
+            let image = self.image();
+            let row = |(group, topic, partition, offset): &(Str, Str, i32, i64)| {
+                Some(Behind {
+                    lag: 0,
+                    log_end: 0,
+                    committed: *offset,
+                    group: group.clone(),
+                    topic: topic.clone(),
+                    topic_id: image.topic(topic)?.id,
+                    partition: *partition,
+                })
+            };
+            committed.iter().filter_map(row).collect()
+        };
+        let items = known.iter().map(|b| (b.topic_id, b.partition, ()));
+        let ends = self.on_owners(items.collect(), |_, replica, ()| async move {
+            replica.core().high_watermark().0
+        });
+        let ends = ends.await;
+        let measured = known.into_iter().zip(ends);
+        measured
+            .filter_map(|(behind, end)| {
+                let log_end = end?;
+                Some(Behind {
+                    lag: (log_end - behind.committed).max(0),
+                    log_end,
+                    ..behind
+                })
+            })
+            .collect()
+    }
+
+    /// How long each has been behind, in microseconds; `None` where only the device could tell.
+    async fn ages(self: &Rc<Self>, behind: &[Behind]) -> Vec<Option<i64>> {
+        let items = behind.iter().map(|b| {
+            let range = (Offset(b.committed), Offset(b.log_end));
+            (b.topic_id, b.partition, range)
+        });
+        let times = self.on_owners(items.collect(), |_, replica, (from, end)| async move {
+            match from < end {
+                true => time_at(&replica, from, end),
+                // Nothing is behind.
+                false => Some(Timestamp(i64::MAX)),
+            }
+        });
+        let now = self.clock.wall();
+        let age = |time: Timestamp| now.0.saturating_sub(time.0).max(0).saturating_mul(1000);
+        let times = times.await.into_iter();
+        times.map(|time| time.flatten().map(age)).collect()
+    }
+}
+
+/// The time of the batch at an offset, where it is in memory.
+fn time_at(replica: &Replica, from: Offset, end: Offset) -> Option<Timestamp> {
+    let from = from.max(replica.core().log_start());
+    let read = replica.log.try_read(from, end, 1, true).ok()?.ok()?;
+    let first = read.slices.first()?;
+    let batch = split(first).next()?.ok()?;
+    Some(batch.header.max_timestamp())
+}
+
+impl Behind {
+    fn samples(&self, age_us: Option<i64>) -> impl Iterator<Item = Sample> {
+        let partition = self.partition.to_string();
+        let labels = [
+            ("group", self.group.as_str()),
+            ("topic", self.topic.as_str()),
+            ("partition", partition.as_str()),
+        ];
+        let rows = [
+            (&GROUP_COMMITTED_OFFSET, Some(self.committed)),
+            (&GROUP_LOG_END, Some(self.log_end)),
+            (&GROUP_LAG_RECORDS, Some(self.lag)),
+            (&GROUP_LAG_TIME, age_us),
+        ];
+        let sample = |(metric, value): (_, Option<i64>)| Some(Sample::new(metric, &labels, value?));
+        rows.into_iter()
+            .filter_map(sample)
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+}
+
+#[cfg(test)]
+#[path = "lag_tests.rs"]
+mod tests;

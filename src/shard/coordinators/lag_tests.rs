@@ -1,0 +1,208 @@
+//! Goal: a snapshot of the metrics tells how far each group is behind, over all shards, and what the coordinators hold.
+//!
+//! Method: two real shards on a directory of their own; a log, two groups that have committed, and a look.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::config::BrokerConfig;
+use crate::group::{Caller, GroupReply, GroupRequest};
+use crate::metadata::{Command, CreateTopics, NewTopic, Registration, Reply};
+use crate::metrics::{Snapshot, Value};
+use crate::protocol::ErrorCode;
+use crate::protocol::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use crate::record::{BatchBuilder, BatchSeal, Codec};
+use crate::rt::{self, Disk, Options, SignalHandling};
+use crate::shard::{Internal, Message, Opened, Shard, open};
+use crate::storage::Directories;
+use crate::types::{NodeId, ShardId, Str, Timestamp, Uuid};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How old the records are.
+const AGE_MS: i64 = 5000;
+
+#[test]
+fn a_snapshot_tells_the_lag_of_groups_and_counts_them() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let settings = [
+        format!("log.dirs={}", dir.path().display()),
+        "offsets.topic.num.partitions=4".to_owned(),
+        "memory.bytes=200000000".to_owned(),
+    ];
+    let (config, _) = BrokerConfig::parse(None, &settings).expect("good settings");
+    let config = Arc::new(config);
+    let path = dir.path().to_owned();
+    let paths = [path.clone()];
+    let prepared =
+        rt::run_local(
+            async move { Directories::prepare(&Disk::Ring, &paths, NodeId(1), None).await },
+        );
+    let directories = prepared.expect("a ring").expect("a directory");
+    let seeds = rt::mesh::<Message>(2).into_iter().map(|seat| Opened {
+        config: config.clone(),
+        directories: directories.clone(),
+        seat,
+        shards_count: 2,
+        cache_bytes: 32 << 20,
+        groups_bytes: 1 << 20,
+        open_files_max: 100,
+    });
+    let options = Options {
+        log_dirs: vec![path],
+        signals: SignalHandling::Leave,
+        ..Options::default()
+    };
+    let (sender, receiver) = mpsc::channel();
+    let main = move |own: rt::Shard, opened: Opened| run(own, opened, sender.clone());
+    let shards = rt::start(&options, seeds.collect(), main).expect("shards start");
+    let snapshot = receiver.recv_timeout(PATIENCE).expect("a snapshot in time");
+    shards.stop().request();
+    shards.join();
+    check(&snapshot);
+}
+
+fn check(snapshot: &Snapshot) {
+    let value = |name: &str, label: &str| {
+        let mut samples = snapshot.samples().iter();
+        let found = samples.find(|sample| sample.metric.name == name && sample.label == label);
+        found.map(|sample| sample.value)
+    };
+    let label = |group: &str, partition: i32| {
+        format!("group=\"{group}\",topic=\"orders\",partition=\"{partition}\"")
+    };
+    let (behind, even) = (label("app", 0), label("app", 1));
+    assert_eq!(value("ringlog_group_committed_offset", &behind), Some(4));
+    assert_eq!(value("ringlog_group_log_end_offset", &behind), Some(10));
+    assert_eq!(value("ringlog_group_lag_records", &behind), Some(6));
+    let age_us = value("ringlog_group_lag_seconds", &behind).expect("the batch is in memory");
+    assert!((AGE_MS * 1000..60_000_000).contains(&age_us), "{age_us}");
+    assert_eq!(value("ringlog_group_lag_records", &even), Some(0));
+    assert_eq!(value("ringlog_group_lag_seconds", &even), Some(0));
+    // A name with quotes in it stays a name.
+    let other = label(r#"o\"ther"#, 0);
+    assert_eq!(value("ringlog_group_lag_records", &other), Some(10));
+    let row = |name: &str, label: &str| {
+        let mut rows = snapshot.rows();
+        let found = rows.find(|row| row.metric.name == name && row.metric.label == label);
+        found.map(|row| row.value.clone())
+    };
+    let empty = "protocol=\"classic\",state=\"Empty\"";
+    assert_eq!(row("ringlog_groups", empty), Some(Value::Gauge(2)));
+    assert_eq!(row("ringlog_group_offsets", ""), Some(Value::Gauge(3)));
+    assert_eq!(
+        row("ringlog_group_partitions_untold", ""),
+        Some(Value::Gauge(0))
+    );
+    assert_eq!(row("ringlog_coordinators", ""), Some(Value::Gauge(4)));
+    assert!(matches!(
+        row("ringlog_group_memory_bytes", ""),
+        Some(Value::Gauge(1..))
+    ));
+}
+
+async fn run(own: rt::Shard, opened: Opened, sender: mpsc::Sender<Snapshot>) {
+    let directories = opened.directories.clone();
+    let shard = open(opened);
+    if own.id == ShardId(0) {
+        let registration = |cluster_id: Str| Registration {
+            cluster_id,
+            id: NodeId(1),
+            incarnation: Uuid::random(),
+            rack: None,
+            endpoints: Vec::new(),
+            features: Vec::new(),
+            log_dirs: Vec::new(),
+            fenced: false,
+        };
+        let started = shard.start_controller(&directories, registration).await;
+        started.expect("a new cluster");
+        // Who waited for it has given up where this fails.
+        let _ = sender.send(scenario(&shard).await);
+    }
+    own.shutdown.requested().await;
+    shard.close_coordinators();
+    shard.close().await;
+}
+
+async fn scenario(shard: &Rc<Shard>) -> Snapshot {
+    let topic = NewTopic {
+        name: Str::from("orders"),
+        partitions: 2,
+        replication_factor: 1,
+        assignments: Vec::new(),
+        configs: Vec::new(),
+    };
+    let command = Command::CreateTopics(CreateTopics {
+        topics: vec![topic],
+        validate_only: false,
+    });
+    let Reply::CreateTopics(rows) = shard.propose(command).await else {
+        panic!("a reply of another kind");
+    };
+    assert!(rows.iter().all(|row| row.result.is_ok()), "{rows:?}");
+    shard
+        .ensure_internal(Internal::Offsets)
+        .await
+        .expect("it is created");
+    let topic_id = shard.image().topic("orders").expect("just created").id;
+    let places = vec![(topic_id, 0, 10), (topic_id, 1, 3)];
+    let written = shard.on_owners(places, |shard, replica, count| async move {
+        let time = Timestamp(shard.clock.wall().0 - AGE_MS);
+        let mut builder = BatchBuilder::new(Codec::None, 1024);
+        for _ in 0..count {
+            builder.append(time, None, Some(b"value"), &[]);
+        }
+        let batch = builder.build(&BatchSeal::default(), &mut shard.codecs.borrow_mut());
+        replica.append_own(&shard, batch).expect("it is appended");
+        while replica.core().high_watermark().0 < count {
+            rt::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert_eq!(written.await, [Some(()), Some(())]);
+    commit(shard, "app", &[(0, 4), (1, 3)]).await;
+    commit(shard, "o\"ther", &[(0, 0)]).await;
+    shard.metrics_snapshot().await
+}
+
+async fn commit(shard: &Rc<Shard>, group: &str, offsets: &[(i32, i64)]) {
+    let partition = |(index, offset): &(i32, i64)| OffsetCommitRequestPartition {
+        partition_index: *index,
+        committed_offset: *offset,
+        ..Default::default()
+    };
+    let request = OffsetCommitRequest {
+        group_id: Str::from(group),
+        generation_id_or_member_epoch: -1,
+        retention_time_ms: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: Str::from("orders"),
+            partitions: offsets.iter().map(partition).collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let caller = Caller {
+        version: 8,
+        ..Caller::default()
+    };
+    let began = Instant::now();
+    loop {
+        let request = GroupRequest::OffsetCommit(request.clone());
+        let group = Str::from(group);
+        match shard.group_request(&group, caller.clone(), request).await {
+            Ok(GroupReply::OffsetCommit(answer)) => {
+                let errors = answer.topics.iter().flat_map(|topic| &topic.partitions);
+                assert!(errors.clone().all(|p| p.error_code == 0), "{answer:?}");
+                return;
+            }
+            Err(ErrorCode::CoordinatorLoadInProgress) if began.elapsed() < PATIENCE => {
+                rt::sleep(Duration::from_millis(5)).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
