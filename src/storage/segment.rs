@@ -199,7 +199,11 @@ impl Incoming {
     pub fn of(header: &BatchHeader, size: u32) -> Incoming {
         Incoming {
             last_offset: header.last_offset(),
-            max_timestamp: header.max_timestamp().0,
+            // What compaction emptied has no record that could be found by its time.
+            max_timestamp: match header.count() {
+                0 => -1,
+                _ => header.max_timestamp().0,
+            },
             size,
         }
     }

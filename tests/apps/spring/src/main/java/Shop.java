@@ -99,6 +99,9 @@ public class Shop {
         int orders = Integer.parseInt(args[2]);
         try (var context = new AnnotationConfigApplicationContext(Shop.class)) {
             @SuppressWarnings("unchecked") var template = (KafkaTemplate<String, String>) context.getBean(KafkaTemplate.class);
+            // Each of the three threads has its partition before the first order comes.
+            var billing = (ConcurrentMessageListenerContainer<?, ?>) context.getBean(KafkaListenerEndpointRegistry.class).getListenerContainer("billing");
+            for (int n = 0; n < 400 && !billing.getContainers().stream().allMatch(c -> c.getAssignedPartitions() != null && c.getAssignedPartitions().size() == 1); n++) Thread.sleep(50);
             var good = new TreeSet<String>();
             var bad = new TreeSet<String>();
             for (int at = 0; at < orders; at += 10) {
