@@ -80,27 +80,36 @@ class Workers:
                 "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000, "rebalance.timeout.ms": 10000,
                 "rest.advertised.host.name": "127.0.0.1", "rest.advertised.port": port})
             self.programs[f"127.0.0.1:{port}"] = lab.java(CLI + "ConnectDistributed", path, name=f"worker-{number}", memory="384m")
+        # One that joins later would take tasks over in the middle of what a test does.
+        for worker in self.programs:
+            until(f"{worker} is one of the cluster", lambda: self.answer(worker, "/health"), 120, 0.5)
 
-    def ask(self, path, body=None):
+    @staticmethod
+    def answer(worker, path, body=None, method=None):
+        """What `worker` says to one request, None where it does not."""
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(f"http://{worker}{path}", data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return json.load(answer)
+        except (urllib.error.URLError, OSError, ValueError):
+            return None
+
+    def ask(self, path, body=None, method=None):
         """JSON from any worker that answers, None while none does."""
-        for worker, program in self.programs.items():
-            if not program.running():
-                continue
-            data = json.dumps(body).encode() if body else None
-            request = urllib.request.Request(f"http://{worker}{path}", data, {"Content-Type": "application/json"}, method="PUT" if body else "GET")
-            try:
-                with urllib.request.urlopen(request, timeout=20) as answer:
-                    return json.load(answer)
-            except (urllib.error.URLError, OSError):
-                continue
-        return None
+        running = (worker for worker, program in self.programs.items() if program.running())
+        answers = (self.answer(worker, path, body, method or (body and "PUT")) for worker in running)
+        return next((answer for answer in answers if answer is not None), None)
 
     def create(self, name, config):
         until(f"the connector {name} is made", lambda: self.ask(f"/connectors/{name}/config", config), 90, 1)
 
     def task_of(self, name):
-        """The worker that runs the connector's task, None while none does."""
+        """The worker that runs the connector's task, None while none does. A task that has failed is started again, as operators
+        do: one whose worker cannot ask a dead leader to fence its predecessor fails for good."""
         tasks = (self.ask(f"/connectors/{name}/status") or {}).get("tasks") or []
+        if any(task["state"] == "FAILED" for task in tasks):
+            self.ask(f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true", method="POST")
         return next((task["worker_id"] for task in tasks if task["state"] == "RUNNING"), None)
 
 
@@ -112,9 +121,9 @@ def distributed_workers_take_over_exactly_once(lab):
     append(source, wanted)
     workers = Workers(lab, lab.fresh("connect"), 2)
     workers.create("reads", {"connector.class": SOURCE, "tasks.max": "1", "file": source, "topic": topic, "transaction.boundary": "poll", "batch.size": "100"})
-    workers.create("writes", {"connector.class": SINK, "tasks.max": "1", "file": sink, "topics": topic, "consumer.override.isolation.level": "read_committed"})
-    until(lambda: f"the first lines are copied ({len(read(sink))})", lambda: len(read(sink)) >= each, 90)
-    reader, writer = workers.task_of("reads"), workers.task_of("writes")
+    workers.create("writes", {"connector.class": SINK, "tasks.max": "1", "file": sink, "topics": topic, "consumer.override.isolation.level": "read_committed", "consumer.override.session.timeout.ms": 6000})
+    until(lambda: f"the first lines are copied ({len(read(sink))})", lambda: workers.task_of("reads") and len(read(sink)) >= each, 120, 0.5)
+    reader, writer = (until(f"{name} runs", lambda: workers.task_of(name)) for name in ("reads", "writes"))
     # Lines are on their way while the worker dies.
     for n in range(1, 11):
         more = lines(n * each, each)
@@ -141,11 +150,11 @@ def distributed_workers_survive_the_broker(lab):
     append(source, wanted)
     workers = Workers(lab, lab.fresh("connect"), 1)
     workers.create("reads", {"connector.class": SOURCE, "tasks.max": "1", "file": source, "topic": topic, "transaction.boundary": "poll", "batch.size": "100"})
-    workers.create("writes", {"connector.class": SINK, "tasks.max": "1", "file": sink, "topics": topic, "consumer.override.isolation.level": "read_committed"})
-    until("the first lines are copied", lambda: len(read(sink)) >= 1000, 90)
+    workers.create("writes", {"connector.class": SINK, "tasks.max": "1", "file": sink, "topics": topic, "consumer.override.isolation.level": "read_committed", "consumer.override.session.timeout.ms": 6000})
+    until("the first lines are copied", lambda: workers.task_of("reads") and len(read(sink)) >= 1000, 120, 0.5)
     lab.broker.kill9()
     append(source, lines(1000, 1000))
     wanted += lines(1000, 1000)
-    until(lambda: f"all lines are copied ({len(read(sink))})", lambda: len(read(sink)) >= len(wanted), 90, 0.5)
+    until(lambda: f"all lines are copied ({len(read(sink))})", lambda: workers.task_of("reads") and len(read(sink)) >= len(wanted), 120, 0.5)
     in_topic = lab.tools("ConsoleConsumer", "--topic", topic, "--from-beginning", "--timeout-ms", 4000, "--command-property", "isolation.level=read_committed").splitlines()
     same([line for line in in_topic if line.startswith("line ")] == wanted, True, "every line is in the topic once and in order")

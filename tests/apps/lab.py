@@ -13,6 +13,9 @@ CACHE = os.environ.get("RINGLOG_TESTS_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ringlog-tests"
 )
 
+# What JVMs log besides what each program asks for; None: no more than that.
+LOG_LEVEL = None
+
 
 class Skipped(Exception):
     """This test needs what this run does not have."""
@@ -182,8 +185,9 @@ class Lab:
         """Starts a JVM; `main`'s last word names the program unless `name` does."""
         name = name or main.rpartition(".")[2]
         self.serial += 1
-        level = "off" if quiet else "warn"
+        level = LOG_LEVEL or ("off" if quiet else "warn")
         command = ["java", f"-Xmx{memory}", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", f"-Dorg.slf4j.simpleLogger.defaultLogLevel={level}",
+                   "-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
                    "-cp", classpath or apps_classpath(), main, *map(str, arguments)]
         return Program(name, command, f"{self.work}/{name}-{self.serial}.log", **more)
 
