@@ -14,19 +14,23 @@ final class TxnDataCases {
 
     static void say(Side s, int v, String label, TxnAsk.Producer p, String topic, int partition, Batch... batches) { s.say(label, v, TxnAsk.produce(s, v, p, topic, partition, batches)); }
 
+    /** What the coordinator does not know of is refused: Kafka says INVALID_TXN_STATE or TRANSACTION_ABORTABLE, as its question to the coordinator comes back. */
+    static void sayRefused(Side s, int v, String label, TxnAsk.Producer p, String topic, int partition, Batch batch) {
+        var error = Side.firstError(s.ask(v, TxnAsk.produce(s, v, p, topic, partition, batch)));
+        s.note("v" + v + " " + label, error.equals("48") || error.equals("120") ? "refused" : error);
+    }
+
     static void produce(Compare c) {
         c.add("Produce/transactional", s -> s.versions(ApiKeys.PRODUCE, 3, 11, v -> {
             var topic = s.create("t" + v, 2);
             var p = TxnAsk.producer(s, s.topic("x" + v));
-            // Kafka says one or the other, as its question to the coordinator comes back.
-            var early = Side.firstError(s.ask(v, TxnAsk.produce(s, v, p, topic, 0, p.batch(0))));
-            s.note("v" + v + " before the partition is added", early.equals("48") || early.equals("120") ? "refused" : early);
+            sayRefused(s, v, "before the partition is added", p, topic, 0, p.batch(0));
             s.ask(3, TxnAsk.add(3, p, Map.of(topic, List.of(0))));
             say(s, v, "the first", p, topic, 0, p.batch(0, 2));
             say(s, v, "the next", p, topic, 0, p.batch(2));
             say(s, v, "the next again", p, topic, 0, p.batch(2));
             say(s, v, "a gap", p, topic, 0, p.batch(7));
-            say(s, v, "in a partition that was not added", p, topic, 1, p.batch(0));
+            sayRefused(s, v, "in a partition that was not added", p, topic, 1, p.batch(0));
             say(s, v, "an epoch below", p, topic, 0, p.epoch(p.epoch() - 1).batch(3));
             say(s, v, "another's id", p, topic, 0, p.id(777_777_777L).batch(0));
             say(s, v, "an idempotent batch of the producer in its transaction", p, topic, 0, Batch.of(1).producer(p.id(), p.epoch(), 3));
@@ -37,7 +41,7 @@ final class TxnDataCases {
             say(s, v, "a control batch", p, topic, 0, p.batch(3).attributes(0x30));
             s.say("acks 1", v, TxnAsk.produce(s, v, p, topic, 0, p.batch(3)).setAcks((short) 1));
             TxnAsk.ended(s, p, true);
-            say(s, v, "after its end", p, topic, 0, p.batch(4));
+            sayRefused(s, v, "after its end", p, topic, 0, p.batch(4));
             s.ask(3, TxnAsk.add(3, p, Map.of(topic, List.of(0))));
             say(s, v, "in the next transaction", p, topic, 0, p.batch(4));
             TxnAsk.ended(s, p, false);
