@@ -136,7 +136,7 @@ fn acknowledged_records_survive_kill_9() {
     stop_and_check_files(broker, dir.path());
 }
 
-fn env_number<T: std::str::FromStr>(name: &str, default: T) -> T {
+pub fn env_number<T: std::str::FromStr>(name: &str, default: T) -> T {
     std::env::var(name)
         .ok()
         .and_then(|text| text.parse().ok())

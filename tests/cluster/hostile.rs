@@ -354,7 +354,7 @@ fn ten_thousand_idle_connections_are_held() {
     });
 }
 
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -15,6 +15,7 @@ mod group_abuse;
 mod group_storage;
 mod groups;
 mod hostile;
+mod many_producers;
 mod retention;
 mod startup;
 mod transactions;
