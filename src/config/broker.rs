@@ -203,7 +203,7 @@ keys! {
         producer_id_expiration_ms: i32 = "producer.id.expiration.ms", Some("86400000"), at_least(1), CLUSTER;
         /// Bytes of requests read but not yet answered, all shards together; -1 leaves it to memory.request.ratio.
         queued_max_request_bytes: i64 = "queued.max.request.bytes", Some("-1"), ANY, STATIC;
-        /// Connections the kernel queues before they are accepted.
+        /// Connections the kernel queues before they are accepted; until it is set, as many as the kernel allows up to 4096.
         socket_listen_backlog_size: i32 = "socket.listen.backlog.size", Some("50"), at_least(1), STATIC;
         /// Receive buffer of a client's socket, in bytes; -1 has the kernel adapt it, and so has the default until it is set.
         socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes", Some("102400"), ANY, STATIC;

@@ -248,7 +248,11 @@ fn bind(config: &BrokerConfig) -> Result<Vec<(Listener, BoundListener)>, String>
     // A size that is set keeps the kernel from adapting the buffer: only the operator's word does that.
     let size = |key: &str, bytes: i32| usize::try_from(bytes).ok().filter(|_| config.is_set(key));
     let options = ListenOptions {
-        backlog: config.socket_listen_backlog_size,
+        // With Kafka's fifty, a few hundred clients that come at once wait seconds for the kernel to ask again.
+        backlog: match config.is_set("socket.listen.backlog.size") {
+            true => config.socket_listen_backlog_size,
+            false => ListenOptions::default().backlog,
+        },
         receive_buffer_bytes: size(
             "socket.receive.buffer.bytes",
             config.socket_receive_buffer_bytes,
