@@ -85,7 +85,8 @@ impl Generator {
                 links[link].slots.push(slot);
             }
         }
-        let payload = Payload::new(plan.record_bytes, plan.seed.wrapping_add(index as u64));
+        let seed = plan.seed.wrapping_add(index as u64);
+        let payload = Payload::new(plan.record_bytes, plan.batch_bytes, plan.producers, seed);
         Ok(Generator {
             phase: index as f64 / plan.producers as f64,
             // Producers begin at different partitions, so that they do not move in step.

@@ -31,9 +31,11 @@ pub struct Stamp {
 }
 
 impl Payload {
-    pub fn new(record_bytes: usize, seed: u64) -> Payload {
+    /// For one of `producers` whose batches hold `batch_bytes` before compression.
+    pub fn new(record_bytes: usize, batch_bytes: usize, producers: usize, seed: u64) -> Payload {
         let mut prng = Prng::new(seed);
-        let mut pool = vec![0; POOL_BYTES.max(2 * record_bytes)];
+        let share = (POOLS_BYTES / producers.max(1)).min(POOL_BYTES);
+        let mut pool = vec![0; share.max(2 * record_bytes.max(batch_bytes))];
         prng.fill(&mut pool);
         Payload {
             pool,
@@ -89,8 +91,10 @@ impl Stamp {
     }
 }
 
-/// Larger than any batch that a codec sees at once.
+/// Of one producer: larger than most batches that a codec sees at once.
 const POOL_BYTES: usize = 8 << 20;
+/// Of all producers, as far as two batches each allow.
+const POOLS_BYTES: usize = 256 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -99,9 +103,9 @@ mod tests {
     #[test]
     fn one_seed_gives_one_sequence() {
         let (mut a, mut b, mut c) = (
-            Payload::new(100, 1),
-            Payload::new(100, 1),
-            Payload::new(100, 2),
+            Payload::new(100, 1000, 1, 1),
+            Payload::new(100, 1000, 1, 1),
+            Payload::new(100, 1000, 1, 2),
         );
         for _ in 0..1000 {
             let value = a.next_value().to_vec();
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn values_differ_until_the_pool_is_used_and_then_begin_again() {
-        let mut payload = Payload::new(1 << 20, 1);
+        let mut payload = Payload::new(1 << 20, 0, 1, 1);
         let first = payload.next_value().to_vec();
         for _ in 1..POOL_BYTES >> 20 {
             assert_ne!(payload.next_value(), first);
@@ -121,9 +125,20 @@ mod tests {
     }
 
     #[test]
+    fn thousands_of_producers_share_a_bounded_memory() {
+        let size = |batch_bytes, producers| {
+            let payload = Payload::new(100, batch_bytes, producers, 1);
+            payload.pool.len()
+        };
+        assert_eq!(size(64 << 10, 1), POOL_BYTES);
+        assert_eq!(size(64 << 10, 2000), POOLS_BYTES / 2000);
+        assert_eq!(size(64 << 10, 4000), 128 << 10);
+    }
+
+    #[test]
     fn records_of_any_size_fit() {
         for record_bytes in [0, 1, 16, POOL_BYTES + 1] {
-            let mut payload = Payload::new(record_bytes, 1);
+            let mut payload = Payload::new(record_bytes, 0, 1, 1);
             for _ in 0..3 {
                 assert_eq!(payload.next_value().len(), record_bytes);
             }
@@ -132,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_stamp_is_read_only_by_its_own_run() {
-        let mut payload = Payload::new(16, 1);
+        let mut payload = Payload::new(16, 0, 1, 1);
         let stamp = Stamp {
             run: 7,
             due_ns: u64::MAX - 1,
