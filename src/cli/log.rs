@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::record::{BatchHeader, Codecs, TimestampType, records};
-use crate::types::Offset;
-
 use super::failure::Failure;
-use super::output::{Rows, counted, print, print_json, print_json_line};
-use super::segment::{Piece, Segment};
+use super::log_verify::Verify;
+use super::output::{Rows, print, print_json_line};
+use crate::record::{BatchHeader, Codecs, TimestampType, records};
+use crate::storage::{Piece, SegmentReader};
 
-/// Read and check segment files
+/// Read and check log directories and segment files, without a broker
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
     Dump(Dump),
@@ -39,24 +38,6 @@ pub(super) struct Dump {
     count: Option<u64>,
 
     /// Print a line of JSON for each batch (with --records, for each record)
-    #[arg(long)]
-    json: bool,
-}
-
-/// Check segment files: every CRC, every record, offsets without gap or overlap
-///
-/// Exit status 1 if anything is damaged.
-#[derive(Args, Debug)]
-pub(super) struct Verify {
-    /// Segment files (00000000000000000000.log), or the directories of partitions
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
-
-    /// Offsets may have gaps, as compaction leaves them
-    #[arg(long)]
-    compacted: bool,
-
-    /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
 }
@@ -91,26 +72,6 @@ struct RecordRow {
     value: Option<String>,
     value_bytes: i64,
     headers: Vec<(String, Option<String>)>,
-}
-
-/// What one file holds, and what is wrong with it.
-#[derive(Serialize)]
-struct FileReport {
-    file: String,
-    bytes: u64,
-    batches: u64,
-    records: u64,
-    start_offset: Option<i64>,
-    end_offset: Option<i64>,
-    /// Zeroes at the end: reserved, not used.
-    reserved_bytes: u64,
-    damage: Vec<Damage>,
-}
-
-#[derive(Serialize)]
-struct Damage {
-    position: u64,
-    what: String,
 }
 
 impl Command {
@@ -164,7 +125,7 @@ impl Dump {
                 } => (position, bytes, fault),
                 other => {
                     is_damaged |= matches!(other, Piece::Damaged { .. });
-                    ending = Some(other.told());
+                    ending = Some(told(&other));
                     break;
                 }
             };
@@ -232,16 +193,14 @@ impl Dump {
     }
 }
 
-impl Piece {
-    /// A line about what is not a batch.
-    fn told(&self) -> String {
-        match self {
-            Piece::Batch { position, .. } => format!("position {position}: a batch"),
-            Piece::Reserved { position, len } => {
-                format!("position {position}: {len} bytes reserved and not used")
-            }
-            Piece::Damaged { position, why } => format!("position {position}: DAMAGED: {why}"),
+/// A line about what is not a batch.
+fn told(piece: &Piece) -> String {
+    match piece {
+        Piece::Batch { position, .. } => format!("position {position}: a batch"),
+        Piece::Reserved { position, len } => {
+            format!("position {position}: {len} bytes reserved and not used")
         }
+        Piece::Damaged { position, why } => format!("position {position}: DAMAGED: {why}"),
     }
 }
 
@@ -334,149 +293,6 @@ fn shown(text: Option<&str>) -> String {
     format!("{cut:?}{more}")
 }
 
-impl Verify {
-    fn run(self) -> Result<(), Failure> {
-        let mut reports = Vec::new();
-        let mut expected = Expected::default();
-        for path in segment_paths(&self.paths)? {
-            // A directory is one log, whatever was before it another.
-            if expected.dir.as_deref() != path.parent() {
-                expected = Expected {
-                    dir: path.parent().map(Path::to_path_buf),
-                    ..Default::default()
-                };
-            }
-            reports.push(self.verify(&path, &mut expected)?);
-        }
-        let is_damaged = reports.iter().any(|report| !report.damage.is_empty());
-        if self.json {
-            print_json(&reports)?;
-        } else {
-            print_reports(&reports)?;
-        }
-        if is_damaged {
-            Err(Failure::Told)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn verify(&self, path: &Path, expected: &mut Expected) -> Result<FileReport, Failure> {
-        let mut segment = open(path)?;
-        let mut report = FileReport {
-            file: path.display().to_string(),
-            bytes: segment.len(),
-            batches: 0,
-            records: 0,
-            start_offset: None,
-            end_offset: None,
-            reserved_bytes: 0,
-            damage: Vec::new(),
-        };
-        let named = path
-            .file_stem()
-            .and_then(|stem| stem.to_str()?.parse().ok())
-            .map(Offset);
-        while let Some(piece) = segment.next_piece().map_err(|e| read_fault(path, &e))? {
-            match piece {
-                Piece::Batch {
-                    position,
-                    bytes,
-                    fault,
-                } => {
-                    let Ok(header) = BatchHeader::view(&bytes) else {
-                        continue;
-                    };
-                    let order = expected.fault(header, named, self.compacted);
-                    let faults = fault
-                        .map(|fault| fault.to_string())
-                        .into_iter()
-                        .chain(order);
-                    report
-                        .damage
-                        .extend(faults.map(|what| Damage { position, what }));
-                    report.batches += 1;
-                    report.records += header.count().max(0) as u64;
-                    report.start_offset.get_or_insert(header.base_offset().0);
-                    report.end_offset = Some(header.next_offset().0);
-                }
-                Piece::Reserved { len, .. } => report.reserved_bytes = len,
-                Piece::Damaged { position, why } => {
-                    report.damage.push(Damage {
-                        position,
-                        what: why,
-                    });
-                }
-            }
-        }
-        Ok(report)
-    }
-}
-
-/// What the batches before lead one to expect of the next.
-#[derive(Default)]
-struct Expected {
-    dir: Option<PathBuf>,
-    next_offset: Option<Offset>,
-    leader_epoch: Option<i32>,
-}
-
-impl Expected {
-    /// What is wrong with a batch's place in the log.
-    fn fault(&mut self, header: &BatchHeader, named: Option<Offset>, gaps: bool) -> Option<String> {
-        let (base, epoch) = (header.base_offset(), header.leader_epoch().0);
-        // The first batch of a log is held against the name of its file.
-        let next = self.next_offset.replace(header.next_offset()).or(named);
-        let epoch_before = self.leader_epoch.replace(epoch);
-        match (next, epoch_before) {
-            (Some(next), _) if base < next => Some(format!(
-                "base offset {base}, though the log is at {next} already"
-            )),
-            (Some(next), _) if base > next && !gaps => {
-                Some(format!("base offset {base} where {next} is next: a gap"))
-            }
-            (_, Some(before)) if epoch < before => {
-                Some(format!("leader epoch {epoch} after {before}"))
-            }
-            _ => None,
-        }
-    }
-}
-
-fn print_reports(reports: &[FileReport]) -> Result<(), Failure> {
-    let columns = [
-        "file", "bytes", "batches", "records", "offsets", "reserved", "verdict",
-    ];
-    let mut rows = Rows::new(&columns).align_right(&[1, 2, 3, 5]);
-    for report in reports {
-        rows.push(vec![
-            report.file.clone(),
-            report.bytes.to_string(),
-            report.batches.to_string(),
-            report.records.to_string(),
-            match (report.start_offset, report.end_offset) {
-                (Some(start), Some(end)) => format!("{start}-{}", end - 1),
-                _ => "-".to_owned(),
-            },
-            report.reserved_bytes.to_string(),
-            match report.damage.len() {
-                0 => "sound".to_owned(),
-                count => format!("DAMAGED in {}", counted(count as u64, "place")),
-            },
-        ]);
-    }
-    rows.print()?;
-    for report in reports {
-        for damage in &report.damage {
-            print(&format!(
-                "{}: position {}: {}",
-                report.file, damage.position, damage.what
-            ))?;
-        }
-    }
-    Ok(())
-}
-
 /// The files themselves, and the segments of directories in the order of their offsets.
 fn segment_paths(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
@@ -502,8 +318,8 @@ fn segment_paths(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-fn open(path: &Path) -> Result<Segment, Failure> {
-    Segment::open(path).map_err(|error| read_fault(path, &error))
+fn open(path: &Path) -> Result<SegmentReader, Failure> {
+    SegmentReader::open(path).map_err(|error| read_fault(path, &error))
 }
 
 fn read_fault(path: &Path, error: &std::io::Error) -> Failure {
@@ -512,92 +328,3 @@ fn read_fault(path: &Path, error: &std::io::Error) -> Failure {
 
 const INFLATED_BYTES_MAX: usize = 1 << 30;
 const TEXT_CHARACTERS_MAX: usize = 80;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::{BatchBuilder, BatchSeal, Codec};
-    use crate::types::{LeaderEpoch, Timestamp};
-
-    fn batch(base_offset: i64, count: usize) -> Vec<u8> {
-        let mut builder = BatchBuilder::new(Codec::Lz4, 0);
-        for _ in 0..count {
-            builder.append(Timestamp(1), None, Some(b"value value value"), &[]);
-        }
-        let seal = BatchSeal {
-            base_offset: Offset(base_offset),
-            leader_epoch: LeaderEpoch(0),
-            ..Default::default()
-        };
-        builder.build(&seal, &mut Codecs::new()).to_vec()
-    }
-
-    fn verify(content: &[Vec<u8>]) -> FileReport {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("00000000000000000000.log");
-        std::fs::write(&path, content.concat()).unwrap();
-        let command = Verify {
-            paths: vec![],
-            compacted: false,
-            json: false,
-        };
-        match command.verify(&path, &mut Expected::default()) {
-            Ok(report) => report,
-            Err(failure) => panic!("{failure:?}"),
-        }
-    }
-
-    #[test]
-    fn a_sound_segment_with_reserved_space_is_sound() {
-        let report = verify(&[batch(0, 3), batch(3, 2), vec![0; 10_000]]);
-        assert!(report.damage.is_empty(), "{}", report.damage[0].what);
-        assert_eq!(
-            (report.batches, report.records, report.reserved_bytes),
-            (2, 5, 10_000)
-        );
-        assert_eq!(report.end_offset, Some(5));
-    }
-
-    #[test]
-    fn every_flipped_byte_is_found() {
-        let sound = [batch(0, 3), batch(3, 2)].concat();
-        let second = batch(0, 3).len();
-        for at in 0..sound.len() {
-            // The leader epoch lies outside the CRC, and a higher one may follow a lower one.
-            if (second + 12..second + 16).contains(&at) {
-                continue;
-            }
-            let mut bytes = sound.clone();
-            bytes[at] ^= 0x10;
-            assert!(!verify(&[bytes]).damage.is_empty(), "byte {at}");
-        }
-    }
-
-    #[test]
-    fn a_torn_tail_a_gap_and_an_overlap_are_damage() {
-        let mut torn = batch(3, 2);
-        torn.truncate(70);
-        for (content, word) in [
-            (vec![batch(0, 3), torn], "of which the file has"),
-            (vec![batch(0, 3), batch(4, 1)], "gap"),
-            (vec![batch(0, 3), batch(2, 1)], "already"),
-            (vec![batch(1, 1)], "gap"),
-            (vec![batch(0, 3), vec![0; 100], vec![1]], "zeroes"),
-        ] {
-            let report = verify(&content);
-            assert_eq!(report.damage.len(), 1, "{word}");
-            assert!(
-                report.damage[0].what.contains(word),
-                "{}",
-                report.damage[0].what
-            );
-        }
-    }
-
-    #[test]
-    fn an_empty_file_is_sound() {
-        let report = verify(&[]);
-        assert!(report.damage.is_empty());
-        assert_eq!(report.end_offset, None);
-    }
-}

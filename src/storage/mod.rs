@@ -5,7 +5,7 @@
 //! write to the journal, which reach their segments later, large ones straight → readers get
 //! pinned slices of the same memory ([`Log::try_read`]), or of chunks read from disk ([`Log::read`]) → the server sends
 //! them. The shard's cleaner compacts logs behind it ([`Log::compact`]; `compact` tells how). At start: [`Directories::prepare`], then per shard [`Store::open`], [`Store::open_log`], [`Log::recover`].
-//! Uses `types`, `record` and `rt`.
+//! Uses `types`, `record` and `rt`; to verify what rests in directories also `metadata` and `partition`.
 //!
 //! **Invariants.** What a commit returned is on stable storage, and what recovery finds is a prefix of what was
 //! appended that holds all of it. Memory that was sealed is never written again. Two writes to one block are never in
@@ -14,8 +14,9 @@
 //! start is durable before a file goes, and what is left after a crash is a suffix.
 //!
 //! **Faults survived.** A crash at any write or sync; torn and stale sectors, by CRC, order and cutting; a full disk
-//! (appends are refused until there is room, nothing acknowledged is lost); a failed write or sync (that directory goes
-//! offline, others serve); side files that are torn or gone (all can be rebuilt, the index of aborted transactions too); a second process on the directory.
+//! (appends are refused until there is room, nothing acknowledged is lost);
+//! a failed write or sync (that directory goes offline, others serve); side files that are torn or gone (all can be rebuilt, the index of aborted
+//! transactions too); a second process on the directory.
 //!
 //! **Not obvious.** File lengths decide nothing: blocks are reserved ahead and writes are padded. While a segment is
 //! active, zeros follow its last batch up to what is reserved. A log that was reopened, or whose last block was evicted, takes
@@ -54,6 +55,7 @@ mod stats;
 mod store;
 mod time;
 mod txn_index;
+mod verify;
 
 pub use aborted::AbortedTransaction;
 pub use commit::Committed;
@@ -69,3 +71,7 @@ pub use start_offset::Deleted;
 pub use stats::StoreStats;
 pub use store::{DirectoryInfo, Store, StoreConfig};
 pub use time::TimedOffset;
+pub use verify::{
+    DirectoryReport, Fault, Faults, Hole, PartitionReport, Piece, SegmentReader, Verifier,
+    VerifyError, VerifyOptions, segment_bytes,
+};

@@ -7,3 +7,4 @@ mod model;
 mod real;
 mod retention;
 mod transactions;
+mod verify;
