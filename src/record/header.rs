@@ -58,7 +58,7 @@ pub const BATCH_HEADER_BYTES: usize = size_of::<BatchHeader>();
 /// Base offset and length: what the length field does not count.
 pub(super) const UNCOUNTED_BYTES: usize = 12;
 /// The CRC covers the attributes and all that follows.
-pub(super) const CRC_START: usize = offset_of!(BatchHeader, attributes);
+pub const CRC_START: usize = offset_of!(BatchHeader, attributes);
 pub(super) const MAGIC: i8 = 2;
 
 const CODEC_MASK: i16 = 0x07;

@@ -43,7 +43,7 @@ pub use codec::{Codec, Codecs};
 pub use control::EndMarker;
 pub use crc::crc32c;
 pub use error::{RecordError, RecordFault, RecordFaultKind, Verdict, Why};
-pub use header::{BATCH_HEADER_BYTES, BatchHeader, TimestampType};
+pub use header::{BATCH_HEADER_BYTES, BatchHeader, CRC_START, TimestampType};
 pub use iterate::{Header, Headers, Record, Records, first_at_or_after, latest, records};
 pub use retain::{Horizon, Kept, emptied, retain};
 pub use split::{RawBatch, Split, split};

@@ -42,6 +42,8 @@ struct Slot {
     key: ChunkKey,
     page: Page,
     used: bool,
+    /// Bytes of the chunk whose batches were held against their checksums.
+    checked: (u32, u32),
 }
 
 impl ChunkCache {
@@ -76,6 +78,8 @@ impl ChunkCache {
         match self.by_key.get(&key) {
             Some(&i) => {
                 let old = std::mem::replace(&mut self.slots[i].page, page);
+                // Read anew: what the device said before says nothing of what it says now.
+                self.slots[i].checked = (0, 0);
                 self.size -= old.len();
             }
             None => {
@@ -85,12 +89,31 @@ impl ChunkCache {
                     key,
                     page,
                     used: false,
+                    checked: (0, 0),
                 });
             }
         }
         while self.size > self.budget && self.slots.len() > 1 {
             self.evict_one();
         }
+    }
+
+    /// Whether all batches in `from..to` of a chunk were held against their checksums since it was read.
+    pub fn is_checked(&self, key: ChunkKey, from: u32, to: u32) -> bool {
+        let slot = self.by_key.get(&key).map(|&i| &self.slots[i]);
+        slot.is_some_and(|slot| slot.checked.0 <= from && to <= slot.checked.1)
+    }
+
+    /// Notes that they were. Of two stretches that do not touch, the newer one counts: readers go forward.
+    pub fn note_checked(&mut self, key: ChunkKey, from: u32, to: u32) {
+        let Some(&i) = self.by_key.get(&key) else {
+            return;
+        };
+        let checked = &mut self.slots[i].checked;
+        *checked = match from <= checked.1 && checked.0 <= to {
+            true => (checked.0.min(from), checked.1.max(to)),
+            false => (from, to),
+        };
     }
 
     fn evict_one(&mut self) {
@@ -196,5 +219,23 @@ mod tests {
         assert_eq!(cache.size(), 8192);
         cache.forget(LogId(0));
         assert_eq!(cache.size(), 0);
+    }
+
+    #[test]
+    fn a_chunk_read_anew_is_checked_anew() {
+        let mut cache = ChunkCache::new(1 << 20);
+        cache.insert(key(0), page(1));
+        assert!(!cache.is_checked(key(0), 0, 100));
+        cache.note_checked(key(0), 0, 100);
+        cache.note_checked(key(0), 100, 200);
+        assert!(cache.is_checked(key(0), 50, 200));
+        assert!(!cache.is_checked(key(0), 50, 201));
+        cache.note_checked(key(0), 1000, 2000);
+        assert!(
+            !cache.is_checked(key(0), 0, 100),
+            "two stretches do not become one"
+        );
+        cache.insert(key(0), page(1));
+        assert!(!cache.is_checked(key(0), 1000, 1001));
     }
 }

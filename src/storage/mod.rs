@@ -15,7 +15,8 @@
 //!
 //! **Faults survived.** A crash at any write or sync; torn and stale sectors, by CRC, order and cutting; a full disk
 //! (appends are refused until there is room, nothing acknowledged is lost);
-//! a failed write or sync (that directory goes offline, others serve); side files that are torn or gone (all can be rebuilt, the index of aborted
+//! bytes that rot (what is read is held against its checksums, what is damaged is not served); a failed write or sync (that
+//! directory goes offline, others serve); side files that are torn or gone (all can be rebuilt, the index of aborted
 //! transactions too); a second process on the directory.
 //!
 //! **Not obvious.** File lengths decide nothing: blocks are reserved ahead and writes are padded. While a segment is
@@ -47,6 +48,7 @@ mod read;
 mod recover;
 mod removal;
 mod replay;
+mod rot;
 mod segment;
 mod shared;
 mod small;

@@ -53,7 +53,7 @@ impl Read {
     }
 
     /// Copies bytes from `position` on, which may lie across slices.
-    fn copy_at(&self, mut position: usize, out: &mut [u8]) {
+    pub(super) fn copy_at(&self, mut position: usize, out: &mut [u8]) {
         let mut filled = 0;
         for slice in &self.slices {
             if position >= slice.len() {
@@ -106,6 +106,23 @@ pub(super) struct Cursor {
     reached: [Option<Mark>; 2],
 }
 
+/// What a read is asked for; see [`Log::read`].
+#[derive(Clone, Copy)]
+struct Asked {
+    from: Offset,
+    upper: Offset,
+    max_bytes: usize,
+    at_least_one: bool,
+    checksums: Checksums,
+}
+
+/// Whether what comes from the device is held against the batches' checksums.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Checksums {
+    Held,
+    Passed,
+}
+
 /// Which of a lookup's walks.
 #[derive(Clone, Copy)]
 pub(super) enum Walk {
@@ -149,9 +166,38 @@ impl Log {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Read, ReadError> {
+        let asked = Asked {
+            from,
+            upper,
+            max_bytes,
+            at_least_one,
+            checksums: Checksums::Held,
+        };
+        self.read_asked(asked).await
+    }
+
+    /// [`Log::read`] of whole batches that are not held against their checksums: recovery goes by their headers, and
+    /// whoever reads the records later finds what is wrong with them.
+    pub(super) async fn read_unchecked(
+        &self,
+        from: Offset,
+        upper: Offset,
+        max_bytes: usize,
+    ) -> Result<Read, ReadError> {
+        let asked = Asked {
+            from,
+            upper,
+            max_bytes,
+            at_least_one: true,
+            checksums: Checksums::Passed,
+        };
+        self.read_asked(asked).await
+    }
+
+    async fn read_asked(&self, asked: Asked) -> Result<Read, ReadError> {
         let mut cursor = Cursor::default();
         loop {
-            match self.read_now(from, upper, max_bytes, at_least_one, &mut cursor) {
+            match self.read_now(asked, &mut cursor) {
                 Ok(read) => return Ok(read),
                 Err(Stop::Failed(error)) => return Err(error),
                 Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
@@ -167,21 +213,28 @@ impl Log {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Result<Read, Missing>, ReadError> {
-        match self.read_now(from, upper, max_bytes, at_least_one, &mut Cursor::default()) {
+        let asked = Asked {
+            from,
+            upper,
+            max_bytes,
+            at_least_one,
+            checksums: Checksums::Held,
+        };
+        match self.read_now(asked, &mut Cursor::default()) {
             Ok(read) => Ok(Ok(read)),
             Err(Stop::Missing(missing)) => Ok(Err(missing)),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
 
-    fn read_now(
-        &self,
-        from: Offset,
-        upper: Offset,
-        max_bytes: usize,
-        at_least_one: bool,
-        cursor: &mut Cursor,
-    ) -> Result<Read, Stop> {
+    fn read_now(&self, asked: Asked, cursor: &mut Cursor) -> Result<Read, Stop> {
+        let Asked {
+            from,
+            upper,
+            max_bytes,
+            at_least_one,
+            checksums,
+        } = asked;
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
         self.check_readable(state)?;
@@ -235,6 +288,9 @@ impl Log {
             &mut read.slices,
         )?;
         read.bytes = (end - first.position) as usize;
+        if checksums == Checksums::Held {
+            self.keep_sound(state, first.base, first.position, &mut read)?;
+        }
         Stats::add(&self.shared.stats.served_bytes, read.bytes as u64);
         Ok(read)
     }

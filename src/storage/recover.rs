@@ -331,7 +331,7 @@ impl Log {
         };
         while next < end {
             let read = self
-                .read(next, end, WINDOW_BYTES, true)
+                .read_unchecked(next, end, WINDOW_BYTES)
                 .await
                 .map_err(|e| e.into_storage(&path))?;
             if read.bytes == 0 {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::cache::{ChunkCache, ChunkKey};
 use super::chores::Chore;
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub tail_bytes: Cell<usize>,
     /// How much of it is kept once it is written; grows with what readers miss.
     tail_target: Cell<usize>,
+    /// Damaged batches that were told of: (log, segment, position).
+    pub rot_told: RefCell<HashSet<(LogId, Offset, u32)>>,
     /// For looking at records: timestamps inside compressed batches.
     pub codecs: RefCell<Codecs>,
     pub chores: RefCell<VecDeque<Chore>>,
@@ -192,6 +194,7 @@ impl Shared {
             evictable: RefCell::default(),
             tail_bytes: Cell::new(0),
             tail_target,
+            rot_told: RefCell::default(),
             codecs: RefCell::default(),
             chores: RefCell::default(),
             removals: Removals::default(),

@@ -6,5 +6,6 @@ mod faults;
 mod model;
 mod real;
 mod retention;
+mod rot;
 mod transactions;
 mod verify;
