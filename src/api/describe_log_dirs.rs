@@ -11,7 +11,7 @@ use crate::protocol::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse,
     DescribeLogDirsResult, DescribeLogDirsTopic,
 };
-use crate::shard::LogDirState;
+use crate::shard::{LogDirPartition, LogDirState};
 use crate::types::Str;
 
 pub(super) async fn serve(
@@ -39,10 +39,12 @@ pub(super) async fn serve(
         let result = results
             .entry(state.path.clone())
             .or_insert_with(|| directory(&state));
-        for (topic, partition, size) in state.partitions {
-            let place = (topic, partition);
+        // Of one that is offline nothing is known, as with Kafka.
+        let known = state.partitions.into_iter().filter(|_| !state.is_offline);
+        for log in known {
+            let place = (log.topic.clone(), log.partition);
             if wanted.as_ref().is_none_or(|wanted| wanted.contains(&place)) {
-                add(result, place.0, partition, size);
+                add(result, log);
             }
         }
     }
@@ -67,20 +69,23 @@ fn directory(state: &LogDirState) -> DescribeLogDirsResult {
     } else {
         ErrorCode::None
     };
+    let known = |bytes| if state.is_offline { -1 } else { bytes };
     DescribeLogDirsResult {
         error_code: error.code(),
         log_dir: state.path.clone(),
-        total_bytes: state.total_bytes,
-        usable_bytes: state.usable_bytes,
+        total_bytes: known(state.total_bytes),
+        usable_bytes: known(state.usable_bytes),
         ..DescribeLogDirsResult::default()
     }
 }
 
-fn add(result: &mut DescribeLogDirsResult, name: Str, partition_index: i32, size: u64) {
+fn add(result: &mut DescribeLogDirsResult, log: LogDirPartition) {
+    let name = log.topic;
     let row = DescribeLogDirsPartition {
-        partition_index,
-        partition_size: size as i64,
-        ..DescribeLogDirsPartition::default()
+        partition_index: log.partition,
+        partition_size: log.bytes as i64,
+        offset_lag: log.lag,
+        is_future_key: log.is_future,
     };
     match result.topics.iter_mut().find(|topic| topic.name == name) {
         Some(topic) => topic.partitions.push(row),

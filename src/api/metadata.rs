@@ -171,15 +171,17 @@ pub(super) fn ids(nodes: &[NodeId]) -> Vec<i32> {
 
 /// Replicas on brokers that are gone or fenced.
 pub(super) fn offline(image: &Image, partition: &Partition) -> Vec<i32> {
-    let alive = |node: &&NodeId| {
-        !image
-            .broker(**node)
-            .is_some_and(|broker| broker.is_active())
+    // A member of the ISR that was alive with its log would lead.
+    let is_offline = |node: &&NodeId| {
+        partition.leader.is_none()
+            || !image
+                .broker(**node)
+                .is_some_and(|broker| broker.is_active())
     };
     partition
         .replicas
         .iter()
-        .filter(alive)
+        .filter(is_offline)
         .map(|node| node.0)
         .collect()
 }

@@ -8,13 +8,13 @@ use bytes::Bytes;
 
 use super::context::{Context, Frame, Outcome, Work};
 use super::{
-    add_offsets_to_txn, add_partitions_to_txn, api_versions, configs, consumer_group_describe,
-    consumer_group_heartbeat, delete_groups, delete_records, describe_cluster, describe_groups,
-    describe_log_dirs, describe_producers, describe_quorum, describe_topic_partitions,
-    describe_transactions, end_txn, fetch, find_coordinator, heartbeat, init_producer_id,
-    join_group, leave_group, list_groups, list_offsets, list_transactions, metadata, offset_commit,
-    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group, topics,
-    txn_offset_commit, write_txn_markers,
+    add_offsets_to_txn, add_partitions_to_txn, alter_replica_log_dirs, api_versions, configs,
+    consumer_group_describe, consumer_group_heartbeat, delete_groups, delete_records,
+    describe_cluster, describe_groups, describe_log_dirs, describe_producers, describe_quorum,
+    describe_topic_partitions, describe_transactions, end_txn, fetch, find_coordinator, heartbeat,
+    init_producer_id, join_group, leave_group, list_groups, list_offsets, list_transactions,
+    metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce,
+    sync_group, topics, txn_offset_commit, write_txn_markers,
 };
 use crate::group::Caller;
 use crate::protocol::{ApiKey, DecodeError, Message, Reader, Request, RequestHeader};
@@ -99,6 +99,7 @@ rows! {
     TxnOffsetCommit Coordinator |context, call| answer_caller(context, call, txn_offset_commit::serve);
     DescribeConfigs Here |context, call| answer(context, call, configs::describe);
     AlterConfigs Controller |context, call| answer(context, call, configs::alter);
+    AlterReplicaLogDirs Owners |context, call| answer(context, call, alter_replica_log_dirs::serve);
     DescribeLogDirs Owners |context, call| answer(context, call, describe_log_dirs::serve);
     CreatePartitions Controller |context, call| answer(context, call, topics::create_partitions);
     DeleteGroups Coordinator |context, call| answer_caller(context, call, delete_groups::serve);

@@ -3,6 +3,7 @@
 use super::command::{AllocateProducerIds, Bootstrap, ProducerIdBlock, Registration, Supersede};
 use super::error::ApiError;
 use super::image::{Endpoint, FeatureRange, Image};
+use super::leaders;
 use super::record::{
     BrokerV1, ClusterV1, FeatureLevelV1, FeaturesV1, MetadataRecord, ProducerIdsV1,
 };
@@ -78,7 +79,11 @@ pub(super) fn register(
             ));
         }
     }
-    Ok(registered(image, broker, out))
+    let epoch = registered(image, broker, out);
+    if !broker.fenced {
+        leaders::elect_waiting(image, broker.id, out);
+    }
+    Ok(epoch)
 }
 
 pub(super) fn allocate_producer_ids(

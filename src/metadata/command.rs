@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::image::{Endpoint, FeatureRange, Image, Overrides, ResourceKind};
 use super::record::MetadataRecord;
-use super::{brokers, configs, partitions, topics};
+use super::{brokers, configs, leaders, partitions, topics};
 use crate::types::{BrokerEpoch, NodeId, PartitionIndex, ProducerId, Str, TopicId, Uuid};
 
 /// A change that somebody asks for.
@@ -19,6 +19,8 @@ pub enum Command {
     AllocateProducerIds(AllocateProducerIds),
     /// Features that have no level yet get theirs: of a cluster that was formatted by an older broker.
     FinalizeFeatures(Vec<(Str, i16)>),
+    /// A broker's logs of these partitions are offline: it cannot lead them.
+    ReplicasFailed(NodeId, Vec<(TopicId, PartitionIndex)>),
 }
 
 /// The answer to the command of the same name. Rows are in the request's order; a name given twice has one row.
@@ -33,6 +35,7 @@ pub enum Reply {
     IncrementalAlterConfigs(Vec<ConfigRow>),
     AllocateProducerIds(Result<ProducerIdBlock, ApiError>),
     FinalizeFeatures,
+    ReplicasFailed,
 }
 
 /// What a command comes to: records for one log entry, and the reply that may leave once they are committed.
@@ -310,6 +313,10 @@ pub fn decide(image: &Image, command: &Command, context: &mut Context<'_>) -> De
         Command::FinalizeFeatures(levels) => {
             brokers::finalize_features(image, levels, out);
             Reply::FinalizeFeatures
+        }
+        Command::ReplicasFailed(broker, partitions) => {
+            leaders::replicas_failed(image, *broker, partitions, out);
+            Reply::ReplicasFailed
         }
     };
     Decision { records, reply }

@@ -27,6 +27,7 @@ mod configs;
 mod error;
 mod frame;
 mod image;
+mod leaders;
 mod owner;
 mod partitions;
 mod placement;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::message::{Message, Request};
 use super::{
-    add_offsets_to_txn, add_partitions_to_txn, alter_configs, api_versions,
+    add_offsets_to_txn, add_partitions_to_txn, alter_configs, alter_replica_log_dirs, api_versions,
     consumer_group_describe, consumer_group_heartbeat, create_acls, create_partitions,
     create_topics, delete_acls, delete_groups, delete_records, delete_topics, describe_acls,
     describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
@@ -119,6 +119,7 @@ apis! {
     DeleteAcls = 31: delete_acls::DeleteAclsRequest, versions 1..=3, flexible Some(2);
     DescribeConfigs = 32: describe_configs::DescribeConfigsRequest, versions 1..=4, flexible Some(4);
     AlterConfigs = 33: alter_configs::AlterConfigsRequest, versions 0..=2, flexible Some(2);
+    AlterReplicaLogDirs = 34: alter_replica_log_dirs::AlterReplicaLogDirsRequest, versions 1..=2, flexible Some(2);
     DescribeLogDirs = 35: describe_log_dirs::DescribeLogDirsRequest, versions 1..=5, flexible Some(2);
     SaslAuthenticate = 36: sasl_authenticate::SaslAuthenticateRequest, versions 0..=2, flexible Some(2);
     CreatePartitions = 37: create_partitions::CreatePartitionsRequest, versions 0..=3, flexible Some(2);

@@ -1,6 +1,6 @@
 //! Start-up in order, and shutdown in the opposite one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -92,7 +92,7 @@ impl Prepared {
 
     fn serve(self) -> Result<(), String> {
         let options = Options {
-            log_dirs: self.config.data_dirs().to_vec(),
+            log_dirs: self.directories.working().map(Path::to_owned).collect(),
             spin: Duration::from_micros(self.config.io_spin_us as u64),
             ..Options::default()
         };
@@ -165,7 +165,9 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
     rt::spawn(Queue::Background, "sweep", shared.clone().sweep());
     if own.id == ShardId(0) {
         let advertised = seed.advertised.clone();
-        let ids = directories.ids().map(|(_, id)| id).collect();
+        let ids = directories.ids().map(|(_, id)| id);
+        // The id of one that is offline is not known.
+        let ids = ids.filter(|id| *id != Uuid::default()).collect();
         let started = shard
             .start_controller(&directories, |cluster_id| {
                 registration(&shard, cluster_id, &advertised, ids)

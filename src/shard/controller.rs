@@ -150,7 +150,7 @@ impl Controller {
 }
 
 /// Without its metadata log a broker can promise nothing more: Kafka's halts here too.
-fn stop(why: &str) -> ! {
+pub(super) fn stop(why: &str) -> ! {
     tracing::error!("{why}");
     eprintln!("ringlog: {why}");
     std::process::exit(1)
@@ -245,9 +245,9 @@ impl Shard {
 }
 
 /// What the config room knows, lent to decisions.
-struct Rules<'a> {
-    config: &'a BrokerConfig,
-    image: &'a Image,
+pub(super) struct Rules<'a> {
+    pub config: &'a BrokerConfig,
+    pub image: &'a Image,
 }
 
 fn resource(kind: ResourceKind) -> Option<Resource> {

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use slab::Slab;
 
 use super::calls::{Answer, Calls};
@@ -16,6 +16,7 @@ use super::fetch::{
     Parked, PartitionRead, ReadData, ReadItem, ReadRequest, SentData, WatchItem, WatchKey,
 };
 use super::message::Message;
+use super::moves::Moves;
 use super::produce::ProduceJoin;
 use super::replica::Replica;
 use crate::config::BrokerConfig;
@@ -62,6 +63,11 @@ pub struct Shard {
     /// The configuration with what was set while the broker runs.
     pub(super) in_force: RefCell<Rc<BrokerConfig>>,
     pub(super) logs: RefCell<HashMap<LogId, Rc<Replica>>>,
+    pub(super) moves: Moves,
+    /// Partitions whose logs could not be opened: their directory is offline.
+    pub(super) unopened: RefCell<HashSet<(TopicId, i32)>>,
+    /// The metadata of earlier runs has been applied: partitions that come now are new.
+    pub(super) is_recovered: Cell<bool>,
     next_connection: Cell<u64>,
 }
 
@@ -95,6 +101,9 @@ impl Shard {
             coordinators: Coordinators::new(&config, &clock, groups_bytes_max),
             in_force: RefCell::new(Rc::new((*config).clone())),
             logs: RefCell::default(),
+            moves: Moves::default(),
+            unopened: RefCell::default(),
+            is_recovered: Cell::new(false),
             next_connection: Cell::new(0),
             clock,
             config,
@@ -105,6 +114,7 @@ impl Shard {
     pub fn start(self: &Rc<Self>, inbox: Inbox<Message>) {
         rt::spawn(Queue::Net, "mailbox", self.clone().receive(inbox));
         rt::spawn(Queue::Storage, "flusher", self.clone().flush());
+        self.watch_directories();
     }
 
     /// Who serves connections that arrive here.
@@ -323,7 +333,10 @@ impl Shard {
                         .read(item, request.isolation, left, at_least_one)
                         .await
                 }
-                None => PartitionRead::failed(item.index, ErrorCode::UnknownTopicOrPartition),
+                None => {
+                    let error = self.absent(item.topic_id, item.partition);
+                    PartitionRead::failed(item.index, error)
+                }
             };
             let bytes = result.data.bytes();
             at_least_one &= bytes == 0;
@@ -532,8 +545,12 @@ impl Shard {
             }
         }
         for (id, error) in committed.failed {
-            // A full disk loses nothing: the log stays dirty, and its producers wait or time out.
+            // A full disk loses nothing: the log stays dirty, and its batches become durable when there is room. Its
+            // producers are told not to count on it; one that sends again is known by its sequence.
             if error.is_full() {
+                if let Some(replica) = self.replica_of(id) {
+                    replica.refuse_waiters(ErrorCode::KafkaStorageError);
+                }
                 continue;
             }
             if let Some(replica) = self.replica_of(id) {

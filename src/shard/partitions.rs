@@ -13,8 +13,10 @@ use super::replica::{Replica, SnapshotWhen};
 use crate::config::{BrokerConfig, Dynamic, TopicConfig};
 use crate::metadata::{Image, MetadataRecord, ResourceKind, is_internal};
 use crate::partition::{BatchFacts, MarkerFacts, Partition, ProducerTable};
-use crate::record::{BatchHeader, EndMarker, RawBatch};
-use crate::storage::{AbortedTransaction, Log, LogConfig, StorageError, join_bounded};
+use crate::record::{BatchHeader, Codecs, EndMarker, RawBatch};
+use crate::storage::{
+    AbortedTransaction, Log, LogConfig, StorageError, absolute_path, join_bounded,
+};
 use crate::types::{
     LeaderEpoch, NodeId, OffsetRange, PartitionIndex, Str, Timestamp, TopicId, TopicPartition, Uuid,
 };
@@ -27,12 +29,30 @@ pub struct LogDirState {
     /// −1 where the file system does not say.
     pub total_bytes: i64,
     pub usable_bytes: i64,
-    /// Topic, partition, bytes.
-    pub partitions: Vec<(Str, i32, u64)>,
+    pub partitions: Vec<LogDirPartition>,
+}
+
+/// A log in a directory.
+#[derive(Clone, Debug)]
+pub struct LogDirPartition {
+    pub topic: Str,
+    pub partition: i32,
+    pub bytes: u64,
+    /// Records by which one that is moved here is behind the one that it will replace.
+    pub lag: i64,
+    /// It is being moved here.
+    pub is_future: bool,
 }
 
 /// Logs that are opened and recovered side by side.
 const OPEN_DEPTH: usize = 32;
+
+/// Whether a partition comes with the record that makes it, or is led again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Birth {
+    Now,
+    Before,
+}
 
 /// What a group of metadata records asks of this shard.
 #[derive(Default)]
@@ -65,11 +85,12 @@ impl Shard {
         let opens = changes
             .added
             .into_iter()
-            .map(|(topic, partition)| self.open(topic, partition));
+            .map(|(topic, partition)| self.open(topic, partition, Birth::Now));
         join_bounded(opens, OPEN_DEPTH).await;
-        for (topic, partition) in changes.led {
-            self.follow_leader_epoch(topic, partition);
-        }
+        let led = changes.led.into_iter();
+        let follows = led.map(|(topic, partition)| self.follow_leader_epoch(topic, partition));
+        join_bounded(follows, OPEN_DEPTH).await;
+        self.is_recovered.set(true);
         self.reconfigure(&changes.configured, changes.broker_configured);
         if !changes.topics.is_empty() {
             self.tell_coordinators(&changes.topics);
@@ -94,6 +115,7 @@ impl Shard {
                 self.note_topic(Uuid(record.id), changes);
                 let id = Uuid(record.id);
                 changes.added.retain(|(topic, _)| *topic != id);
+                self.unopened.borrow_mut().retain(|(topic, _)| *topic != id);
                 let mut replicas = self.replicas.borrow_mut();
                 changes.removed.extend(
                     replicas
@@ -134,7 +156,7 @@ impl Shard {
     }
 
     /// Opens a partition's log, recovers it, and takes the lead.
-    async fn open(self: &Rc<Self>, topic_id: TopicId, partition: i32) {
+    async fn open(self: &Rc<Self>, topic_id: TopicId, partition: i32, birth: Birth) {
         let Some((name, leader_epoch)) = self.leadership(topic_id, partition) else {
             return;
         };
@@ -144,11 +166,12 @@ impl Shard {
         };
         let config = self.topic_config(&name);
         let opened = async {
-            let log = self
-                .store
-                .open_log(&place, topic_id, log_config(&config))
-                .await?;
-            let producers = self.recover(&log).await?;
+            let config = log_config(&config);
+            let log = match self.is_recovered.get() && birth == Birth::Now {
+                true => self.store.open_log(&place, topic_id, config).await?,
+                false => self.store.reopen_log(&place, topic_id, config).await?,
+            };
+            let producers = recover(&log, &self.codecs, self.clock.wall()).await?;
             Ok::<_, StorageError>((log, producers))
         };
         match opened.await {
@@ -163,69 +186,14 @@ impl Shard {
                 self.replicas
                     .borrow_mut()
                     .insert((topic_id, partition), replica.clone());
+                self.unopened.borrow_mut().remove(&(topic_id, partition));
                 self.coordinate(&replica);
             }
-            Err(error) => tracing::error!("partition {place} is offline: {error}"),
-        }
-    }
-
-    /// Finds the log's end and the producers that wrote it: the newest snapshot, and every batch after it. The aborted
-    /// transactions found on the way go back to the log, which indexes them.
-    ///
-    /// A batch found in the log is taken as seen now: its record times may be old, and a retry of it must be recognised.
-    async fn recover(&self, log: &Rc<Log>) -> Result<ProducerTable, StorageError> {
-        let now = self.clock.wall();
-        let found = RefCell::new((ProducerTable::default(), Vec::new()));
-        loop {
-            if let Some((_, bytes)) = log.latest_snapshot().await? {
-                match ProducerTable::from_snapshot(&bytes) {
-                    Ok(table) => found.borrow_mut().0 = table,
-                    Err(_) => tracing::warn!(
-                        "{}: a producer snapshot is not readable and is passed over",
-                        log.partition()
-                    ),
-                }
+            Err(error) => {
+                tracing::error!("partition {place} is offline: {error}");
+                self.on_open_failed(topic_id, partition);
             }
-            let on_batch = |batch: &RawBatch<'_>| {
-                let (producers, aborted) = &mut *found.borrow_mut();
-                aborted.extend(self.replay(batch, producers, now));
-            };
-            match log.recover(on_batch).await {
-                Err(StorageError::SnapshotAhead) => found.take(),
-                Err(error) => return Err(error),
-                Ok(_) => break,
-            };
         }
-        let (producers, aborted) = found.into_inner();
-        log.restore_aborted(&aborted);
-        Ok(producers)
-    }
-
-    /// Takes a batch of the log in. Returns the transaction that it aborted.
-    fn replay(
-        &self,
-        batch: &RawBatch<'_>,
-        producers: &mut ProducerTable,
-        now: Timestamp,
-    ) -> Option<AbortedTransaction> {
-        let header = batch.header;
-        if header.producer_id().0 < 0 {
-            return None;
-        }
-        if !header.is_control() {
-            producers.on_appended(&facts(header), header.base_offset(), now);
-            return None;
-        }
-        let marker = EndMarker::of(batch.bytes, &mut self.codecs.borrow_mut())?;
-        let facts = MarkerFacts {
-            producer_id: header.producer_id(),
-            producer_epoch: header.producer_epoch(),
-            coordinator_epoch: marker.coordinator_epoch,
-            committed: marker.committed,
-            timestamp: header.max_timestamp(),
-        };
-        let ended = producers.on_marker(&facts, header.base_offset(), now)?;
-        markers::aborted(ended)
     }
 
     /// The topic's name and the epoch in which this broker leads; `None` if it does not.
@@ -239,10 +207,17 @@ impl Shard {
         ))
     }
 
-    fn follow_leader_epoch(&self, topic_id: TopicId, partition: i32) {
-        let leadership = self.leadership(topic_id, partition);
-        if let (Some((_, epoch)), Some(replica)) = (leadership, self.replica(topic_id, partition)) {
-            replica.on_leader_epoch(epoch);
+    /// Follows a change of leader. A partition that nobody led, because its log was offline, is opened when it is led again.
+    async fn follow_leader_epoch(self: &Rc<Self>, topic_id: TopicId, partition: i32) {
+        let Some((_, epoch)) = self.leadership(topic_id, partition) else {
+            return;
+        };
+        match self.replica(topic_id, partition) {
+            Some(replica) => replica.on_leader_epoch(epoch),
+            None if self.owner(topic_id, partition) == self.id => {
+                self.open(topic_id, partition, Birth::Before).await;
+            }
+            None => {}
         }
     }
 
@@ -317,7 +292,7 @@ impl Shard {
             .await
             .into_iter()
             .map(|info| LogDirState {
-                path: Str::from(absolute(&info.path)),
+                path: Str::from(absolute_path(&info.path).to_string_lossy().into_owned()),
                 is_offline: info.offline,
                 total_bytes: info.space.map_or(-1, |space| space.total_bytes as i64),
                 usable_bytes: info.space.map_or(-1, |space| space.available_bytes as i64),
@@ -325,14 +300,27 @@ impl Shard {
             })
             .collect();
         for replica in self.replicas.borrow().values() {
-            let directory = absolute(replica.log.directory());
-            if let Some(state) = states.iter_mut().find(|state| state.path == *directory) {
-                state.partitions.push((
-                    replica.topic.clone(),
-                    replica.partition,
-                    replica.log.size(),
-                ));
+            let directory = self.store.directory_of(&replica.log);
+            states[directory].partitions.push(LogDirPartition {
+                topic: replica.topic.clone(),
+                partition: replica.partition,
+                bytes: replica.log.size(),
+                lag: 0,
+                is_future: false,
+            });
+        }
+        for moving in self.moves.all() {
+            let replica = &moving.replica;
+            if self.store.directory_of(&replica.log) == moving.directory {
+                continue;
             }
+            states[moving.directory].partitions.push(LogDirPartition {
+                topic: replica.topic.clone(),
+                partition: replica.partition,
+                bytes: moving.progress.bytes(),
+                lag: (replica.log.end_offset().0 - moving.progress.offset().0).max(0),
+                is_future: true,
+            });
         }
         states
     }
@@ -353,11 +341,66 @@ impl Shard {
     }
 }
 
-fn absolute(path: &std::path::Path) -> String {
-    std::path::absolute(path)
-        .unwrap_or_else(|_| path.to_owned())
-        .display()
-        .to_string()
+/// Finds the log's end and the producers that wrote it: the newest snapshot, and every batch after it. The aborted
+/// transactions found on the way go back to the log, which indexes them.
+///
+/// A batch found in the log is taken as seen now: its record times may be old, and a retry of it must be recognised.
+pub(super) async fn recover(
+    log: &Rc<Log>,
+    codecs: &RefCell<Codecs>,
+    now: Timestamp,
+) -> Result<ProducerTable, StorageError> {
+    let found = RefCell::new((ProducerTable::default(), Vec::new()));
+    loop {
+        if let Some((_, bytes)) = log.latest_snapshot().await? {
+            match ProducerTable::from_snapshot(&bytes) {
+                Ok(table) => found.borrow_mut().0 = table,
+                Err(_) => tracing::warn!(
+                    "{}: a producer snapshot is not readable and is passed over",
+                    log.partition()
+                ),
+            }
+        }
+        let on_batch = |batch: &RawBatch<'_>| {
+            let (producers, aborted) = &mut *found.borrow_mut();
+            aborted.extend(replay(batch, producers, codecs, now));
+        };
+        match log.recover(on_batch).await {
+            Err(StorageError::SnapshotAhead) => found.take(),
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        };
+    }
+    let (producers, aborted) = found.into_inner();
+    log.restore_aborted(&aborted);
+    Ok(producers)
+}
+
+/// Takes a batch of the log in. Returns the transaction that it aborted.
+fn replay(
+    batch: &RawBatch<'_>,
+    producers: &mut ProducerTable,
+    codecs: &RefCell<Codecs>,
+    now: Timestamp,
+) -> Option<AbortedTransaction> {
+    let header = batch.header;
+    if header.producer_id().0 < 0 {
+        return None;
+    }
+    if !header.is_control() {
+        producers.on_appended(&facts(header), header.base_offset(), now);
+        return None;
+    }
+    let marker = EndMarker::of(batch.bytes, &mut codecs.borrow_mut())?;
+    let facts = MarkerFacts {
+        producer_id: header.producer_id(),
+        producer_epoch: header.producer_epoch(),
+        coordinator_epoch: marker.coordinator_epoch,
+        committed: marker.committed,
+        timestamp: header.max_timestamp(),
+    };
+    let ended = producers.on_marker(&facts, header.base_offset(), now)?;
+    markers::aborted(ended)
 }
 
 /// The broker keys that were set while the cluster runs, as they count for one broker.

@@ -133,7 +133,7 @@ impl Shard {
             Some(replica) => replica.produce(self, item, wait, join),
             None => join.put(
                 item.index,
-                ProduceOutcome::refused(ErrorCode::UnknownTopicOrPartition),
+                ProduceOutcome::refused(self.absent(item.topic_id, item.partition)),
             ),
         }
     }

@@ -303,13 +303,18 @@ impl Replica {
         }
     }
 
-    fn fail_waiters(&self, shard: &Shard, error: ErrorCode) {
+    /// Answers the producers whose batches are appended and not committed.
+    pub(super) fn refuse_waiters(&self, error: ErrorCode) {
         for waiter in self.waiters.take() {
             waiter
                 .join
                 .put(waiter.index, ProduceOutcome::refused(error));
             waiter.join.part_done();
         }
+    }
+
+    fn fail_waiters(&self, shard: &Shard, error: ErrorCode) {
+        self.refuse_waiters(error);
         self.verifying.fail(error);
         self.watchers.fire_all(|key| shard.wake_fetch(key));
         self.committed_watchers

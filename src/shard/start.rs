@@ -137,7 +137,7 @@ impl Shard {
 }
 
 /// The metadata log lies beside the partitions of the first directory.
-fn metadata_dir(directories: &Directories) -> PathBuf {
+pub(super) fn metadata_dir(directories: &Directories) -> PathBuf {
     let (first, _) = directories
         .ids()
         .next()
@@ -173,7 +173,7 @@ fn features(registration: &Registration) -> Vec<(Str, i16)> {
 }
 
 /// The image's records, the next entry's offset, and how many entries follow the snapshot.
-fn read_back(
+pub(super) fn read_back(
     snapshot: Option<&[u8]>,
     entries: &[Vec<u8>],
 ) -> Result<(Vec<MetadataRecord>, Offset, u64), String> {

@@ -163,8 +163,8 @@ impl Shard {
         let mut asked: Option<(Whose, Vec<Rc<Replica>>)> = None;
         for item in items {
             let Some(replica) = self.replica(item.topic_id, item.partition) else {
-                let outcome = ProduceOutcome::refused(ErrorCode::UnknownTopicOrPartition);
-                join.put(item.index, outcome);
+                let error = self.absent(item.topic_id, item.partition);
+                join.put(item.index, ProduceOutcome::refused(error));
                 continue;
             };
             match replica.next_of(self, &item, terms) {

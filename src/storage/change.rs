@@ -30,11 +30,11 @@ impl Log {
         self.commit_inside().await?;
         if !self.state().compaction.swaps.is_empty() {
             // What a swap tells is not true of a segment that is cut: the checkpoint tells it before.
-            self.shared.write_checkpoint(self.dir, false).await?;
+            self.shared.write_checkpoint(self.dir(), false).await?;
         }
         if self.state().in_journal {
             // A replay must not bring back what is taken back here.
-            self.shared.reset_journal(self.dir, Some(self)).await?;
+            self.shared.reset_journal(self.dir(), Some(self)).await?;
         }
         let path = self.state().path.clone();
         let cut = self
@@ -83,7 +83,7 @@ impl Log {
             removed
         };
         self.cut_files(&removed, to).await?;
-        self.shared.write_checkpoint(self.dir, false).await
+        self.shared.write_checkpoint(self.dir(), false).await
     }
 
     /// Makes the files follow a truncation: the cut one first, so that what is removed was past its end.
@@ -99,10 +99,10 @@ impl Log {
             let file = self.shared.file(self, base, false).await?;
             file.truncate(size as u64)
                 .await
-                .map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
+                .map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
             file.datasync()
                 .await
-                .map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
+                .map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
         }
         let mut gone: Vec<_> = Vec::new();
         for &base in removed {
@@ -131,7 +131,7 @@ impl Log {
         for file in gone {
             match self.shared.disk.remove(&file).await {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(self.shared.failed(self.dir, &file, error));
+                    return Err(self.shared.failed(self.dir(), &file, error));
                 }
                 _ => {}
             }
@@ -140,7 +140,7 @@ impl Log {
             .disk
             .sync_dir(&path)
             .await
-            .map_err(|e| self.shared.failed(self.dir, &path, e))
+            .map_err(|e| self.shared.failed(self.dir(), &path, e))
     }
 
     /// Whether a snapshot of the producers' state would shorten the next recovery by much: after a roll, or many bytes.
@@ -164,7 +164,7 @@ impl Log {
     pub async fn write_snapshot(&self, offset: Offset, state: &[u8]) -> Result<(), StorageError> {
         let (file, bytes) = self.snapshot_file(offset, state);
         let written = small::write(&self.shared.disk, &file, &bytes).await;
-        written.map_err(|error| self.shared.failed(self.dir, &file, error))?;
+        written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
         self.note_snapshot(offset);
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Log {
     ) -> Result<(), StorageError> {
         let (file, bytes) = self.snapshot_file(offset, state);
         let written = small::write_synced(&self.shared.disk, &file, &bytes).await;
-        written.map_err(|error| self.shared.failed(self.dir, &file, error))?;
+        written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
         self.note_snapshot(offset);
         Ok(())
     }
@@ -304,7 +304,7 @@ impl Log {
             (state.epochs.encode(), state.path.join(EPOCH_CHECKPOINT))
         };
         let written = small::write(&self.shared.disk, &path, text.as_bytes()).await;
-        written.map_err(|error| self.shared.failed(self.dir, &path, error))
+        written.map_err(|error| self.shared.failed(self.dir(), &path, error))
     }
 
     /// The clean close of a log: its active file ends where its last batch does.
@@ -331,10 +331,10 @@ impl Log {
             let file = self.shared.file(self, base, false).await?;
             file.truncate(size as u64)
                 .await
-                .map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
+                .map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
             file.datasync()
                 .await
-                .map_err(|e| self.shared.failed(self.dir, file.path(), e))?;
+                .map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
         }
         if changed {
             self.write_side_files().await

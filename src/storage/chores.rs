@@ -83,6 +83,10 @@ impl Shared {
             Chore::Drain { dir, file } => self.drain(*dir, *file).await,
             Chore::MakeJournal { dir } => {
                 let path = &self.dirs[*dir].path;
+                if !self.has_room_for_journal(*dir).await {
+                    tracing::info!(directory = %path.display(), "too small a disk for a journal: all goes to the segments");
+                    return Ok(());
+                }
                 let made = self.journals[*dir].prepare(&self.disk, path).await;
                 // Without a journal all goes to the segments: slower, and no less durable.
                 made.map_err(StorageError::io(path))
@@ -100,7 +104,8 @@ impl Shared {
 impl Shared {
     /// Brings what a journal file holds to the segments, so that the file can be used again.
     async fn drain(&self, dir: usize, file: usize) -> Result<(), StorageError> {
-        let holds = |log: &Rc<Log>| log.dir == dir && log.state().journaled[file] != NOT_JOURNALED;
+        let holds =
+            |log: &Rc<Log>| log.dir() == dir && log.state().journaled[file] != NOT_JOURNALED;
         let logs: Vec<Rc<Log>> = self
             .logs
             .borrow()
@@ -137,7 +142,7 @@ impl Shared {
             .borrow()
             .iter()
             .flatten()
-            .filter(|log| log.dir == dir)
+            .filter(|log| log.dir() == dir)
             .cloned()
             .collect();
         for log in &logs {
@@ -160,7 +165,7 @@ impl Shared {
 
 impl Log {
     /// Cuts a rolled segment's file to its size and writes its indexes, as Kafka leaves them.
-    async fn finish_segment(&self, base: Offset) -> Result<(), StorageError> {
+    pub(super) async fn finish_segment(&self, base: Offset) -> Result<(), StorageError> {
         let _inside = self.gate.enter().await;
         let size = {
             let state = self.state();
@@ -176,7 +181,7 @@ impl Log {
         };
         let file = self.shared.file(self, base, false).await?;
         if let Err(error) = file.truncate(size as u64).await {
-            return Err(self.shared.failed(self.dir, file.path(), error));
+            return Err(self.shared.failed(self.dir(), file.path(), error));
         }
         self.write_index(base).await?;
         self.store_aborted(base).await?;
@@ -204,7 +209,7 @@ impl Log {
             let path = kind.path(&path, base);
             // Not synced: a file that a crash spoils does not fit its seal, and is rebuilt.
             if let Err(error) = super::small::write(&self.shared.disk, &path, &bytes).await {
-                return Err(self.shared.failed(self.dir, &path, error));
+                return Err(self.shared.failed(self.dir(), &path, error));
             }
         }
         if let Some(segment) = self.state.borrow_mut().segment_at_mut(base) {

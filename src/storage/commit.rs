@@ -77,12 +77,12 @@ impl Shared {
             if !std::mem::take(&mut log.state.borrow_mut().dirty) {
                 continue;
             }
-            match self.journals[log.dir]
+            match self.journals[log.dir()]
                 .is_ready()
                 .then(|| log.journal_run())
                 .flatten()
             {
-                Some(run) => journaled[log.dir].push(run),
+                Some(run) => journaled[log.dir()].push(run),
                 None => direct.push(log),
             }
         }
@@ -102,11 +102,11 @@ impl Shared {
         for (log, outcome) in journaled.into_iter().flatten().chain(direct) {
             match outcome {
                 Ok(durable) => {
-                    written[log.dir] = true;
+                    written[log.dir()] = true;
                     committed.logs.push((log.id, durable));
                 }
                 Err(error) => {
-                    full[log.dir] |= error.is_full();
+                    full[log.dir()] |= error.is_full();
                     committed.failed.push((log.id, error));
                 }
             }
@@ -191,7 +191,7 @@ impl Log {
     /// [`Log::commit`] by one who is inside the gate.
     pub(super) async fn commit_inside(&self) -> Result<Offset, StorageError> {
         let taken = self.take();
-        self.shared.dirs[self.dir].check()?;
+        self.shared.dirs[self.dir()].check()?;
         for part in &taken.parts {
             if let Err(error) = self.write_part(part).await {
                 if error.is_full() {
@@ -342,12 +342,12 @@ impl Log {
                 let text = encode_partition_metadata(self.topic_id);
                 let written =
                     small::write_synced(&self.shared.disk, &metadata, text.as_bytes()).await;
-                written.map_err(|error| self.shared.failed(self.dir, &metadata, error))?;
+                written.map_err(|error| self.shared.failed(self.dir(), &metadata, error))?;
             }
             let directory = self.directory().to_owned();
             for path in [&path, &directory] {
                 if let Err(error) = self.shared.disk.sync_dir(path).await {
-                    return Err(self.shared.failed(self.dir, path, error));
+                    return Err(self.shared.failed(self.dir(), path, error));
                 }
             }
         }
@@ -361,13 +361,19 @@ impl Log {
         if end > allocated {
             let step = allocated.clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
             let limit = limit.next_multiple_of(BLOCK_BYTES as u32);
-            reserved = allocated.saturating_add(step).min(limit).max(end);
+            let wanted = allocated.saturating_add(step).min(limit).max(end) - allocated;
+            let needed = u64::from(end - allocated);
+            let taken = self
+                .shared
+                .take_room(self.dir(), file.path(), needed, u64::from(wanted))
+                .await?;
+            reserved = floor(allocated + taken as u32).max(end);
             // The length grows too: a write inside it needs neither the file's lock nor a new length.
             match file.preallocate(reserved as u64).await {
                 Ok(()) => {}
                 // Some file systems cannot; the writes then allocate.
                 Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
-                Err(error) => return Err(self.shared.failed(self.dir, file.path(), error)),
+                Err(error) => return Err(self.shared.failed(self.dir(), file.path(), error)),
             }
         }
         let mut state = self.state.borrow_mut();
@@ -392,7 +398,7 @@ impl Log {
         let bytes = page.len() as u64;
         debug_assert_eq!(floor(write.start), write.start);
         if let Err(error) = file.write(page, write.start as u64).await {
-            return Err(self.shared.failed(self.dir, file.path(), error));
+            return Err(self.shared.failed(self.dir(), file.path(), error));
         }
         Stats::add(&self.shared.stats.writes, 1);
         Stats::add(&self.shared.stats.write_bytes, bytes);

@@ -1,5 +1,6 @@
 //! The process's log directories at start-up: locked, identified, and what the last run left in them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use super::compact::CleanedOffsets;
 use super::error::StorageError;
 use super::journal::JOURNAL_PREFIX;
 use super::names::{
-    CHECKPOINT_PREFIX, CLEANED_OFFSETS, DELETED_SUFFIX, META_PROPERTIES, parse_partition,
+    CHECKPOINT_PREFIX, CLEANED_OFFSETS, DELETED_SUFFIX, FUTURE_SUFFIX, META_PROPERTIES,
+    parse_partition,
 };
 use super::replay::{Known, replay};
 use crate::rt::{Disk, Entry};
@@ -24,6 +26,8 @@ struct Inner {
     cluster_id: Str,
     node_id: NodeId,
     dirs: Vec<DirectoryImage>,
+    /// One that was there in an earlier run is not among them.
+    is_missing: bool,
     _locks: Vec<std::fs::File>,
 }
 
@@ -37,6 +41,8 @@ pub(super) struct DirectoryImage {
     pub leftovers: Vec<PathBuf>,
     pub generation: u64,
     pub cleaned: CleanedOffsets,
+    /// It could not be read or written at start-up: what lies in it is not known.
+    pub is_offline: bool,
 }
 
 /// One partition's directory.
@@ -55,6 +61,8 @@ impl Directories {
     ///
     /// - `cluster_id`: for directories that have none yet; one that has decides.
     /// - After this, a crash is an unclean end: the checkpoints' clean marks are taken back, durably.
+    /// - A directory that cannot be read or written is offline, and its partitions with it; the first one, which holds
+    ///   the metadata, must work.
     /// - `Err(Locked)`: another process has one. `Err(Foreign)`: one belongs to another node or cluster.
     pub async fn prepare(
         disk: &Disk,
@@ -64,32 +72,38 @@ impl Directories {
     ) -> Result<Directories, StorageError> {
         let mut locks = Vec::new();
         let mut found = Vec::new();
-        for path in paths {
-            disk.create_dir(path)
-                .await
-                .map_err(StorageError::io(path))?;
-            if let Disk::Ring = disk {
-                locks.push(lock(path)?);
-            }
-            let entries = disk.list(path).await.map_err(StorageError::io(path))?;
-            let properties = read_properties(disk, path, &entries).await?;
-            found.push((path, entries, properties));
+        for (i, path) in paths.iter().enumerate() {
+            let opened = open_directory(disk, path, &mut locks).await;
+            found.push((path, or_offline(i, path, opened)?));
         }
         let known = found
             .iter()
-            .find_map(|(_, _, p)| p.as_ref().map(|p| p.cluster_id.clone()));
+            .flat_map(|(_, opened)| opened)
+            .find_map(|(_, p)| p.as_ref().map(|p| p.cluster_id.clone()));
         let cluster_id = known
             .or(cluster_id)
             .unwrap_or_else(|| Str::from(Uuid::random().to_string()));
-        let mut dirs = Vec::new();
-        for (path, entries, properties) in found {
-            let id = identify(disk, path, properties, node_id, &cluster_id).await?;
-            dirs.push(read_directory(disk, path, id, &entries).await?);
+        let siblings = siblings(&found);
+        let mut dirs: Vec<DirectoryImage> = Vec::new();
+        for (i, (path, opened)) in found.into_iter().enumerate() {
+            let image = match opened {
+                None => None,
+                Some((entries, properties)) => {
+                    let read = async {
+                        let id = identify(disk, path, properties, node_id, &cluster_id).await?;
+                        read_directory(disk, path, id, &entries).await
+                    };
+                    or_offline(i, path, read.await)?
+                }
+            };
+            dirs.push(image.unwrap_or_else(|| DirectoryImage::offline(path)));
         }
+        let is_missing = remember_siblings(disk, &dirs, &siblings).await;
         Ok(Directories(Arc::new(Inner {
             cluster_id,
             node_id,
             dirs,
+            is_missing,
             _locks: locks,
         })))
     }
@@ -103,7 +117,19 @@ impl Directories {
         self.0.node_id
     }
 
-    /// Each directory and its id (KIP-858).
+    /// Whether a log may lie where it cannot be seen now: a directory is offline, or one of an earlier run is missing
+    /// (a mount that was not made). A partition that is not found is then not created anew.
+    pub fn may_hide_logs(&self) -> bool {
+        self.0.is_missing || self.0.dirs.iter().any(|dir| dir.is_offline)
+    }
+
+    /// The directories that work.
+    pub fn working(&self) -> impl Iterator<Item = &Path> {
+        let working = self.0.dirs.iter().filter(|dir| !dir.is_offline);
+        working.map(|dir| dir.path.as_path())
+    }
+
+    /// Each directory and its id (KIP-858); of one that is offline the id is not known, and zero.
     pub fn ids(&self) -> impl Iterator<Item = (&Path, Uuid)> {
         self.0.dirs.iter().map(|d| (d.path.as_path(), d.id))
     }
@@ -116,19 +142,140 @@ impl Directories {
             .flat_map(|d| d.logs.keys().map(String::as_str))
     }
 
+    /// Gives the checkpoints their clean marks back, where every log had one: what is opened and closed in between says
+    /// so itself. For programs that leave the other logs alone.
+    pub async fn keep_clean(&self, disk: &Disk) -> Result<(), StorageError> {
+        for dir in &self.0.dirs {
+            if dir
+                .logs
+                .values()
+                .any(|found| found.entry.is_some() && !found.clean)
+            {
+                continue;
+            }
+            let checkpoint = Checkpoint {
+                clean: true,
+                generation: dir.generation,
+                logs: dir.logs.values().filter_map(|f| f.entry.clone()).collect(),
+            };
+            let base = checkpoint_path(&dir.path, BASE);
+            disk.replace_file(&base, &checkpoint.encode())
+                .await
+                .map_err(StorageError::io(&base))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn images(&self) -> &[DirectoryImage] {
         &self.0.dirs
     }
 
-    /// The directory that holds a partition, and what is known of it.
-    pub(super) fn find(&self, name: &str) -> Option<(usize, &Found)> {
-        self.0
-            .dirs
-            .iter()
-            .enumerate()
-            .find_map(|(i, d)| Some((i, d.logs.get(name)?)))
+    /// The directories that hold a partition of that name, and what is known of it.
+    pub(super) fn find(&self, name: &str) -> impl Iterator<Item = (usize, &Found)> {
+        let dirs = self.0.dirs.iter().enumerate();
+        dirs.filter_map(move |(i, d)| Some((i, d.logs.get(name)?)))
     }
 }
+
+impl DirectoryImage {
+    fn offline(path: &Path) -> DirectoryImage {
+        DirectoryImage {
+            path: path.to_owned(),
+            id: Uuid::default(),
+            logs: HashMap::new(),
+            leftovers: Vec::new(),
+            generation: 0,
+            cleaned: CleanedOffsets::default(),
+            is_offline: true,
+        }
+    }
+}
+
+/// A directory's entries and properties.
+type Contents = (Vec<Entry>, Option<Properties>);
+
+/// What is in a directory; it is made if need be, and locked.
+async fn open_directory(
+    disk: &Disk,
+    path: &Path,
+    locks: &mut Vec<std::fs::File>,
+) -> Result<Contents, StorageError> {
+    disk.create_dir(path)
+        .await
+        .map_err(StorageError::io(path))?;
+    if let Disk::Ring = disk {
+        locks.push(lock(path)?);
+    }
+    let entries = disk.list(path).await.map_err(StorageError::io(path))?;
+    let properties = read_properties(disk, path, &entries).await?;
+    Ok((entries, properties))
+}
+
+/// An error of the device takes a directory offline, but for the first; any other error is the operator's to mend.
+fn or_offline<T>(
+    number: usize,
+    path: &Path,
+    outcome: Result<T, StorageError>,
+) -> Result<Option<T>, StorageError> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(error @ StorageError::Io { .. }) if number > 0 => {
+            tracing::error!(directory = %path.display(), %error, "log directory is offline from the start");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Ids that the directories remember of each other.
+fn siblings(found: &[(&PathBuf, Option<Contents>)]) -> BTreeSet<Uuid> {
+    let properties = found
+        .iter()
+        .flat_map(|(_, opened)| opened)
+        .flat_map(|o| &o.1);
+    properties
+        .flat_map(|p| p.siblings.iter().copied())
+        .collect()
+}
+
+/// Has every directory remember the ids of all, those of earlier runs included. Returns whether one of them is missing.
+async fn remember_siblings(disk: &Disk, dirs: &[DirectoryImage], known: &BTreeSet<Uuid>) -> bool {
+    let present: BTreeSet<Uuid> = dirs
+        .iter()
+        .filter(|d| !d.is_offline)
+        .map(|d| d.id)
+        .collect();
+    let missing: Vec<&Uuid> = known.difference(&present).collect();
+    let all: BTreeSet<Uuid> = known.union(&present).copied().collect();
+    if all != *known && all.len() > 1 {
+        let ids: Vec<String> = all.iter().map(Uuid::to_string).collect();
+        for dir in dirs.iter().filter(|dir| !dir.is_offline) {
+            let name = dir.path.join(META_PROPERTIES);
+            let written = async {
+                let text = disk.read_file(&name).await?;
+                let text = String::from_utf8_lossy(&text).into_owned();
+                let own = text.lines().filter(|line| !line.starts_with(SIBLINGS));
+                let mut out: String = own.map(|line| format!("{line}\n")).collect();
+                out.push_str(&format!("{SIBLINGS}={}\n", ids.join(",")));
+                disk.replace_file(&name, out.as_bytes()).await
+            };
+            if let Err(error) = written.await {
+                tracing::warn!(file = %name.display(), %error, "the directory does not remember its siblings");
+            }
+        }
+    }
+    if !missing.is_empty() && dirs.iter().all(|dir| !dir.is_offline) {
+        tracing::error!(
+            "{} log directories of earlier runs are missing: partitions that are not found are offline, not empty; to \
+             give such a directory up for good, take its id out of {SIBLINGS} in the others' {META_PROPERTIES}",
+            missing.len()
+        );
+    }
+    !missing.is_empty()
+}
+
+/// Our key in `meta.properties`: the ids of all log directories that this broker has had.
+const SIBLINGS: &str = "ringlog.directory.ids";
 
 fn lock(path: &Path) -> Result<std::fs::File, StorageError> {
     let name = path.join(".lock");
@@ -152,6 +299,7 @@ struct Properties {
     cluster_id: Str,
     node_id: i32,
     directory_id: Option<Uuid>,
+    siblings: Vec<Uuid>,
 }
 
 async fn read_properties(
@@ -188,6 +336,13 @@ async fn read_properties(
             .and_then(|v| v.parse().ok())
             .ok_or_else(|| corrupt("node.id"))?,
         directory_id: value("directory.id").and_then(|v| v.parse().ok()),
+        siblings: value(SIBLINGS)
+            .map(|ids| {
+                ids.split(',')
+                    .filter_map(|id| id.trim().parse().ok())
+                    .collect()
+            })
+            .unwrap_or_default(),
     }))
 }
 
@@ -241,7 +396,10 @@ async fn read_directory(
     let mut checkpoints = Vec::new();
     let mut journals = Vec::new();
     for entry in entries {
-        if entry.is_dir && entry.name.ends_with(DELETED_SUFFIX) {
+        let is_leftover = [DELETED_SUFFIX, FUTURE_SUFFIX]
+            .iter()
+            .any(|s| entry.name.ends_with(s));
+        if entry.is_dir && is_leftover {
             leftovers.push(path.join(&entry.name));
         } else if entry.is_dir && parse_partition(&entry.name).is_some() {
             logs.insert(entry.name.clone(), Found::default());
@@ -272,6 +430,7 @@ async fn read_directory(
         leftovers,
         generation,
         cleaned: read_cleaned(disk, path, entries).await,
+        is_offline: false,
     })
 }
 
@@ -344,7 +503,7 @@ pub(super) fn checkpoint_path(directory: &Path, whose: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rt::SimDisk;
+    use crate::rt::{Faulty, SimDisk};
     use futures_lite::future::block_on;
 
     fn paths() -> Vec<PathBuf> {
@@ -378,6 +537,39 @@ mod tests {
         assert!(
             matches!(mixed, Err(StorageError::Foreign { .. })),
             "two clusters"
+        );
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_offline_but_not_the_first() {
+        let sim = SimDisk::new(1);
+        let disk = Disk::Sim(sim.clone());
+        let prepare = || block_on(Directories::prepare(&disk, &paths(), NodeId(4), None));
+        assert!(!prepare().expect("formats").may_hide_logs());
+        sim.fail(Faulty::Read, "/d1", libc::EIO, 0, u32::MAX);
+        let directories = prepare().expect("one works");
+        assert!(directories.may_hide_logs());
+        assert!(directories.working().eq([Path::new("/d0")]));
+        sim.heal();
+        assert!(!prepare().expect("both work again").may_hide_logs());
+        sim.fail(Faulty::Read, "/d0", libc::EIO, 0, u32::MAX);
+        assert!(prepare().is_err(), "the first holds the metadata");
+    }
+
+    /// Goal: a mount that was not made is not taken for an empty directory. Method: the second directory is another one.
+    #[test]
+    fn a_directory_of_an_earlier_run_that_is_missing_is_noticed() {
+        let disk = Disk::Sim(SimDisk::new(1));
+        let prepare =
+            |paths: &[PathBuf]| block_on(Directories::prepare(&disk, paths, NodeId(4), None));
+        prepare(&paths()).expect("formats");
+        assert!(prepare(&paths()[..1]).expect("opens").may_hide_logs());
+        let other = [PathBuf::from("/d0"), PathBuf::from("/d2")];
+        assert!(prepare(&other).expect("opens").may_hide_logs());
+        assert!(
+            !prepare(&[paths(), vec![PathBuf::from("/d2")]].concat())
+                .expect("opens")
+                .may_hide_logs()
         );
     }
 }

@@ -71,6 +71,8 @@ impl StorageError {
 pub(super) fn fault_of(error: &io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full,
+        // The process or the machine is out of descriptors: nothing was begun, and the device is not to blame.
+        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Fault::Full,
         _ => Fault::Offline,
     }
 }

@@ -95,6 +95,8 @@ impl Log {
         from: u32,
         to: u32,
     ) -> Result<Page, ReadError> {
+        // The log may be moved meanwhile: a fault is the directory's that was read.
+        let dir = self.dir();
         let file = self
             .shared
             .file(self, base, false)
@@ -103,7 +105,7 @@ impl Log {
         let page = match file.read(from as u64, (to - from) as usize).await {
             Ok(page) => page,
             Err(error) => {
-                self.shared.failed(self.dir, file.path(), error);
+                self.shared.failed(dir, file.path(), error);
                 return Err(ReadError::Offline);
             }
         };

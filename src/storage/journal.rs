@@ -163,6 +163,17 @@ impl Journal {
         Ok(())
     }
 
+    /// Bytes of its files that are not there yet.
+    pub async fn missing_bytes(&self, disk: &Disk) -> u64 {
+        let mut missing = 0;
+        for path in &self.paths {
+            let opened = disk.open(path, Open::READ).await;
+            let len = opened.and_then(|file| file.len()).unwrap_or(0);
+            missing += if len == self.size { 0 } else { self.size };
+        }
+        missing
+    }
+
     /// Where a frame of `bytes` goes; `None` while there is no room: the runs then go to their segments.
     pub fn place(&self, bytes: u64) -> Option<Place> {
         if !self.is_ready() || bytes > self.size {

@@ -1,6 +1,6 @@
 //! One partition's log: its state, appending, and what is answered without touching a file.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -89,8 +89,8 @@ impl LogConfig {
 pub struct Log {
     pub(super) id: LogId,
     pub(super) shared: Rc<Shared>,
-    /// Which of the store's directories.
-    pub(super) dir: usize,
+    /// Which of the store's directories; changes when the log is moved.
+    pub(super) dir: Cell<usize>,
     pub(super) topic_id: TopicId,
     pub(super) name: String,
     pub(super) partition: TopicPartition,
@@ -143,7 +143,7 @@ pub(super) struct State {
     pub compaction: Compaction,
     /// Where producer snapshots were taken, oldest first.
     pub snapshots: SmallVec<[Offset; 2]>,
-    /// The current directory; changes once, when the log is deleted.
+    /// The current directory; changes when the log is moved.
     pub path: PathBuf,
 }
 
@@ -271,7 +271,7 @@ impl Log {
         let base_offset = stamps.base_offset;
         let max_timestamp = stamps.restamp.map_or(batch.max_timestamp(), |(_, max)| max);
         let (bytes, last_offset_delta) = (batch.bytes(), batch.last_offset_delta());
-        self.shared.dirs[self.dir].check_append()?;
+        self.shared.dirs[self.dir()].check_append()?;
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
         match state.stage {
@@ -362,21 +362,26 @@ impl Log {
         &self.name
     }
 
-    /// The log directory that it lies in.
-    pub fn directory(&self) -> &Path {
-        &self.shared.dirs[self.dir].path
+    /// The number of the store's directory that it lies in.
+    pub(super) fn dir(&self) -> usize {
+        self.dir.get()
     }
 
-    /// Whether its directory failed.
+    /// The log directory that it lies in.
+    pub fn directory(&self) -> &Path {
+        &self.shared.dirs[self.dir()].path
+    }
+
     /// Whether an append would be taken now, as far as the disk is concerned.
     ///
     /// - `Err(Full)`, `Err(Offline)`: it would not.
     pub fn check_append(&self) -> Result<(), AppendError> {
-        self.shared.dirs[self.dir].check_append()
+        self.shared.dirs[self.dir()].check_append()
     }
 
+    /// Whether its directory failed.
     pub fn is_offline(&self) -> bool {
-        self.shared.dirs[self.dir].is_offline()
+        self.shared.dirs[self.dir()].is_offline()
     }
 
     /// The lowest offset that may be read.

@@ -14,7 +14,7 @@
 //! start is durable before a file goes, and what is left after a crash is a suffix.
 //!
 //! **Faults survived.** A crash at any write or sync; torn and stale sectors, by CRC, order and cutting; a full disk
-//! (appends are refused until there is room, nothing acknowledged is lost);
+//! (the last of it is left to deletions; appends are refused until there is room, nothing acknowledged is lost);
 //! bytes that rot (what is read is held against its checksums, what is damaged is not served); a failed write or sync (that
 //! directory goes offline, others serve); side files that are torn or gone (all can be rebuilt, the index of aborted
 //! transactions too); a second process on the directory.
@@ -46,8 +46,10 @@ mod metalog;
 mod names;
 mod read;
 mod recover;
+mod relocate;
 mod removal;
 mod replay;
+mod room;
 mod rot;
 mod segment;
 mod shared;
@@ -69,6 +71,7 @@ pub use log::{Log, LogConfig, LogId, SegmentInfo, Stamps};
 pub use metalog::{MetadataLog, MetadataRecovered};
 pub use read::{Missing, Read};
 pub use recover::Recovered;
+pub use relocate::{MoveProgress, Moved, absolute_path};
 pub use start_offset::Deleted;
 pub use stats::StoreStats;
 pub use store::{DirectoryInfo, Store, StoreConfig};

@@ -8,6 +8,10 @@ use crate::types::{Offset, PartitionIndex, Str, TopicId, TopicPartition};
 pub(super) const DELETED_SUFFIX: &str = ".delete";
 /// Follows the names of a segment's files that are on their way out, as in Kafka.
 pub(super) const DELETED_FILE_SUFFIX: &str = ".deleted";
+/// Ends the name of a directory that a log is being moved to (KIP-113).
+pub(super) const FUTURE_SUFFIX: &str = "-future";
+/// In the directory of a log that was moved: how often. Of two directories of one log the higher number counts.
+pub(super) const MOVES: &str = "ringlog-moves";
 /// One per partition directory: its topic's id (KIP-516).
 pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 /// One per partition directory: which leader epoch began where (KIP-101).
@@ -90,6 +94,18 @@ pub(super) fn deleted_name(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// `<name>.<unique><suffix>`: what a partition's directory is called before and after it is one. Of a long name the end
+/// is left out, as Kafka does, so that a file system takes it.
+pub(super) fn passing_name(name: &str, unique: &str, suffix: &str) -> String {
+    let rest = unique.len() + suffix.len() + 1;
+    // A topic's name is ASCII.
+    let kept = name.get(..NAME_BYTES_MAX - rest).unwrap_or(name);
+    format!("{kept}.{unique}{suffix}")
+}
+
+/// A file system takes no longer name.
+const NAME_BYTES_MAX: usize = 255;
+
 /// The partition that a directory is named after; `None` for any other directory.
 pub(super) fn parse_partition(name: &str) -> Option<TopicPartition> {
     let (topic, index) = name.rsplit_once('-')?;
@@ -119,6 +135,17 @@ pub(super) fn decode_partition_metadata(text: &str) -> Option<TopicId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_passing_name_is_short_enough_for_a_file_system() {
+        assert_eq!(passing_name("t-0", "ab", "-future"), "t-0.ab-future");
+        let longest = format!("{}-10000", "t".repeat(249));
+        for suffix in [DELETED_SUFFIX, FUTURE_SUFFIX] {
+            let name = passing_name(&longest, &"a".repeat(32), suffix);
+            assert_eq!(name.len(), 255);
+            assert!(name.ends_with(suffix) && parse_partition(&name).is_none());
+        }
+    }
 
     #[test]
     fn file_names_are_kafkas() {

@@ -174,7 +174,7 @@ impl Log {
             std::mem::take(&mut state.broken_promise)
         };
         if broken_promise {
-            self.shared.write_checkpoint(self.dir, false).await?;
+            self.shared.write_checkpoint(self.dir(), false).await?;
         }
         Ok(recovered)
     }
@@ -202,7 +202,7 @@ impl Log {
     async fn list_now(&self) -> Result<Listing, StorageError> {
         let path = self.state().path.clone();
         let entries = self.shared.disk.list(&path).await;
-        let entries = entries.map_err(|e| self.shared.failed(self.dir, &path, e))?;
+        let entries = entries.map_err(|e| self.shared.failed(self.dir(), &path, e))?;
         let mut listing = Listing::default();
         for entry in entries {
             match FileKind::parse(&entry.name) {
@@ -415,7 +415,7 @@ impl Log {
                 .disk
                 .sync_dir(&path)
                 .await
-                .map_err(|e| self.shared.failed(self.dir, &path, e))?;
+                .map_err(|e| self.shared.failed(self.dir(), &path, e))?;
         }
         let mut state = self.state.borrow_mut();
         let end = state.end;
@@ -430,7 +430,7 @@ impl Log {
             match self.shared.disk.remove(&file).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(self.shared.failed(self.dir, &file, error)),
+                Err(error) => return Err(self.shared.failed(self.dir(), &file, error)),
             }
         }
         Ok(())
@@ -447,7 +447,7 @@ impl Log {
         recovered: &mut Recovered,
     ) -> Result<Scan, StorageError> {
         let name = FileKind::Log.path(path, base);
-        let failed = |error| self.shared.failed(self.dir, &name, error);
+        let failed = |error| self.shared.failed(self.dir(), &name, error);
         let mut scan = self.begin_scan(base);
         let file = self
             .shared
@@ -534,7 +534,7 @@ impl Log {
                 .disk
                 .remove(&file)
                 .await
-                .map_err(|e| self.shared.failed(self.dir, &file, e))?;
+                .map_err(|e| self.shared.failed(self.dir(), &file, e))?;
         }
         self.state.borrow_mut().snapshots.retain(|o| *o <= end);
         Ok(())

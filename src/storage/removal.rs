@@ -1,9 +1,10 @@
 //! Files on their way out: a while under another name, as in Kafka, then off the disk in steps.
 //!
 //! What a log gave up is renamed (`.deleted` follows a segment's names, a topic's directories end in `.delete`) and
-//! unlinked when its topic's `file.delete.delay.ms` is over. Unlinking a large file keeps the file system's journal busy
-//! with all of it in one call, and syncs that wait behind it wait long: so a large file is first shortened piece by
-//! piece. All of it is done by a task of its own, so that nothing of the commit path waits behind it.
+//! unlinked when its topic's `file.delete.delay.ms` is over, or as soon as its disk is full. Unlinking a large file keeps
+//! the file system's journal busy with all of it in one call, and syncs that wait behind it wait long: so a large file is
+//! first shortened piece by piece. All of it is done by a task of its own, so that nothing of the commit path waits behind
+//! it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,14 @@ pub(super) enum Removal {
     Directory(PathBuf),
 }
 
+impl Removal {
+    fn path(&self) -> &Path {
+        match self {
+            Removal::File(path) | Removal::Directory(path) => path,
+        }
+    }
+}
+
 /// When it is due, and a number.
 type Key = (Micros, u64);
 
@@ -43,8 +52,8 @@ pub(super) struct Removals {
 
 /// A file is shortened by so many bytes at a time: about a millisecond's work for a file system.
 const STEP_BYTES: u64 = 64 << 20;
-/// Longest wait at once, whatever a topic's delay is.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
+/// Longest wait at once, whatever a topic's delay is: the disk may be full by then, filled by another shard.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Between two steps, the device belongs to others.
 const STEP_PAUSE: Duration = Duration::from_millis(5);
 
@@ -75,6 +84,19 @@ impl Removals {
         waiting
             .first_key_value()
             .map(|(key, removal)| (*key, removal.clone()))
+    }
+
+    fn first_below(&self, directory: &Path) -> Option<(Key, Removal)> {
+        let waiting = self.waiting.borrow();
+        let found = waiting
+            .iter()
+            .find(|(_, removal)| removal.path().starts_with(directory));
+        found.map(|(key, removal)| (*key, removal.clone()))
+    }
+
+    /// Something may be due earlier than it was.
+    pub fn look_again(&self) {
+        self.changed.notify_all();
     }
 
     fn next_file(&self) -> Option<(Key, Removal)> {
@@ -109,17 +131,36 @@ impl Shared {
                 self.rename_gone(log, base).await;
             }
             let now = self.clock.now();
+            if let Some((key, removal)) = self.removals.next().filter(|(key, _)| key.0 <= now) {
+                self.take_off(key, &removal).await;
+                continue;
+            }
+            if let Some((key, removal)) = self.pressed().await {
+                self.take_off(key, &removal).await;
+                continue;
+            }
             match self.removals.next() {
-                Some((key, removal)) if key.0 <= now => self.take_off(key, &removal).await,
                 Some(((due, _), _)) if matches!(self.disk, Disk::Ring) => {
                     let wait = Duration::from_micros(due.since(now)).min(WAIT_MAX);
                     // Either the time is over or something new may be due earlier: looked at anew in both cases.
                     let _ = timeout(wait, self.removals.changed.wait()).await;
                 }
+                None if !self.removals.is_empty() => {}
                 _ => break,
             }
         }
         self.removals.running.set(false);
+    }
+
+    /// What waits on a disk that is full goes at once, whatever its topic's delay is: its room is needed.
+    async fn pressed(&self) -> Option<(Key, Removal)> {
+        for (dir, directory) in self.dirs.iter().enumerate() {
+            let first = self.removals.first_below(&directory.path);
+            if first.is_some() && self.is_pressed(dir).await {
+                return first;
+            }
+        }
+        None
     }
 
     /// Before a clean end: what waits in partitions' directories is removed now, for the next start does not look there.
@@ -148,10 +189,7 @@ impl Shared {
             }
             (state.path.clone(), state.config.file_delete_delay_ms)
         };
-        let due = match self.dirs[log.dir].is_full() {
-            true => self.clock.now(),
-            false => self.due_in(delay_ms),
-        };
+        let due = self.due_in(delay_ms);
         // The log's file last: whatever is cut short leaves none of its side files without it.
         for kind in FileKind::OF_SEGMENT.into_iter().rev() {
             let file = kind.path(&path, base);

@@ -20,7 +20,7 @@ use super::removal::Removals;
 use super::stats::Stats;
 use super::store::StoreConfig;
 use crate::record::Codecs;
-use crate::rt::{Clock, Disk, File, Open};
+use crate::rt::{Clock, Disk, File, Open, Signal, Space};
 use crate::types::{Micros, Offset};
 
 /// The store's insides, as its logs see them.
@@ -52,6 +52,9 @@ pub(super) struct Shared {
     pub journals: Vec<Journal>,
     /// Held by a commit round, and by whoever must keep rounds out.
     pub round_gate: Gate,
+    /// Directories that were found full or failed, for whoever waits for that.
+    pub changed_dirs: RefCell<Vec<usize>>,
+    pub dirs_changed: Signal,
     /// One checkpoint is written at a time.
     pub checkpoint_gate: Gate,
     /// One log is compacted at a time.
@@ -74,6 +77,8 @@ pub(super) struct Directory {
     state: Cell<DirectoryState>,
     /// This shard's newest checkpoint there.
     pub generation: Cell<u64>,
+    /// What the file system said last of its space, less what was taken since, and when that was.
+    space: Cell<Option<(Space, Micros)>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,11 +114,25 @@ impl Directory {
             path,
             state: Cell::new(DirectoryState::Online),
             generation: Cell::new(0),
+            space: Cell::new(None),
         }
+    }
+
+    /// It failed before this run, or on another shard.
+    pub fn set_offline(&self) {
+        self.state.set(DirectoryState::Offline);
     }
 
     pub fn is_offline(&self) -> bool {
         self.state.get() == DirectoryState::Offline
+    }
+
+    pub fn believed_space(&self) -> Option<(Space, Micros)> {
+        self.space.get()
+    }
+
+    pub fn note_space(&self, space: Space, at: Micros) {
+        self.space.set(Some((space, at)));
     }
 
     pub fn is_full(&self) -> bool {
@@ -146,7 +165,7 @@ impl Directory {
                 self.state
                     .set(DirectoryState::Full(Micros(now.0 + FULL_RETRY_US)));
                 if !matches!(before, DirectoryState::Full(_)) {
-                    tracing::warn!(directory = %self.path.display(), "disk full: appends are refused until there is room");
+                    tracing::warn!(directory = %self.path.display(), %error, "no room: appends are refused until there is some");
                 }
             }
             Fault::Offline => {
@@ -200,6 +219,8 @@ impl Shared {
             removals: Removals::default(),
             journals,
             round_gate: Gate::default(),
+            changed_dirs: RefCell::default(),
+            dirs_changed: Signal::default(),
             checkpoint_gate: Gate::default(),
             compact_gate: Gate::default(),
             generations: Cell::new(0),
@@ -320,7 +341,7 @@ impl Shared {
                 Ok(file) => break (Rc::new(file), path),
                 Err(error) => {
                     drop(state);
-                    return Err(self.failed(log.dir, &path, error));
+                    return Err(self.failed(log.dir(), &path, error));
                 }
             }
         };
@@ -342,7 +363,14 @@ impl Shared {
 
     /// Notes what a failure means for its directory, and gives the error to return.
     pub fn failed(&self, dir: usize, path: &Path, error: io::Error) -> StorageError {
+        let before = self.dirs[dir].state.get();
         self.dirs[dir].on_fault(path, &error, self.clock.now());
+        let after = self.dirs[dir].state.get();
+        if std::mem::discriminant(&before) != std::mem::discriminant(&after) {
+            self.changed_dirs.borrow_mut().push(dir);
+            self.dirs_changed.set();
+            self.removals.look_again();
+        }
         self.stats.faults.set(self.stats.faults.get() + 1);
         StorageError::io(path)(error)
     }

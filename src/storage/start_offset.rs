@@ -59,7 +59,7 @@ impl Log {
             let file = self.state().path.join(START_OFFSET);
             let text = format!("{to}\n");
             let written = self.shared.disk.replace_file(&file, text.as_bytes()).await;
-            written.map_err(|error| self.shared.failed(self.dir, &file, error))?;
+            written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
         }
         let deleted = self.give_up(to)?;
         drop(inside);

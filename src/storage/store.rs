@@ -1,24 +1,26 @@
 //! One shard's store: its logs, opened, committed, checkpointed and closed.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use hashbrown::HashSet;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::checkpoint::Checkpoint;
 use super::commit::Committed;
 use super::compact::CleanedOffsets;
-use super::directories::{Directories, checkpoint_path};
+use super::directories::{Directories, Found, checkpoint_path};
 use super::error::StorageError;
 use super::gate::Gate;
 use super::join::join_bounded;
 use super::log::{Log, LogConfig, LogId, Stage};
 use super::names::{
     CLEANED_OFFSETS, DELETED_SUFFIX, PARTITION_METADATA, decode_partition_metadata,
-    encode_partition_metadata,
+    encode_partition_metadata, passing_name,
 };
+use super::relocate::moves;
 use super::removal::Removal;
 use super::shared::{Directory, Shared};
 use super::stats::StoreStats;
@@ -61,7 +63,41 @@ pub struct Store {
     /// Of each directory, as its file has it or will.
     cleaned: RefCell<Vec<CleanedOffsets>>,
     cleaned_gate: Gate,
+    /// Logs being made in each directory, which are not among the logs yet.
+    placing: RefCell<Vec<usize>>,
 }
+
+/// Whether a partition is new, or had a log before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Birth {
+    Now,
+    Before,
+}
+
+/// A log that is being made in a directory.
+struct Placing<'a> {
+    counts: &'a RefCell<Vec<usize>>,
+    dir: usize,
+}
+
+impl<'a> Placing<'a> {
+    fn begin(counts: &'a RefCell<Vec<usize>>, dir: usize) -> Placing<'a> {
+        counts.borrow_mut()[dir] += 1;
+        Placing { counts, dir }
+    }
+}
+
+impl Drop for Placing<'_> {
+    fn drop(&mut self) {
+        self.counts.borrow_mut()[self.dir] -= 1;
+    }
+}
+
+/// Whether a log's directory says whose it is.
+struct Labelled(bool);
+
+/// A disk with less than this part free is nearly full.
+const SHORT_PART: u64 = 20;
 
 /// One log directory, for DescribeLogDirs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,6 +116,9 @@ impl Store {
         let dirs = directories.images().iter().map(|image| {
             let dir = Directory::new(image.path.clone());
             dir.generation.set(image.generation);
+            if image.is_offline {
+                dir.set_offline();
+            }
             dir
         });
         let shared = Shared::new(disk, clock, config, dirs.collect());
@@ -100,6 +139,7 @@ impl Store {
                     .collect(),
             ),
             cleaned_gate: Gate::default(),
+            placing: RefCell::new(vec![0; directories.images().len()]),
         }
     }
 
@@ -113,31 +153,87 @@ impl Store {
         topic_id: TopicId,
         config: LogConfig,
     ) -> Result<Rc<Log>, StorageError> {
+        self.open_as(partition, topic_id, config, Birth::Now).await
+    }
+
+    /// [`Store::open_log`] of a partition that an earlier run had.
+    ///
+    /// - `Err(Offline)`: it is not found, and may lie in a directory that cannot be seen now: making it anew would lose it.
+    pub async fn reopen_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+    ) -> Result<Rc<Log>, StorageError> {
+        self.open_as(partition, topic_id, config, Birth::Before)
+            .await
+    }
+
+    /// Finds what the last run left under a name. What belongs to another topic goes out of the way.
+    async fn find_left(
+        &self,
+        name: &str,
+        topic_id: TopicId,
+    ) -> Result<Option<(usize, Found, Labelled)>, StorageError> {
+        let mut kept: Option<(usize, Found, Labelled)> = None;
+        for (dir, found) in self.directories.find(name) {
+            let path = self.shared.dirs[dir].path.join(name);
+            let known = match &found.entry {
+                Some(entry) => Some(entry.topic_id),
+                None => self.read_topic_id(&path).await,
+            };
+            if known.is_some_and(|id| id != topic_id) {
+                self.shared.retire(dir, &path, name, AT_ONCE).await?;
+                continue;
+            }
+            let left = (dir, found.clone(), Labelled(known.is_some()));
+            let older = match kept.take() {
+                None => {
+                    kept = Some(left);
+                    continue;
+                }
+                Some(other) => {
+                    // A move between directories was cut off.
+                    let disk = &self.shared.disk;
+                    let others = self.shared.dirs[other.0].path.join(name);
+                    let is_newer = moves(disk, &path).await > moves(disk, &others).await;
+                    let (newer, older) = if is_newer {
+                        (left, other)
+                    } else {
+                        (other, left)
+                    };
+                    kept = Some(newer);
+                    older.0
+                }
+            };
+            let path = self.shared.dirs[older].path.join(name);
+            self.shared.retire(older, &path, name, AT_ONCE).await?;
+        }
+        Ok(kept)
+    }
+
+    async fn open_as(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: LogConfig,
+        birth: Birth,
+    ) -> Result<Rc<Log>, StorageError> {
         let name = partition.to_string();
         let first = self.opened.borrow_mut().insert(name.clone());
-        let image = self.directories.find(&name).filter(|_| first);
-        let mut labelled = false;
-        let reused = match image {
-            None => None,
-            Some((dir, found)) => {
-                let path = self.shared.dirs[dir].path.join(&name);
-                let known = match &found.entry {
-                    Some(entry) => Some(entry.topic_id),
-                    None => self.read_topic_id(&path).await,
-                };
-                if known.is_none_or(|id| id == topic_id) {
-                    labelled = known.is_some();
-                    Some((dir, found.clone()))
-                } else {
-                    self.shared.retire(dir, &path, &name, AT_ONCE).await?;
-                    None
-                }
+        let left = match first {
+            true => self.find_left(&name, topic_id).await?,
+            false => None,
+        };
+        let (dir, found, labelled) = match left {
+            Some((dir, found, Labelled(labelled))) => (dir, Some(found), labelled),
+            None if birth == Birth::Before && first && self.directories.may_hide_logs() => {
+                return Err(StorageError::Offline);
             }
+            None => (self.place().await?, None, false),
         };
-        let (dir, found) = match reused {
-            Some((dir, found)) => (dir, Some(found)),
-            None => (self.place()?, None),
-        };
+        // Those who place meanwhile count it.
+        let _placing = Placing::begin(&self.placing, dir);
         if !first {
             // The name comes back: what the journal holds of its earlier bearer must not be applied to this one.
             let _round = self.shared.round_gate.enter().await;
@@ -170,7 +266,7 @@ impl Store {
         let log = Rc::new(Log {
             id: LogId(slot as u32),
             shared: self.shared.clone(),
-            dir,
+            dir: Cell::new(dir),
             topic_id,
             name: name.clone(),
             partition: partition.clone(),
@@ -200,15 +296,38 @@ impl Store {
         decode_partition_metadata(std::str::from_utf8(&bytes).ok()?)
     }
 
-    /// The directory that works and holds the fewest logs of this store, as Kafka places them.
-    fn place(&self) -> Result<usize, StorageError> {
-        let logs = self.shared.logs.borrow();
-        let count = |dir: usize| logs.iter().flatten().filter(|log| log.dir == dir).count();
-        let dirs = self.shared.dirs.iter().enumerate();
-        let working = dirs.filter(|(_, d)| !d.is_offline()).map(|(i, _)| i);
-        working
-            .min_by_key(|&i| count(i))
-            .ok_or(StorageError::Offline)
+    /// Of the directories that work and have room, the one with the fewest logs of this store, as Kafka places them; of
+    /// several the one with the most free space. One whose disk is nearly full takes logs only if all are.
+    async fn place(&self) -> Result<usize, StorageError> {
+        let dirs = &self.shared.dirs;
+        if let [only] = &dirs[..] {
+            only.check()?;
+            return Ok(0);
+        }
+        let mut spaces = Vec::with_capacity(dirs.len());
+        for dir in dirs {
+            spaces.push(self.shared.disk.space(&dir.path).await.ok());
+        }
+        // From here to the choice there is no await: logs that are placed side by side see each other.
+        let mut best = None;
+        for (i, dir) in dirs.iter().enumerate() {
+            if dir.is_offline() {
+                continue;
+            }
+            let space = spaces[i];
+            let is_short = space.is_some_and(|s| s.available_bytes < s.total_bytes / SHORT_PART);
+            let free = space.map_or(0, |s| s.available_bytes);
+            let count = {
+                let logs = self.shared.logs.borrow();
+                let there = logs.iter().flatten().filter(|log| log.dir() == i);
+                there.count() + self.placing.borrow()[i]
+            };
+            let rank = (dir.is_full() || is_short, count, Reverse(free));
+            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                best = Some((rank, i));
+            }
+        }
+        best.map(|(_, dir)| dir).ok_or(StorageError::Offline)
     }
 
     /// Removes a log: its directory is renamed at once, and unlinked in the background when its topic's
@@ -229,7 +348,7 @@ impl Store {
         self.shared.chunks.borrow_mut().forget(log.id);
         self.shared.logs.borrow_mut()[log.id.0 as usize] = None;
         self.shared
-            .retire(log.dir, &path, &log.partition.to_string(), delay_ms)
+            .retire(log.dir(), &path, &log.partition.to_string(), delay_ms)
             .await?;
         self.shared.start_removals().await;
         Ok(())
@@ -364,6 +483,19 @@ impl Store {
         written.map_err(|error| self.shared.failed(dir, &path, error))
     }
 
+    /// Writes the indexes of all rolled segments of a log that was recovered, as if they had been rolled in this life.
+    pub async fn finish_segments(&self, log: &Rc<Log>) -> Result<(), StorageError> {
+        let bases: Vec<Offset> = {
+            let state = log.state();
+            let rolled = state.segments.len().saturating_sub(1);
+            state.segments.iter().take(rolled).map(|s| s.base).collect()
+        };
+        for base in bases {
+            log.finish_segment(base).await?;
+        }
+        Ok(())
+    }
+
     /// The log directories, for DescribeLogDirs.
     pub async fn directories(&self) -> Vec<DirectoryInfo> {
         let mut infos = Vec::new();
@@ -417,7 +549,7 @@ impl Shared {
         let parent = &self.dirs[dir].path;
         let unique = Uuid::random().0;
         let suffix = u32::from_be_bytes([unique[0], unique[1], unique[2], unique[3]]);
-        let gone = parent.join(format!("{name}.{suffix:08x}{DELETED_SUFFIX}"));
+        let gone = parent.join(passing_name(name, &format!("{suffix:08x}"), DELETED_SUFFIX));
         self.disk
             .rename(path, &gone)
             .await
@@ -437,7 +569,7 @@ impl Shared {
         dirty
             .iter()
             .filter_map(|id| self.log(*id))
-            .all(|log| self.dirs[log.dir].is_backing_off(now))
+            .all(|log| self.dirs[log.dir()].is_backing_off(now))
     }
 
     /// Writes this shard's checkpoint of one directory.
@@ -450,7 +582,7 @@ impl Shared {
         let directory = &self.dirs[dir];
         directory.check()?;
         directory.generation.set(directory.generation.get() + 1);
-        let own = |log: &&Rc<Log>| log.dir == dir;
+        let own = |log: &&Rc<Log>| log.dir() == dir;
         let entries = |logs: &Vec<Option<Rc<Log>>>| {
             let logs = logs.iter().flatten().filter(own);
             logs.filter_map(|log| log.checkpoint_entry()).collect()
@@ -469,7 +601,7 @@ impl Shared {
 }
 
 /// The delay of what nobody may still be reading: the last run's.
-const AT_ONCE: i64 = 0;
+pub(super) const AT_ONCE: i64 = 0;
 
 /// Logs whose side files are written at once.
 const SIDE_FILES_DEPTH: usize = 8;

@@ -224,7 +224,7 @@ impl Log {
         if !bytes.is_empty() {
             let put = self.put_aborted(base, position, &bytes).await;
             let path = FileKind::TxnIndex.path(&self.state().path, base);
-            put.map_err(|error| self.shared.failed(self.dir, &path, error))?;
+            put.map_err(|error| self.shared.failed(self.dir(), &path, error))?;
         }
         if let Some(segment) = self.state.borrow_mut().segment_at_mut(base)
             && segment.aborted.trust != Trust::Unknown

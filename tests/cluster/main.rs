@@ -10,6 +10,7 @@
 
 mod broker;
 mod crash;
+mod disks;
 mod exactly_once;
 mod group_abuse;
 mod group_storage;

@@ -120,7 +120,7 @@ impl Client {
 
     /// Waits until every partition of a topic has a leader that serves it.
     pub fn led(&mut self, name: &str, partitions: i32) -> io::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let topic = self.topic(name)?;
             let led = topic
@@ -128,13 +128,16 @@ impl Client {
                 .iter()
                 .filter(|p| p.leader_id >= 0 && p.error_code == 0)
                 .count();
-            let asked = (0..partitions)
-                .all(|p| matches!(self.fetch(name, p, 0, 1, 0), Ok(d) if d.error_code == 0));
-            if topic.error_code == 0 && led == partitions as usize && asked {
+            let asked = (0..partitions).map(|p| Ok(self.fetch(name, p, 0, 1, 0)?.error_code));
+            let codes: Vec<i16> = asked.collect::<io::Result<_>>()?;
+            if topic.error_code == 0
+                && led == partitions as usize
+                && codes.iter().all(|code| *code == 0)
+            {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(bad(("no leaders", topic)));
+                return Err(bad(("no leaders", topic, codes)));
             }
         }
     }

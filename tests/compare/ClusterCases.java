@@ -2,12 +2,11 @@ import java.util.*;
 import org.apache.kafka.common.message.*;
 import org.apache.kafka.common.protocol.ApiKeys;
 
-/** ApiVersions, DescribeCluster, DescribeLogDirs, DescribeProducers, DescribeQuorum. */
+/** ApiVersions, DescribeCluster, DescribeProducers, DescribeQuorum. */
 final class ClusterCases {
     static void add(Compare c) {
         versions(c);
         cluster(c);
-        logDirs(c);
         producers(c);
         quorum(c);
     }
@@ -40,35 +39,6 @@ final class ClusterCases {
             if (v >= 1) for (int type : new int[] {1, 2, 3, 0, -1}) s.say("endpoint type " + type, v, new DescribeClusterRequestData().setEndpointType((byte) type));
             if (v >= 2) s.say("with fenced brokers", v, new DescribeClusterRequestData().setIncludeFencedBrokers(true));
         }));
-    }
-
-    static DescribeLogDirsRequestData.DescribableLogDirTopic dirTopic(String name, Integer... partitions) {
-        return new DescribeLogDirsRequestData.DescribableLogDirTopic().setTopic(name).setPartitions(List.of(partitions));
-    }
-
-    static DescribeLogDirsRequestData dirs(DescribeLogDirsRequestData.DescribableLogDirTopic... topics) {
-        var request = new DescribeLogDirsRequestData();
-        for (var topic : topics) request.topics().mustAdd(topic);
-        return request;
-    }
-
-    static void logDirs(Compare c) {
-        c.add("DescribeLogDirs", s -> {
-            var topic = s.create("d", 3);
-            var other = s.create("o", 1);
-            s.fill(topic, 0, Batch.of(10));
-            s.fill(topic, 2, Batch.of(20).codec(3), Batch.of(3));
-            s.versions(ApiKeys.DESCRIBE_LOG_DIRS, v -> {
-                s.say("one topic", v, dirs(dirTopic(topic, 0, 1, 2)));
-                s.say("two topics, some partitions", v, dirs(dirTopic(topic, 2), dirTopic(other, 0)));
-                s.say("unknown topic", v, dirs(dirTopic(s.topic("unknown"), 0)));
-                s.say("unknown partition", v, dirs(dirTopic(topic, 9)));
-                s.say("no partitions", v, dirs(dirTopic(topic)));
-                s.say("a partition twice", v, dirs(dirTopic(topic, 0, 0)));
-                s.say("empty list", v, dirs());
-                s.sayMine("all", v, new DescribeLogDirsRequestData().setTopics(null));
-            });
-        });
     }
 
     static DescribeProducersRequestData who(String topic, Integer... partitions) {

@@ -51,6 +51,7 @@ public final class Compare {
         OffsetCases.add(compare);
         ConfigCases.add(compare);
         ClusterCases.add(compare);
+        LogDirCases.add(compare);
         FrameCases.add(compare);
         GroupCases.add(compare);
         CommitCases.add(compare);

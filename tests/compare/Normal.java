@@ -8,7 +8,7 @@ import org.apache.kafka.common.protocol.ApiMessage;
 final class Normal {
     static final long HOUR = 3_600_000;
     /** The APIs that are compared; a broker may have more. */
-    static final Set<Integer> OURS = Set.of(0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 35, 37, 42, 44, 47, 55, 60, 61, 65, 66, 68, 69, 74, 75);
+    static final Set<Integer> OURS = Set.of(0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 34, 35, 37, 42, 44, 47, 55, 60, 61, 65, 66, 68, 69, 74, 75);
 
     /** Keys that only the other broker has. */
     static final Set<String> OWN_KEYS = Set.of("write.caching");
@@ -20,6 +20,8 @@ final class Normal {
     boolean sizes = true;
     /** Whether the offsets that Produce answers matter: not where one side may have taken what the other refused. */
     boolean offsets = true;
+    /** The broker's log directories, in order of their names. */
+    List<String> dirs = List.of();
     final Map<String, String> ids = new HashMap<>();
     final Map<Long, String> producers = new HashMap<>();
     final Map<String, String> members = new HashMap<>();
@@ -90,7 +92,7 @@ final class Normal {
             case "producerId": return TextNode.valueOf(producer(node.asLong()));
             case "sessionId": return node.asInt() == 0 ? node : TextNode.valueOf(sessions.computeIfAbsent(node.asInt(), x -> "S" + sessions.size()));
             case "topicId": return topicId(node.asText());
-            case "logDir": return node.asText().isEmpty() ? node : TextNode.valueOf("DIR");
+            case "logDir": return node.asText().isEmpty() ? node : TextNode.valueOf("DIR" + dirs.indexOf(node.asText()));
             case "totalBytes", "usableBytes": return node.asLong() > 0 ? TextNode.valueOf("BYTES") : node;
             case "errorMessage", "batchIndexErrorMessage":
                 words.add(node.isNull() ? "null" : text(node.asText()).replaceAll("-?\\b[0-9]{12,}\\b", "TIME"));

@@ -146,6 +146,7 @@ fn codec(key: ApiKey) -> Through {
         DeleteAcls: delete_acls::DeleteAclsRequest,
         DescribeConfigs: describe_configs::DescribeConfigsRequest,
         AlterConfigs: alter_configs::AlterConfigsRequest,
+        AlterReplicaLogDirs: alter_replica_log_dirs::AlterReplicaLogDirsRequest,
         DescribeLogDirs: describe_log_dirs::DescribeLogDirsRequest,
         SaslAuthenticate: sasl_authenticate::SaslAuthenticateRequest,
         CreatePartitions: create_partitions::CreatePartitionsRequest,

@@ -123,6 +123,34 @@ fn a_full_disk_refuses_appends_loses_nothing_and_heals_by_itself() {
     }
 }
 
+/// Goal: what was deleted while there was room, and waits for its delay, goes as soon as its disk is full.
+#[test]
+fn what_waits_to_be_removed_goes_when_its_disk_is_full() {
+    const ENOSPC: i32 = 28;
+    let mut bench = Bench::open(SimDisk::new(6), 4, 0);
+    let homes: Vec<_> = bench.logs.iter().map(|log| log.directory()).collect();
+    assert!(homes[0] == homes[2] && homes[1] == homes[3], "{homes:?}");
+    assert_ne!(homes[0], homes[1]);
+    let waiting = |bench: &Bench, path: &str| {
+        let listed = block_on(Disk::Sim(bench.sim.clone()).list(path.as_ref()));
+        let entries = listed.expect("lists").into_iter();
+        entries.filter(|e| e.name.ends_with(".delete")).count()
+    };
+    for i in 0..4 {
+        bench.append(i, 1000).expect("room");
+    }
+    block_on(bench.store.commit());
+    block_on(bench.store.delete(&bench.logs[0])).expect("deletes");
+    assert_eq!(waiting(&bench, "/d0"), 1, "its delay is not over");
+    bench.sim.fail(Faulty::Write, "/d0", ENOSPC, 0, 1);
+    bench.append(2, 1000).expect("not known to be full");
+    let failed = block_on(bench.store.commit()).failed;
+    assert!(failed.iter().all(|(_, error)| error.is_full()) && failed.len() == 1);
+    block_on(bench.store.delete(&bench.logs[1])).expect("deletes");
+    assert_eq!(waiting(&bench, "/d0"), 0, "its room is needed");
+    assert_eq!(waiting(&bench, "/d1"), 1, "nobody needs it");
+}
+
 #[test]
 fn a_failed_sync_takes_one_directory_offline_and_no_other() {
     let mut bench = Bench::open(SimDisk::new(5), 2, 0);

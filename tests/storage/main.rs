@@ -4,6 +4,7 @@ mod batches;
 mod compaction;
 mod faults;
 mod model;
+mod moves;
 mod real;
 mod retention;
 mod rot;

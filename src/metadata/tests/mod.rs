@@ -1,15 +1,16 @@
 //! Goal: a controller whose every answer is Kafka's, and whose image is always what its log says.
 //!
-//! Method: tables of faults against the words of Kafka 4.3.1 ([`faults`], [`edits`], [`brokers`]); frames cut,
-//! flipped and forged ([`frames`]); replicas counted over many clusters ([`placements`]); random histories replayed
-//! from snapshot and tail after every step ([`histories`]). Every random test has its seeds in its
-//! text, so each of its failures comes again.
+//! Method: tables of faults against the words of Kafka 4.3.1 ([`faults`], [`edits`], [`brokers`]); logs that fail under
+//! their leaders ([`leaders`]); frames cut, flipped and forged ([`frames`]); replicas counted over many clusters
+//! ([`placements`]); random histories replayed from snapshot and tail after every step ([`histories`]). Every random test
+//! has its seeds in its text, so each of its failures comes again.
 
 mod brokers;
 mod edits;
 mod faults;
 mod frames;
 mod histories;
+mod leaders;
 mod placements;
 
 use super::*;

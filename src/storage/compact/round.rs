@@ -357,7 +357,7 @@ impl Log {
         let bytes = match read {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Err(corrupt(source, &"no batch where one must be")),
-            Err(error) => return Err(self.shared.failed(self.dir, file.path(), error).into()),
+            Err(error) => return Err(self.shared.failed(self.dir(), file.path(), error).into()),
         };
         let codecs = &mut *self.shared.codecs.borrow_mut();
         match check_slice(bytes, &Limits::log(), codecs) {
@@ -421,7 +421,7 @@ impl Log {
         }
         match fault_of(&error) {
             Fault::Full => StorageError::io(path)(error).into(),
-            Fault::Offline => self.shared.failed(self.dir, path, error).into(),
+            Fault::Offline => self.shared.failed(self.dir(), path, error).into(),
         }
     }
 }

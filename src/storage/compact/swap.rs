@@ -43,7 +43,7 @@ impl Log {
         };
         match is_told {
             true => Ok(()),
-            false => self.shared.write_checkpoint(self.dir, false).await,
+            false => self.shared.write_checkpoint(self.dir(), false).await,
         }
     }
 
@@ -80,7 +80,7 @@ impl Log {
                 put.map_err(|error| self.output_failed(&name, error))?;
                 self.change_segments(group, segment, aborted, file);
             }
-            let failed = |error| self.shared.failed(self.dir, &path, error);
+            let failed = |error| self.shared.failed(self.dir(), &path, error);
             let name = FileKind::Log.path(&path, base);
             // Set aside first: the blocks of a large file are not given back all at once.
             let old = deleted_name(&name);
@@ -92,7 +92,7 @@ impl Log {
             match aborted.is_empty() {
                 true => {
                     let old = FileKind::TxnIndex.path(&path, base);
-                    self.shared.remove_if_there(self.dir, &old).await?;
+                    self.shared.remove_if_there(self.dir(), &old).await?;
                 }
                 false => self.store_aborted(base).await?,
             }
@@ -193,7 +193,7 @@ impl Log {
     ) -> Result<(), StorageError> {
         let path = self.state().path.clone();
         let disk = &self.shared.disk;
-        let failed = |error| self.shared.failed(self.dir, &path, error);
+        let failed = |error| self.shared.failed(self.dir(), &path, error);
         for &base in &found.swaps {
             let name = FileKind::Swap.path(&path, base);
             let bytes = disk.read_file(&name).await.map_err(failed)?;
@@ -234,7 +234,7 @@ impl Log {
             .map(|file| file.0)
             .collect();
         let path = self.state().path.clone();
-        self.shared.remove_segments(self.dir, &path, gone).await
+        self.shared.remove_segments(self.dir(), &path, gone).await
     }
 }
 
@@ -276,7 +276,7 @@ impl Shared {
     /// The swaps that a checkpoint taken now tells of, and the recovery points that it has.
     pub(in crate::storage) fn told_swaps(&self, dir: usize) -> Vec<ToldLog> {
         let logs = self.logs.borrow();
-        let open = logs.iter().flatten().filter(|log| log.dir == dir);
+        let open = logs.iter().flatten().filter(|log| log.dir() == dir);
         open.filter(|log| log.state().stage == Stage::Open)
             .map(|log| ToldLog {
                 log: log.clone(),
@@ -300,12 +300,12 @@ impl Shared {
             }
             let path = log.state().path.clone();
             for &base in &swaps {
-                self.remove_if_there(log.dir, &FileKind::Swap.path(&path, base))
+                self.remove_if_there(log.dir(), &FileKind::Swap.path(&path, base))
                     .await?;
             }
             match self.disk.sync_dir(&path).await {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(self.failed(log.dir, &path, error));
+                    return Err(self.failed(log.dir(), &path, error));
                 }
                 _ => {}
             }
@@ -321,7 +321,7 @@ impl Shared {
     /// Whether any log of a directory has a swap that no checkpoint tells of.
     pub(in crate::storage) fn has_swaps(&self, dir: usize) -> bool {
         let logs = self.logs.borrow();
-        let mut own = logs.iter().flatten().filter(|log| log.dir == dir);
+        let mut own = logs.iter().flatten().filter(|log| log.dir() == dir);
         own.any(|log| !log.state().compaction.swaps.is_empty())
     }
 }

@@ -1,0 +1,118 @@
+//! Replicas on their way from one log directory to another: asked for, watched, cancelled.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::Shard;
+use super::replica::Replica;
+use crate::protocol::ErrorCode;
+use crate::rt::{self, Queue};
+use crate::storage::{MoveProgress, Moved};
+
+/// A shard's moves, one after the other: a disk that is copied to by several at once serves all of them, and those who
+/// produce, worse.
+#[derive(Default)]
+pub(super) struct Moves {
+    waiting: RefCell<VecDeque<Rc<Move>>>,
+    current: RefCell<Option<Rc<Move>>>,
+    is_running: Cell<bool>,
+}
+
+/// One replica's.
+pub(super) struct Move {
+    pub replica: Rc<Replica>,
+    /// The number of the directory that it goes to.
+    pub directory: usize,
+    pub progress: MoveProgress,
+}
+
+impl Moves {
+    /// All that are asked for, not done and not cancelled.
+    pub fn all(&self) -> Vec<Rc<Move>> {
+        let (current, waiting) = (self.current.borrow(), self.waiting.borrow());
+        let all = current.iter().chain(waiting.iter());
+        all.filter(|one| !one.progress.is_cancelled())
+            .cloned()
+            .collect()
+    }
+
+    /// Gives up what was asked for. Returns whether one has begun: it may be too late for it.
+    fn cancel(&self, replica: &Rc<Replica>) -> bool {
+        self.waiting
+            .borrow_mut()
+            .retain(|waiting| !Rc::ptr_eq(&waiting.replica, replica));
+        let current = self.current.borrow();
+        let own = current
+            .as_ref()
+            .filter(|one| Rc::ptr_eq(&one.replica, replica));
+        own.inspect(|one| one.progress.cancel()).is_some()
+    }
+}
+
+impl Shard {
+    /// The number of the log directory at `path`, to which replicas may be moved.
+    ///
+    /// - `LogDirNotFound`: `path` is no directory of this broker. `KafkaStorageError`: it is offline.
+    pub fn log_dir(&self, path: &Path) -> Result<usize, ErrorCode> {
+        let found = self.store.directory_at(path);
+        let directory = found.ok_or(ErrorCode::LogDirNotFound)?;
+        match self.store.is_working(directory) {
+            true => Ok(directory),
+            false => Err(ErrorCode::KafkaStorageError),
+        }
+    }
+
+    /// Begins to move a replica to a log directory, in place of a move of it that is under way. Where it is there
+    /// already, that move is only given up.
+    ///
+    /// - `directory`: as [`Shard::log_dir`] gives it. `KafkaStorageError`: one of both is offline.
+    pub fn move_replica(self: &Rc<Self>, replica: &Rc<Replica>, directory: usize) -> ErrorCode {
+        if !self.store.is_working(directory) || replica.log.is_offline() {
+            return ErrorCode::KafkaStorageError;
+        }
+        let known = self.moves.all();
+        let same = |m: &&Rc<Move>| Rc::ptr_eq(&m.replica, replica) && m.directory == directory;
+        if known.iter().any(|m| same(&m)) {
+            return ErrorCode::None;
+        }
+        let has_begun = self.moves.cancel(replica);
+        // One that has begun may still end there: this one then brings the replica back.
+        if !has_begun && self.store.directory_of(&replica.log) == directory {
+            return ErrorCode::None;
+        }
+        self.moves.waiting.borrow_mut().push_back(Rc::new(Move {
+            replica: replica.clone(),
+            directory,
+            progress: MoveProgress::default(),
+        }));
+        if !self.moves.is_running.replace(true) {
+            rt::spawn(Queue::Background, "moves", self.clone().move_all());
+        }
+        ErrorCode::None
+    }
+
+    async fn move_all(self: Rc<Self>) {
+        loop {
+            let next = self.moves.waiting.borrow_mut().pop_front();
+            let Some(next) = next else { break };
+            self.moves.current.replace(Some(next.clone()));
+            let (log, name) = (&next.replica.log, next.replica.log.partition().clone());
+            match self
+                .store
+                .move_log(log, next.directory, &next.progress)
+                .await
+            {
+                Ok(Moved::Done) => tracing::info!(
+                    directory = %log.directory().display(),
+                    "{name} has moved"
+                ),
+                Ok(Moved::GivenUp) => tracing::info!("the move of {name} was given up"),
+                Err(error) => tracing::error!("{name} stays where it is: {error}"),
+            }
+            self.moves.current.replace(None);
+        }
+        self.moves.is_running.set(false);
+    }
+}

@@ -1,0 +1,263 @@
+//! Goal: a log that moves between directories loses nothing that was committed, whatever fails and whenever the plug is
+//! pulled, and serves meanwhile.
+//! Method: on the simulated disk, a move that runs beside appends and commits, with one fault at every operation in turn,
+//! then a crash, and what the next start finds held against what was committed.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use futures_lite::future::{block_on, yield_now, zip};
+use ringlog::record::{Codecs, split};
+use ringlog::rt::{Clock, Disk, Faulty, SimClock, SimDisk};
+use ringlog::storage::{
+    AbortedTransaction, Directories, Log, LogConfig, MoveProgress, Moved, Store, StoreConfig,
+};
+use ringlog::types::{
+    LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, ProducerId, Str, Timestamp, TopicPartition,
+    Uuid,
+};
+
+use crate::batches::{batch, marker, transactional};
+
+const EIO: i32 = 5;
+
+struct Bench {
+    store: Store,
+    log: Rc<Log>,
+}
+
+async fn open(sim: &SimDisk) -> Bench {
+    let clock = SimClock::starting_at(Timestamp(1_000_000));
+    let disk = Disk::Sim(sim.clone());
+    let paths = ["/d0", "/d1", "/d2"].map(PathBuf::from);
+    let directories = Directories::prepare(&disk, &paths, NodeId(1), None)
+        .await
+        .expect("prepares");
+    let sizes = StoreConfig {
+        journal_bytes: 256 << 10,
+        ..StoreConfig::default()
+    };
+    let store = Store::open(disk, &directories, sizes, Clock::Sim(clock));
+    let place = TopicPartition {
+        topic: Str::from("t"),
+        partition: PartitionIndex(0),
+    };
+    let config = LogConfig {
+        segment_bytes: 60_000,
+        ..LogConfig::default()
+    };
+    let log = store
+        .open_log(&place, Uuid([3; 16]), config)
+        .await
+        .expect("opens");
+    log.recover(|_| ()).await.expect("recovers");
+    Bench { store, log }
+}
+
+impl Bench {
+    /// Appends some batches, of which one may be a transaction that is aborted.
+    fn append(&self, count: u32, prng: &mut Prng, codecs: &mut Codecs) {
+        let put = |made: &ringlog::record::CheckedBatch| {
+            let at = self.log.end_offset();
+            self.log
+                .append(made, at, LeaderEpoch(0), Timestamp(0))
+                .map(|()| at)
+        };
+        for _ in 0..count {
+            let bytes = 500 + prng.below(8000) as usize;
+            if put(&batch(&[(1000, bytes)], prng, codecs)).is_err() {
+                return;
+            }
+        }
+        if prng.below(3) == 0 {
+            let begun = put(&transactional(&[(1000, 10)], 7, codecs));
+            let ended = put(&marker(1000, 7, false, codecs));
+            if let (Ok(first), Ok(last)) = (begun, ended) {
+                self.log.note_aborted(AbortedTransaction {
+                    producer_id: ProducerId(7),
+                    first_offset: first,
+                    last_offset: last,
+                    stable_end: last.plus(1),
+                });
+            }
+        }
+    }
+
+    /// Moves the log to a directory while others append and commit. What is committed after.
+    async fn move_under_load(
+        &self,
+        to: &str,
+        prng: &mut Prng,
+        codecs: &mut Codecs,
+    ) -> Result<Moved, String> {
+        let directory = self
+            .store
+            .directory_at(&PathBuf::from(to))
+            .expect("one of three");
+        let progress = MoveProgress::default();
+        let moving = self.store.move_log(&self.log, directory, &progress);
+        let writing = async {
+            for _ in 0..6 {
+                self.append(1, prng, codecs);
+                self.store.commit().await;
+                yield_now().await;
+            }
+        };
+        let (moved, ()) = zip(moving, writing).await;
+        moved.map_err(|error| error.to_string())
+    }
+
+    async fn content(&self) -> Vec<(i64, Vec<u8>)> {
+        let (mut held, mut next) = (Vec::new(), self.log.start_offset());
+        while next < self.log.end_offset() {
+            let read = self
+                .log
+                .read(next, self.log.end_offset(), 100_000, true)
+                .await
+                .expect("reads");
+            let mut bytes = Vec::new();
+            read.slices.iter().for_each(|s| bytes.extend_from_slice(s));
+            for raw in split(&bytes).map_while(Result::ok) {
+                held.push((raw.header.base_offset().0, raw.bytes.to_vec()));
+                next = raw.header.next_offset();
+            }
+        }
+        held
+    }
+
+    async fn aborted(&self) -> Vec<AbortedTransaction> {
+        let found = self
+            .log
+            .aborted_transactions(Offset(0), self.log.end_offset())
+            .await;
+        found.expect("reads")
+    }
+}
+
+#[test]
+fn a_log_moves_while_it_is_written_and_read() {
+    for seed in 0..20 {
+        let sim = SimDisk::new(seed);
+        block_on(async {
+            let (mut prng, mut codecs) = (Prng::new(seed), Codecs::new());
+            let bench = open(&sim).await;
+            bench.append(30, &mut prng, &mut codecs);
+            bench.store.commit().await;
+            for to in ["/d1", "/d2", "/d0", "/d1"] {
+                let moved = bench.move_under_load(to, &mut prng, &mut codecs).await;
+                assert_eq!(moved, Ok(Moved::Done), "seed {seed}");
+                assert_eq!(bench.log.directory(), PathBuf::from(to));
+                bench.append(5, &mut prng, &mut codecs);
+                bench.store.commit().await;
+            }
+            let (held, aborted) = (bench.content().await, bench.aborted().await);
+            let log = bench.log.clone();
+            let is_closed = seed % 2 == 1;
+            if is_closed {
+                bench.store.close().await.expect("closes");
+            }
+            drop(bench);
+            if !is_closed {
+                sim.crash();
+            }
+            let again = open(&sim).await;
+            assert_eq!(again.log.directory(), PathBuf::from("/d1"), "seed {seed}");
+            assert_eq!(again.log.end_offset(), log.end_offset());
+            assert!(again.content().await == held, "seed {seed}: other content");
+            // After a crash whoever recovers finds them in the batches.
+            if is_closed {
+                assert_eq!(again.aborted().await, aborted, "seed {seed}");
+            }
+        });
+    }
+}
+
+#[test]
+fn no_fault_and_no_crash_in_a_move_loses_what_was_committed() {
+    for what in [Faulty::Write, Faulty::Sync, Faulty::Open, Faulty::Read] {
+        for (skip, part) in (0..40).flat_map(|skip| [(skip, "/d1"), (skip, "/d0")]) {
+            let seed = u64::from(skip) * 31 + part.len() as u64;
+            let sim = SimDisk::new(seed);
+            block_on(async {
+                let (mut prng, mut codecs) = (Prng::new(seed), Codecs::new());
+                let bench = open(&sim).await;
+                let from = bench.log.directory().to_owned();
+                assert_eq!(from, PathBuf::from("/d0"), "the first of equals");
+                bench.append(20, &mut prng, &mut codecs);
+                bench.store.commit().await;
+                bench.store.checkpoint().await.expect("checkpoints");
+                sim.fail(what, part, EIO, skip, u32::MAX);
+                let _ = bench.move_under_load("/d1", &mut prng, &mut codecs).await;
+                bench.append(2, &mut prng, &mut codecs);
+                bench.store.commit().await;
+                let durable = bench.log.durable_end();
+                sim.heal();
+                let held = match bench.log.is_offline() {
+                    true => None,
+                    false => Some(bench.content().await),
+                };
+                drop(bench);
+                sim.crash();
+                let again = open(&sim).await;
+                let when = format!("{what:?} on {part} after {skip}");
+                assert!(
+                    again.log.end_offset() >= durable,
+                    "{when}: {} of {durable}",
+                    again.log.end_offset()
+                );
+                let found = again.content().await;
+                if let Some(held) = held {
+                    let committed = held.iter().filter(|(base, _)| Offset(*base) < durable);
+                    assert!(
+                        committed.zip(&found).all(|(a, b)| a == b),
+                        "{when}: other content"
+                    );
+                }
+                // The log goes on where it is.
+                again.append(3, &mut prng, &mut codecs);
+                assert!(again.store.commit().await.failed.is_empty(), "{when}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_move_leaves_the_log_where_it_is() {
+    let sim = SimDisk::new(4);
+    block_on(async {
+        let (mut prng, mut codecs) = (Prng::new(4), Codecs::new());
+        let bench = open(&sim).await;
+        bench.append(20, &mut prng, &mut codecs);
+        bench.store.commit().await;
+        let progress = MoveProgress::default();
+        progress.cancel();
+        let moved = bench
+            .store
+            .move_log(&bench.log, 1, &progress)
+            .await
+            .expect("nothing fails");
+        assert_eq!(
+            (moved, bench.log.directory()),
+            (Moved::GivenUp, PathBuf::from("/d0").as_path())
+        );
+        bench.store.delete(&bench.log).await.expect("deletes");
+        let moved = bench
+            .store
+            .move_log(&bench.log, 1, &MoveProgress::default())
+            .await;
+        assert_eq!(
+            moved.expect("nothing fails"),
+            Moved::GivenUp,
+            "a deleted log moves nowhere"
+        );
+        drop(bench);
+        let listed = Disk::Sim(sim.clone())
+            .list(&PathBuf::from("/d1"))
+            .await
+            .expect("lists");
+        assert!(
+            !listed.iter().any(|entry| entry.name.ends_with("-future")),
+            "{listed:?}"
+        );
+    });
+}
