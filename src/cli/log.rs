@@ -6,16 +6,18 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::failure::Failure;
+use super::log_import::Import;
 use super::log_verify::Verify;
 use super::output::{Rows, print, print_json_line};
 use crate::record::{BatchHeader, Codecs, TimestampType, records};
 use crate::storage::{Piece, SegmentReader};
 
-/// Read and check log directories and segment files, without a broker
+/// Read, check and adopt log directories and segment files, without a broker
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
     Dump(Dump),
     Verify(Verify),
+    Import(Import),
 }
 
 /// Show what is in segment files
@@ -79,6 +81,7 @@ impl Command {
         match self {
             Command::Dump(command) => command.run(),
             Command::Verify(command) => command.run(),
+            Command::Import(command) => command.run(),
         }
     }
 }

@@ -30,6 +30,7 @@ mod input;
 mod lines;
 mod load;
 mod log;
+mod log_import;
 mod log_verify;
 mod output;
 mod produce;

@@ -25,6 +25,7 @@
 //! as in Kafka's index.
 
 mod aborted;
+mod adopt;
 mod cache;
 mod change;
 mod checkpoint;
@@ -62,6 +63,7 @@ mod txn_index;
 mod verify;
 
 pub use aborted::AbortedTransaction;
+pub use adopt::{AdoptError, KafkaPartition, Transfer};
 pub use commit::Committed;
 pub use compact::{CompactConfig, CompactError, CompactTerms, Compacted, Dirty};
 pub use directories::Directories;

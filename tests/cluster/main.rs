@@ -16,6 +16,7 @@ mod group_abuse;
 mod group_storage;
 mod groups;
 mod hostile;
+mod import;
 mod many_producers;
 mod retention;
 mod startup;

@@ -1,0 +1,155 @@
+//! `ringlog log import`: topics that Apache Kafka wrote, taken into a stopped broker's log directories.
+
+use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::config::BrokerConfig;
+use crate::shard::{self, ImportError, ImportedPartition};
+use crate::storage::{Transfer, segment_bytes};
+
+use super::args::key_value;
+use super::failure::Failure;
+use super::output::{Rows, print, print_json};
+
+/// Take topics that Apache Kafka wrote into a stopped broker's log directories
+///
+/// Give all partition directories (topic-0 topic-1 ...) of a stopped Kafka's topics. Every batch is checked, and comes as
+/// it is with its offset; indexes, leader epochs, aborted transactions and producers are made from the batches. The topics
+/// keep their ids. Nothing of Kafka's is changed. The broker must have run once before, and must be stopped.
+#[derive(Args, Debug)]
+pub(super) struct Import {
+    /// Directories of partitions, of one topic or several
+    #[arg(required = true, value_name = "KAFKA_PARTITION_DIR")]
+    sources: Vec<PathBuf>,
+
+    /// The broker's server.properties, which names its log directories
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Over what the file says; may be given several times
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+
+    /// A configuration that every imported topic gets, as cleanup.policy=compact; may be given several times
+    #[arg(long = "topic-config", value_name = "KEY=VALUE", value_parser = key_value)]
+    topic_configs: Vec<(String, String)>,
+
+    /// Hard links instead of copies, but for each newest segment; the file system must be the same
+    #[arg(long)]
+    link: bool,
+
+    /// Kafka was killed: cut off what its last write left torn
+    #[arg(long)]
+    unclean: bool,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Row {
+    topic: String,
+    topic_id: String,
+    partition: i32,
+    directory: String,
+    start_offset: i64,
+    end_offset: i64,
+    bytes: u64,
+    producers: usize,
+    open_transactions: usize,
+}
+
+impl Import {
+    pub fn run(self) -> Result<(), Failure> {
+        let loaded = BrokerConfig::load(self.config.as_deref(), &self.overrides);
+        let (config, warnings) = loaded.map_err(|error| Failure::Usage(error.to_string()))?;
+        for warning in warnings {
+            eprintln!("ringlog: {warning}");
+        }
+        let bar = self.bar();
+        let request = shard::Import {
+            sources: self.sources,
+            configs: self.topic_configs,
+            transfer: match self.link {
+                true => Transfer::Link,
+                false => Transfer::Copy,
+            },
+            unclean: self.unclean,
+        };
+        let imported = shard::import(&config, &request, &mut |bytes| bar.inc(bytes));
+        bar.finish_and_clear();
+        let imported = imported.map_err(|error| match error {
+            ImportError::Refused(why) => Failure::Usage(why),
+            ImportError::Failed(why) => Failure::Fault(why),
+        })?;
+        let rows: Vec<Row> = imported.into_iter().map(Row::of).collect();
+        match self.json {
+            true => print_json(&rows),
+            false => print_rows(&rows),
+        }
+    }
+
+    /// Every byte counts twice: checked where it lies, and brought over.
+    fn bar(&self) -> ProgressBar {
+        if !stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let total: u64 = self.sources.iter().map(|path| segment_bytes(path)).sum();
+        let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {eta}");
+        ProgressBar::new(2 * total).with_style(style.expect("the template is a constant"))
+    }
+}
+
+impl Row {
+    fn of(partition: ImportedPartition) -> Row {
+        Row {
+            topic: partition.topic.to_string(),
+            topic_id: partition.topic_id.to_string(),
+            partition: partition.partition,
+            directory: partition.directory.display().to_string(),
+            start_offset: partition.start.0,
+            end_offset: partition.end.0,
+            bytes: partition.bytes,
+            producers: partition.producers,
+            open_transactions: partition.open_transactions,
+        }
+    }
+}
+
+fn print_rows(rows: &[Row]) -> Result<(), Failure> {
+    let columns = [
+        "topic",
+        "topic id",
+        "partition",
+        "directory",
+        "offsets",
+        "bytes",
+        "producers",
+    ];
+    let mut table = Rows::new(&columns).align_right(&[2, 5, 6]);
+    for row in rows {
+        table.push(vec![
+            row.topic.clone(),
+            row.topic_id.clone(),
+            row.partition.to_string(),
+            row.directory.clone(),
+            format!("{}-{}", row.start_offset, row.end_offset),
+            row.bytes.to_string(),
+            row.producers.to_string(),
+        ]);
+    }
+    table.print()?;
+    for row in rows.iter().filter(|row| row.open_transactions > 0) {
+        print(&format!(
+            "{}-{}: {} transactions were never ended; readers of committed records wait there until they are aborted \
+             (`ringlog txn`)",
+            row.topic, row.partition, row.open_transactions
+        ))?;
+    }
+    Ok(())
+}
