@@ -68,13 +68,17 @@ final class ClusterCases {
         return new DescribeQuorumRequestData().setTopics(List.of(new DescribeQuorumRequestData.TopicData().setTopicName(topic).setPartitions(list)));
     }
 
+    static DescribeQuorumResponseData.PartitionData partitionOf(Side.Answer answer) { return ((DescribeQuorumResponseData) answer.message()).topics().get(0).partitions().get(0); }
+
     static void quorum(Compare c) {
         c.add("DescribeQuorum", s -> s.versions(ApiKeys.DESCRIBE_QUORUM, v -> {
             // Offsets, epochs and observers are the broker's own; its voters and who leads are not.
+            // Kafka's learns its high watermark a moment after it serves.
+            Side.until("the quorum has settled", () -> !s.ask(v, quorumOf("__cluster_metadata", 0)).replied() || partitionOf(s.ask(v, quorumOf("__cluster_metadata", 0))).highWatermark() >= 0);
             var answer = s.ask(v, quorumOf("__cluster_metadata", 0));
             if (answer.replied()) {
                 var data = (DescribeQuorumResponseData) answer.message();
-                var p = data.topics().get(0).partitions().get(0);
+                var p = partitionOf(answer);
                 s.note("v" + v + " the quorum", data.errorCode() + " " + p.errorCode() + " leader " + p.leaderId() + " voters " + p.currentVoters().stream().map(x -> x.replicaId() + (x.logEndOffset() >= 0 ? " up" : " down")).toList()
                     + " high watermark " + (p.highWatermark() >= 0 ? "known" : "unknown") + " epoch " + (p.leaderEpoch() > 0 ? "positive" : "zero or less") + " nodes " + data.nodes().stream().map(n -> n.nodeId() + " " + n.listeners().size()).toList());
             } else s.note("v" + v + " the quorum", answer.fate());

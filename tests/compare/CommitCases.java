@@ -330,7 +330,7 @@ final class CommitCases {
             s.say("one without name", v, Ask.incremental(32, "", 0, "consumer.session.timeout.ms", "50000"));
             ConfigCases.shown(s, "barrier for v" + v, s.create("b" + v, 1), "retention.ms");
             s.say("described", 4, Ask.describe(32, group, GROUP_KEYS).setIncludeSynonyms(true));
-            var topic = s.create("t" + v, 1);
+            var topic = ConsumerGroupCases.create(s, "t" + v, 1);
             s.say("a member is told", 1, GroupAsk.enter(group, "mm" + v + s.normal.tag, topic));
             s.sayMine("listed", 1, new ListConfigResourcesRequestData().setResourceTypes(List.of((byte) 32)));
             s.say("taken back", v, Ask.incremental(32, group, 1, "consumer.heartbeat.interval.ms", null));
