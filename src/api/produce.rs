@@ -21,7 +21,7 @@ use crate::types::{Str, TopicId};
 pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeError> {
     let (version, correlation_id) = (call.version, call.correlation_id);
     let request = call.decode::<ProduceRequest>()?;
-    let acks = request.acks;
+    let (acks, timeout_ms) = (request.acks, request.timeout_ms);
     let terms = terms_of(&request, version);
     let refusal = terms.as_ref().err().copied();
     let mut shape = Shape::default();
@@ -46,7 +46,10 @@ pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeErr
     for (index, outcome) in refused {
         join.put(index, outcome);
     }
-    let wait = if acks == 0 { Wait::No } else { Wait::Committed };
+    let wait = match acks {
+        0 => Wait::No,
+        _ => Wait::Committed { timeout_ms },
+    };
     let terms = terms.unwrap_or_default();
     context.shard.produce(items, terms.as_ref(), wait, &join);
     Ok(Box::pin(async move {

@@ -19,6 +19,7 @@ use super::message::Message;
 use super::moves::Moves;
 use super::produce::ProduceJoin;
 use super::replica::Replica;
+use super::waiters::WaitList;
 use crate::config::BrokerConfig;
 use crate::metadata::{Image, MetadataRecord, ProducerIdBlock, shard_of};
 use crate::metrics::Metrics;
@@ -51,6 +52,7 @@ pub struct Shard {
     mailbox: Mailbox<Message>,
     calls: Calls,
     pub(super) produces: RefCell<Slab<Rc<ProduceJoin>>>,
+    pub(super) wait_list: WaitList,
     reads: RefCell<Slab<Sender<Vec<PartitionRead<SentData>>>>>,
     parked: Parked,
     /// Only on shard 0.
@@ -92,6 +94,7 @@ impl Shard {
             mailbox,
             calls: Calls::default(),
             produces: RefCell::default(),
+            wait_list: WaitList::default(),
             reads: RefCell::default(),
             parked: Parked::default(),
             controller: RefCell::new(None),
@@ -115,6 +118,8 @@ impl Shard {
         rt::spawn(Queue::Net, "mailbox", self.clone().receive(inbox));
         rt::spawn(Queue::Storage, "flusher", self.clone().flush());
         self.watch_directories();
+        let timeouts = self.clone().time_out_produces();
+        rt::spawn(Queue::Net, "produce timeouts", timeouts);
     }
 
     /// Who serves connections that arrive here.

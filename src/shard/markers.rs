@@ -2,7 +2,8 @@
 
 use super::Shard;
 use super::produce::{Joined, ProduceJoin, ProduceOutcome};
-use super::replica::{Replica, Waiter, accepted, append_failed};
+use super::replica::{Replica, accepted, append_failed};
+use super::waiters::Waiter;
 use crate::config::TimestampType as TopicTimestamp;
 use crate::partition::{EndedTransaction, MarkerFacts, MarkerRefusal};
 use crate::protocol::ErrorCode;
@@ -41,12 +42,15 @@ impl Replica {
         }
         let join = ProduceJoin::local(1);
         join.expect_part();
-        self.park(Waiter {
+        let waiter = Waiter {
             end,
             join: join.clone(),
             index: 0,
             outcome: accepted(offset, Timestamp::NONE, Offset(-1)),
-        });
+            // Its coordinator could only append it again.
+            deadline: None,
+        };
+        self.park(shard, waiter);
         join.part_done();
         Joined(join.clone()).await;
         let outcome = join.take_outcomes().pop().map(|(_, outcome)| outcome);

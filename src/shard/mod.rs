@@ -13,7 +13,8 @@
 //!
 //! **Faults survived.** A partition deleted while requests wait on it, a log directory that fails (its partitions answer
 //! KAFKA_STORAGE_ERROR), watchers of connections that are gone, appends of a coordinator that are refused (its state is
-//! loaded again), members whose connection is gone while they wait, transactional batches whose transaction has ended.
+//! loaded again), members whose connection is gone while they wait, transactional batches whose transaction has ended, a disk
+//! that stalls (Produce requests are answered when their time is over).
 //!
 //! **Not obvious.** A watch fires once, maybe for nothing: whoever is woken reads again. Slices of another shard's
 //! cache are pinned there by reference and go home to be released.
@@ -36,6 +37,7 @@ mod replica;
 mod retention;
 mod start;
 mod verification;
+mod waiters;
 
 pub use controller::QuorumState;
 pub use coordinators::Internal;

@@ -167,8 +167,8 @@ impl Shard {
 pub enum Wait {
     /// acks=0: nobody reads the answer.
     No,
-    /// acks=1 and acks=all.
-    Committed,
+    /// acks=1 and acks=all: at most this many milliseconds.
+    Committed { timeout_ms: i32 },
 }
 
 /// Counts down what a request, or its part on one shard, still waits for.

@@ -1,7 +1,6 @@
 //! A partition on its shard: the sans-IO core, its log, and those who wait for it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Shard;
@@ -10,6 +9,7 @@ use super::coordinators::Hook;
 use super::fetch::{PartitionRead, ReadData, ReadItem, WatchItem, WatchKey, Watchers};
 use super::produce::{ProduceItem, ProduceJoin, ProduceOutcome, Wait};
 use super::verification::Verifying;
+use super::waiters::{Listing, Waiter, Waiters};
 use crate::config::TopicConfig;
 use crate::partition::{
     Admitted, Effect, Effects, EpochError, Isolation, Partition, ProduceRefusal, SequenceError,
@@ -27,7 +27,7 @@ pub struct Replica {
     core: RefCell<Partition>,
     config: RefCell<Rc<TopicConfig>>,
     /// Requests whose batch is appended but not committed, by ascending end offset.
-    waiters: RefCell<VecDeque<Waiter>>,
+    pub(super) waiters: Waiters,
     watchers: Watchers,
     /// Those who read only what is committed: woken when the last stable offset moves.
     committed_watchers: Watchers,
@@ -69,14 +69,6 @@ pub enum SnapshotWhen {
     Closing,
 }
 
-/// A request that waits until everything below `end` is committed.
-pub(super) struct Waiter {
-    pub end: Offset,
-    pub join: Rc<ProduceJoin>,
-    pub index: u32,
-    pub outcome: ProduceOutcome,
-}
-
 impl Replica {
     pub fn new(
         topic: Str,
@@ -93,7 +85,7 @@ impl Replica {
             log,
             core: RefCell::new(core),
             config: RefCell::new(config),
-            waiters: RefCell::default(),
+            waiters: Waiters::default(),
             watchers: Watchers::default(),
             committed_watchers: Watchers::default(),
             verifying: Verifying::default(),
@@ -150,12 +142,14 @@ impl Replica {
                     join.put(index, outcome);
                 } else {
                     join.expect_part();
-                    self.park(Waiter {
+                    let waiter = Waiter {
                         end,
                         join: join.clone(),
                         index,
                         outcome,
-                    });
+                        deadline: wait.deadline(shard.clock.now()),
+                    };
+                    self.park(shard, waiter);
                 }
             }
         }
@@ -242,11 +236,10 @@ impl Replica {
         }
     }
 
-    pub(super) fn park(&self, waiter: Waiter) {
-        let mut waiters = self.waiters.borrow_mut();
-        // Only a retried duplicate can wait for less than the last in line.
-        let place = waiters.partition_point(|parked| parked.end <= waiter.end);
-        waiters.insert(place, waiter);
+    pub(super) fn park(&self, shard: &Shard, waiter: Waiter) {
+        if self.waiters.park(waiter) == Listing::Due {
+            shard.wait_list.add(self.topic_id, self.partition);
+        }
     }
 
     /// The flusher made everything below `end` durable.
@@ -274,7 +267,7 @@ impl Replica {
         for effect in effects {
             match *effect {
                 Effect::WakeProducers(end) => {
-                    self.wake_producers(end);
+                    self.waiters.wake(end);
                     if let Some(coordinator) = self.hooked() {
                         coordinator.on_committed(end);
                     }
@@ -289,28 +282,9 @@ impl Replica {
         }
     }
 
-    fn wake_producers(&self, end: Offset) {
-        loop {
-            let waiter = {
-                let mut waiters = self.waiters.borrow_mut();
-                match waiters.front() {
-                    Some(front) if front.end <= end => waiters.pop_front().expect("it has a front"),
-                    _ => return,
-                }
-            };
-            waiter.join.put(waiter.index, waiter.outcome);
-            waiter.join.part_done();
-        }
-    }
-
     /// Answers the producers whose batches are appended and not committed.
     pub(super) fn refuse_waiters(&self, error: ErrorCode) {
-        for waiter in self.waiters.take() {
-            waiter
-                .join
-                .put(waiter.index, ProduceOutcome::refused(error));
-            waiter.join.part_done();
-        }
+        self.waiters.refuse(error);
     }
 
     fn fail_waiters(&self, shard: &Shard, error: ErrorCode) {
