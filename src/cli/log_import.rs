@@ -1,10 +1,8 @@
 //! `ringlog log import`: topics that Apache Kafka wrote, taken into a stopped broker's log directories.
 
-use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::config::BrokerConfig;
@@ -13,7 +11,7 @@ use crate::storage::{Transfer, segment_bytes};
 
 use super::args::key_value;
 use super::failure::Failure;
-use super::output::{Rows, print, print_json};
+use super::output::{Rows, byte_bar, print, print_json};
 
 /// Take topics that Apache Kafka wrote into a stopped broker's log directories
 ///
@@ -71,7 +69,15 @@ impl Import {
         for warning in warnings {
             eprintln!("ringlog: {warning}");
         }
-        let bar = self.bar();
+        // Every byte counts twice: checked where it lies, and brought over.
+        let total = || {
+            2 * self
+                .sources
+                .iter()
+                .map(|path| segment_bytes(path))
+                .sum::<u64>()
+        };
+        let bar = byte_bar("{bar:40} {bytes}/{total_bytes} {eta}", total);
         let request = shard::Import {
             sources: self.sources,
             configs: self.topic_configs,
@@ -92,16 +98,6 @@ impl Import {
             true => print_json(&rows),
             false => print_rows(&rows),
         }
-    }
-
-    /// Every byte counts twice: checked where it lies, and brought over.
-    fn bar(&self) -> ProgressBar {
-        if !stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let total: u64 = self.sources.iter().map(|path| segment_bytes(path)).sum();
-        let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {eta}");
-        ProgressBar::new(2 * total).with_style(style.expect("the template is a constant"))
     }
 }
 

@@ -1,17 +1,15 @@
 //! `ringlog log verify`: what rests in log directories, checked without a broker's help.
 
-use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::storage::{DirectoryReport, Fault, Verifier, VerifyError, VerifyOptions, segment_bytes};
 
 use super::args::bytes;
 use super::failure::Failure;
-use super::output::{Rows, counted, print, print_json};
+use super::output::{Rows, byte_bar, counted, print, print_json};
 
 /// Check log directories: every batch, and every index, snapshot and journal against the batches
 ///
@@ -82,7 +80,11 @@ impl Verify {
             online: self.online,
             bytes_per_second: self.rate.unwrap_or(0) as u64,
         };
-        let bar = self.bar();
+        let total = || self.paths.iter().map(|path| segment_bytes(path)).sum();
+        let bar = byte_bar(
+            "{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
+            total,
+        );
         let mut progress = |bytes| bar.inc(bytes);
         let mut verifier = Verifier::new(options, &self.paths, &mut progress);
         let mut reports = Vec::new();
@@ -105,17 +107,6 @@ impl Verify {
             0 => Ok(()),
             _ => Err(Failure::Told),
         }
-    }
-
-    fn bar(&self) -> ProgressBar {
-        if !stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let total = self.paths.iter().map(|path| segment_bytes(path)).sum();
-        let style = ProgressStyle::with_template(
-            "{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
-        );
-        ProgressBar::new(total).with_style(style.expect("the template is sound"))
     }
 }
 

@@ -1,11 +1,23 @@
 //! Tables for people and JSON for programs, on standard output.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::Failure;
+
+/// A bar on standard error that counts bytes; hidden where that is no terminal.
+///
+/// - `total`: asked only where the bar is shown. `template`: of the `indicatif` crate, a constant.
+pub(super) fn byte_bar(template: &str, total: impl FnOnce() -> u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(template).expect("the template is a constant");
+    ProgressBar::new(total()).with_style(style)
+}
 
 /// A table being filled: columns and rows of text.
 pub(super) struct Rows {

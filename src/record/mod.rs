@@ -45,6 +45,6 @@ pub use crc::crc32c;
 pub use error::{RecordError, RecordFault, RecordFaultKind, Verdict, Why};
 pub use header::{BATCH_HEADER_BYTES, BatchHeader, CRC_START, TimestampType};
 pub use iterate::{Header, Headers, Record, Records, first_at_or_after, latest, records};
-pub use retain::{Horizon, Kept, emptied, retain};
+pub use retain::{Horizon, Kept, emptied, filling, retain};
 pub use split::{RawBatch, Split, split};
 pub use stamp::{stamp, stamp_max_timestamp};

@@ -1,13 +1,14 @@
 //! A batch with some of its records: what compaction leaves of it.
 
 use bytes::Bytes;
+use zerocopy::FromZeros;
 
 use super::build::{nullable_size, put_nullable, put_varint, seal_batch};
-use super::header::TimestampType;
+use super::header::{MAGIC, TimestampType};
 use super::iterate::Records;
 use super::varint::size;
 use super::{BATCH_HEADER_BYTES, BatchHeader, Codec, Codecs, Record, RecordError};
-use crate::types::Timestamp;
+use crate::types::{LeaderEpoch, Offset, Timestamp};
 
 /// When a batch is given a time from which its tombstones, or its marker, may go (KIP-534).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -148,6 +149,23 @@ pub fn emptied(header: &BatchHeader) -> Bytes {
     header.set_delete_horizon(None);
     header.base_timestamp.set(Timestamp::NONE.0);
     header.count.set(0);
+    seal_batch(vec![0; BATCH_HEADER_BYTES], &mut header)
+}
+
+/// A batch without records of the offsets `start..end`, which nobody wrote: between them compaction has left none.
+///
+/// Its attributes are zero, its base and max timestamp, producer id, producer epoch and base sequence −1.
+pub fn filling(start: Offset, end: Offset, leader_epoch: LeaderEpoch) -> Bytes {
+    let mut header = BatchHeader::new_zeroed();
+    header.base_offset.set(start.0);
+    header.leader_epoch.set(leader_epoch.0);
+    header.magic = MAGIC;
+    header.last_offset_delta.set((end.0 - start.0 - 1) as i32);
+    header.base_timestamp.set(Timestamp::NONE.0);
+    header.max_timestamp.set(Timestamp::NONE.0);
+    header.producer_id.set(-1);
+    header.producer_epoch.set(-1);
+    header.base_sequence.set(-1);
     seal_batch(vec![0; BATCH_HEADER_BYTES], &mut header)
 }
 

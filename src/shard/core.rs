@@ -554,7 +554,7 @@ impl Shard {
             // producers are told not to count on it; one that sends again is known by its sequence.
             if error.is_full() {
                 if let Some(replica) = self.replica_of(id) {
-                    replica.refuse_waiters(ErrorCode::KafkaStorageError);
+                    replica.waiters.refuse(ErrorCode::KafkaStorageError);
                 }
                 continue;
             }

@@ -255,11 +255,13 @@ async fn open(
     let read = read_back(recovered.snapshot.as_deref(), &recovered.entries);
     let (records, next_offset, _) = read.map_err(ImportError::Failed)?;
     let mut image = Image::new();
-    for record in &records {
-        let applied = image.apply(record);
-        applied.map_err(|error| ImportError::Failed(error.to_string()))?;
-    }
+    apply(&mut image, &records)?;
     Ok((directories, log, image, next_offset))
+}
+
+fn apply(image: &mut Image, records: &[MetadataRecord]) -> Result<(), ImportError> {
+    let outcome = records.iter().try_for_each(|record| image.apply(record));
+    outcome.map_err(|error| ImportError::Failed(error.to_string()))
 }
 
 /// The records that make the topics, decided as if a client had asked for them, with Kafka's ids.
@@ -432,10 +434,8 @@ async fn commit(
     offset: Offset,
     records: Vec<MetadataRecord>,
 ) -> Result<(), ImportError> {
-    for record in &records {
-        let applied = image.apply(record);
-        applied.map_err(|error| ImportError::Failed(error.to_string()))?;
-    }
+    // What cannot be applied must not get into the log.
+    apply(&mut image, &records)?;
     let entry = Entry {
         offset,
         epoch: 1,

@@ -16,7 +16,7 @@ use super::Shard;
 use super::message::Message;
 use super::verification::TxnTerms;
 use crate::protocol::ErrorCode;
-use crate::types::{Offset, ShardId, Timestamp, TopicId};
+use crate::types::{Micros, Offset, ShardId, Timestamp, TopicId};
 
 /// One partition's batch of a Produce request, on its way to its owner.
 pub struct ProduceItem {
@@ -95,13 +95,14 @@ impl Shard {
         wait: Wait,
         join: &Rc<ProduceJoin>,
     ) {
+        let deadline = wait.deadline(self.clock.now());
         let mut abroad: Vec<(ShardId, Vec<ProduceItem>)> = Vec::new();
         let mut own_of_transaction = Vec::new();
         for item in items {
             let owner = self.owner(item.topic_id, item.partition);
             if owner == self.id {
                 match terms {
-                    None => self.produce_here(item, wait, join),
+                    None => self.produce_here(item, deadline, join),
                     Some(_) => own_of_transaction.push(item),
                 }
                 continue;
@@ -128,9 +129,14 @@ impl Shard {
         join.part_done();
     }
 
-    fn produce_here(self: &Rc<Self>, item: ProduceItem, wait: Wait, join: &Rc<ProduceJoin>) {
+    fn produce_here(
+        self: &Rc<Self>,
+        item: ProduceItem,
+        deadline: Option<Micros>,
+        join: &Rc<ProduceJoin>,
+    ) {
         match self.replica(item.topic_id, item.partition) {
-            Some(replica) => replica.produce(self, item, wait, join),
+            Some(replica) => replica.produce(self, item, deadline, join),
             None => join.put(
                 item.index,
                 ProduceOutcome::refused(self.absent(item.topic_id, item.partition)),
@@ -142,8 +148,9 @@ impl Shard {
         let join = ProduceJoin::forwarded(forward.items.len(), home, forward.slot, self.clone());
         match forward.terms {
             None => {
+                let deadline = forward.wait.deadline(self.clock.now());
                 for item in forward.items {
-                    self.produce_here(item, forward.wait, &join);
+                    self.produce_here(item, deadline, &join);
                 }
             }
             Some(terms) => {

@@ -7,7 +7,7 @@ use super::Shard;
 use super::append::{self, Prepared};
 use super::coordinators::Hook;
 use super::fetch::{PartitionRead, ReadData, ReadItem, WatchItem, WatchKey, Watchers};
-use super::produce::{ProduceItem, ProduceJoin, ProduceOutcome, Wait};
+use super::produce::{ProduceItem, ProduceJoin, ProduceOutcome};
 use super::verification::Verifying;
 use super::waiters::{Listing, Waiter, Waiters};
 use crate::config::TopicConfig;
@@ -16,7 +16,7 @@ use crate::partition::{
 };
 use crate::protocol::ErrorCode;
 use crate::storage::{AbortedTransaction, AppendError, Log, Read, ReadError, Stamps};
-use crate::types::{LeaderEpoch, Offset, Str, Timestamp, TopicId};
+use crate::types::{LeaderEpoch, Micros, Offset, Str, Timestamp, TopicId};
 
 /// One replica that this broker leads.
 pub struct Replica {
@@ -120,8 +120,16 @@ impl Replica {
     /// Checks, admits and appends one batch, in this turn.
     ///
     /// What is to be told goes to `join`: at once if the batch was refused or nobody waits, else when it is committed.
-    pub fn produce(&self, shard: &Shard, item: ProduceItem, wait: Wait, join: &Rc<ProduceJoin>) {
-        self.produce_batch(shard, item, false, wait, join);
+    ///
+    /// - `deadline`: as [`Wait::deadline`](super::produce::Wait) gives it; `None`, nobody waits.
+    pub fn produce(
+        &self,
+        shard: &Shard,
+        item: ProduceItem,
+        deadline: Option<Micros>,
+        join: &Rc<ProduceJoin>,
+    ) {
+        self.produce_batch(shard, item, false, deadline, join);
     }
 
     /// [`Replica::produce`] for a producer that may bump its epoch with every transaction.
@@ -130,7 +138,7 @@ impl Replica {
         shard: &Shard,
         item: ProduceItem,
         bumps_epoch: bool,
-        wait: Wait,
+        deadline: Option<Micros>,
         join: &Rc<ProduceJoin>,
     ) {
         let index = item.index;
@@ -138,7 +146,7 @@ impl Replica {
             Err(outcome) => join.put(index, self.with_log_start(outcome)),
             Ok((outcome, end)) => {
                 let committed = end <= self.core.borrow().high_watermark();
-                if committed || wait == Wait::No {
+                if committed || deadline.is_none() {
                     join.put(index, outcome);
                 } else {
                     join.expect_part();
@@ -147,7 +155,7 @@ impl Replica {
                         join: join.clone(),
                         index,
                         outcome,
-                        deadline: wait.deadline(shard.clock.now()),
+                        deadline,
                     };
                     self.park(shard, waiter);
                 }
@@ -282,13 +290,8 @@ impl Replica {
         }
     }
 
-    /// Answers the producers whose batches are appended and not committed.
-    pub(super) fn refuse_waiters(&self, error: ErrorCode) {
-        self.waiters.refuse(error);
-    }
-
     fn fail_waiters(&self, shard: &Shard, error: ErrorCode) {
-        self.refuse_waiters(error);
+        self.waiters.refuse(error);
         self.verifying.fail(error);
         self.watchers.fire_all(|key| shard.wake_fetch(key));
         self.committed_watchers

@@ -22,7 +22,7 @@ use crate::protocol::ErrorCode;
 use crate::record::BatchHeader;
 use crate::rt::{self, Queue};
 use crate::txn::{TxnReply, TxnRequest};
-use crate::types::{ProducerEpoch, ProducerId, Str, Timestamp};
+use crate::types::{Micros, ProducerEpoch, ProducerId, Str, Timestamp};
 
 /// What a Produce request says of the transaction that its batches belong to.
 #[derive(Clone, Debug)]
@@ -160,6 +160,7 @@ impl Shard {
         wait: Wait,
         join: &Rc<ProduceJoin>,
     ) {
+        let deadline = wait.deadline(self.clock.now());
         let mut asked: Option<(Whose, Vec<Rc<Replica>>)> = None;
         for item in items {
             let Some(replica) = self.replica(item.topic_id, item.partition) else {
@@ -168,7 +169,7 @@ impl Shard {
                 continue;
             };
             match replica.next_of(self, &item, terms) {
-                Next::Append => replica.produce_of(self, item, terms, wait, join),
+                Next::Append => replica.produce_of(self, item, terms, deadline, join),
                 Next::Wait(whose) => replica.queue(whose, item, wait, join),
                 Next::Ask(whose) => {
                     replica.queue(whose, item, wait, join);
@@ -277,7 +278,7 @@ impl Replica {
         shard: &Shard,
         item: ProduceItem,
         terms: &TxnTerms,
-        wait: Wait,
+        deadline: Option<Micros>,
         join: &Rc<ProduceJoin>,
     ) {
         let refused = transactional(&item).and_then(|(whose, sequence)| {
@@ -285,7 +286,7 @@ impl Replica {
             Some((whose, sequence, lowest))
         });
         let Some((whose, sequence, lowest)) = refused else {
-            return self.produce_batch(shard, item, terms.bumps_epoch(), wait, join);
+            return self.produce_batch(shard, item, terms.bumps_epoch(), deadline, join);
         };
         let is_known = || self.core().producers().epoch_of(whose.0).is_some();
         if sequence > lowest && !is_known() {
@@ -293,7 +294,7 @@ impl Replica {
             let outcome = ProduceOutcome::refused_because(ErrorCode::OutOfOrderSequenceNumber, why);
             return join.put(item.index, self.with_log_start(outcome));
         }
-        self.produce_batch(shard, item, terms.bumps_epoch(), wait, join);
+        self.produce_batch(shard, item, terms.bumps_epoch(), deadline, join);
         // From here on the partition knows what comes next.
         if is_known() {
             self.verifying.forget_refused(whose);
@@ -318,7 +319,8 @@ impl Replica {
                 waiting.refuse(refusal(error, terms.version));
             } else {
                 let Waiting { item, wait, join } = waiting;
-                self.produce_of(shard, item, terms, wait, &join);
+                let deadline = wait.deadline(shard.clock.now());
+                self.produce_of(shard, item, terms, deadline, &join);
                 join.part_done();
             }
         }

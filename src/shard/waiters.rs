@@ -45,7 +45,7 @@ pub(super) enum Listing {
 }
 
 impl Wait {
-    /// When a request that was appended at `now` has waited long enough. Less than the time between two sweeps is taken
+    /// When a request that is appended at `now` has waited long enough; `None` if nobody waits. Less than the time between two sweeps is taken
     /// for that: a request is not to fail because a sweep happened to come right after it.
     pub(super) fn deadline(self, now: Micros) -> Option<Micros> {
         match self {

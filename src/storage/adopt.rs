@@ -10,15 +10,17 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use super::epochs::Epochs;
 use super::error::StorageError;
 use super::names::{
-    DELETED_SUFFIX, EPOCH_CHECKPOINT, FileKind, META_PROPERTIES, PARTITION_METADATA, START_OFFSET,
-    decode_partition_metadata, encode_partition_metadata, parse_partition, passing_name,
+    EPOCH_CHECKPOINT, FileKind, KAFKA_CLEAN, META_PROPERTIES, PARTITION_METADATA, START_OFFSET,
+    decode_partition_metadata, deleted_directory, encode_partition_metadata, parse_partition,
 };
 use super::verify::Hole;
-use crate::record::{BATCH_HEADER_BYTES, crc32c};
-use crate::types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition, Uuid};
+use crate::record::filling;
+use crate::types::{LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 
 /// A partition's directory as Kafka left it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,8 +57,6 @@ pub enum AdoptError {
     Io(PathBuf, io::Error),
 }
 
-/// Kafka's broker was closed cleanly; the file is gone while it runs.
-const KAFKA_CLEAN: &str = ".kafka_cleanshutdown";
 /// Where Kafka notes the starts that lie inside segments: a version, a count, then `topic partition offset`.
 const KAFKA_STARTS: &str = "log-start-offset-checkpoint";
 
@@ -136,10 +136,7 @@ impl KafkaPartition {
         progress: &mut dyn FnMut(u64),
     ) -> Result<PathBuf, StorageError> {
         let name = self.place.to_string();
-        let unique = Uuid::random().0;
-        let suffix = u32::from_be_bytes([unique[0], unique[1], unique[2], unique[3]]);
-        let suffix = format!("{suffix:08x}");
-        let staging = directory.join(passing_name(&name, &suffix, DELETED_SUFFIX));
+        let staging = directory.join(deleted_directory(&name));
         let home = directory.join(&name);
         if home.exists() {
             let why = "already there: a partition of that name".to_owned();
@@ -180,24 +177,9 @@ impl KafkaPartition {
     }
 }
 
-/// A batch without records that takes the offsets of a hole (record batch v2, KIP-98).
-fn filler(hole: &Hole) -> Vec<u8> {
-    let last_offset_delta = (hole.end.0 - hole.start.0 - 1) as i32;
-    let mut summed = Vec::with_capacity(BATCH_HEADER_BYTES);
-    summed.extend_from_slice(&0_i16.to_be_bytes());
-    summed.extend_from_slice(&last_offset_delta.to_be_bytes());
-    // Base and largest timestamp, producer id, its epoch and sequence: none of them.
-    summed.extend_from_slice(&[0xff; 8 + 8 + 8 + 2 + 4]);
-    summed.extend_from_slice(&0_i32.to_be_bytes());
-    let mut batch = Vec::with_capacity(BATCH_HEADER_BYTES);
-    batch.extend_from_slice(&hole.start.0.to_be_bytes());
-    // Leader epoch, magic and CRC count too.
-    batch.extend_from_slice(&(summed.len() as i32 + 9).to_be_bytes());
-    batch.extend_from_slice(&hole.leader_epoch.0.to_be_bytes());
-    batch.push(2);
-    batch.extend_from_slice(&crc32c(&summed).to_be_bytes());
-    batch.extend_from_slice(&summed);
-    batch
+/// A batch without records that takes the offsets of a hole.
+fn filler(hole: &Hole) -> Bytes {
+    filling(hole.start, hole.end, hole.leader_epoch)
 }
 
 fn start_of(file: &Path, place: &TopicPartition) -> Option<Offset> {

@@ -15,7 +15,7 @@
 /// Bytes before the payload.
 pub(super) const FRAME_HEADER_BYTES: usize = 24;
 
-const MAGIC: [u8; 4] = *b"RLGF";
+pub(super) const MAGIC: [u8; 4] = *b"RLGF";
 
 /// What a frame holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::types::{Offset, PartitionIndex, Str, TopicId, TopicPartition};
+use crate::types::{Offset, PartitionIndex, Str, TopicId, TopicPartition, Uuid};
 
 /// Ends the name of a directory that is on its way out.
 pub(super) const DELETED_SUFFIX: &str = ".delete";
@@ -20,6 +20,8 @@ pub(super) const EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 pub(super) const START_OFFSET: &str = "log-start-offset";
 /// One per log directory: up to where compacted logs are clean.
 pub(super) const CLEANED_OFFSETS: &str = "cleaner-offset-checkpoint";
+/// Kafka's broker was closed cleanly; the file is gone while it runs.
+pub(super) const KAFKA_CLEAN: &str = ".kafka_cleanshutdown";
 /// One per log directory: cluster, node and directory ids.
 pub(super) const META_PROPERTIES: &str = "meta.properties";
 /// Begins the names of our checkpoint files in a log directory.
@@ -92,6 +94,13 @@ pub(super) fn deleted_name(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(DELETED_FILE_SUFFIX);
     PathBuf::from(name)
+}
+
+/// What a partition's directory is called on its way out, and one that a start shall clear away: another name each time.
+pub(super) fn deleted_directory(name: &str) -> String {
+    let unique = Uuid::random().0;
+    let unique = u32::from_be_bytes([unique[0], unique[1], unique[2], unique[3]]);
+    passing_name(name, &format!("{unique:08x}"), DELETED_SUFFIX)
 }
 
 /// `<name>.<unique><suffix>`: what a partition's directory is called before and after it is one. Of a long name the end

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use super::cache::{CHUNK_BYTES, ChunkKey};
+use super::cache::ChunkKey;
 use super::error::ReadError;
 use super::index::relative;
 use super::log::{Log, Mark, Stage, State};
@@ -116,6 +116,19 @@ struct Asked {
     checksums: Checksums,
 }
 
+impl Asked {
+    /// For whoever gets the records.
+    fn new(from: Offset, upper: Offset, max_bytes: usize, at_least_one: bool) -> Asked {
+        Asked {
+            from,
+            upper,
+            max_bytes,
+            at_least_one,
+            checksums: Checksums::Held,
+        }
+    }
+}
+
 /// Whether what comes from the device is held against the batches' checksums.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Checksums {
@@ -166,14 +179,8 @@ impl Log {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Read, ReadError> {
-        let asked = Asked {
-            from,
-            upper,
-            max_bytes,
-            at_least_one,
-            checksums: Checksums::Held,
-        };
-        self.read_asked(asked).await
+        self.read_asked(Asked::new(from, upper, max_bytes, at_least_one))
+            .await
     }
 
     /// [`Log::read`] of whole batches that are not held against their checksums: recovery goes by their headers, and
@@ -185,11 +192,8 @@ impl Log {
         max_bytes: usize,
     ) -> Result<Read, ReadError> {
         let asked = Asked {
-            from,
-            upper,
-            max_bytes,
-            at_least_one: true,
             checksums: Checksums::Passed,
+            ..Asked::new(from, upper, max_bytes, true)
         };
         self.read_asked(asked).await
     }
@@ -213,13 +217,7 @@ impl Log {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Result<Read, Missing>, ReadError> {
-        let asked = Asked {
-            from,
-            upper,
-            max_bytes,
-            at_least_one,
-            checksums: Checksums::Held,
-        };
+        let asked = Asked::new(from, upper, max_bytes, at_least_one);
         match self.read_now(asked, &mut Cursor::default()) {
             Ok(read) => Ok(Ok(read)),
             Err(Stop::Missing(missing)) => Ok(Err(missing)),
@@ -472,10 +470,8 @@ impl Log {
                 position = until;
                 continue;
             }
-            let number = position / CHUNK_BYTES;
-            let chunk_start = number * CHUNK_BYTES;
-            let memory = segment.extents.next_after(position).unwrap_or(u32::MAX);
-            let until = to.min(memory).min(chunk_start.saturating_add(CHUNK_BYTES));
+            let stretch = segment.chunk_stretch(position, to);
+            let (chunk_start, until) = (stretch.chunk_start, stretch.until);
             assert!(
                 until <= segment.written,
                 "bytes {position}..{until} are neither in memory nor in the file"
@@ -484,7 +480,7 @@ impl Log {
                 log: self.id,
                 generation: state.generation,
                 base,
-                number,
+                number: stretch.number,
             };
             let Some(slice) = self.cached(
                 key,
@@ -492,7 +488,7 @@ impl Log {
                 until - chunk_start,
                 &cursor.pins,
             ) else {
-                let to = to.min(memory).min(segment.written);
+                let to = stretch.extent_start.min(segment.written);
                 return Err(Missing {
                     base,
                     what: Wanted::Bytes { from: position, to },

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use super::cache::{CHUNK_BYTES, ChunkKey};
+use super::cache::ChunkKey;
 use super::error::ReadError;
 use super::log::{Log, State};
 use super::names::FileKind;
@@ -83,19 +83,17 @@ impl Log {
                     position = until;
                     continue;
                 }
-                let number = position / CHUNK_BYTES;
-                let chunk_start = number * CHUNK_BYTES;
-                let memory = segment.extents.next_after(position).unwrap_or(u32::MAX);
-                let until = to.min(memory).min(chunk_start.saturating_add(CHUNK_BYTES));
+                let stretch = segment.chunk_stretch(position, to);
+                let (chunk_start, until) = (stretch.chunk_start, stretch.until);
                 let key = ChunkKey {
                     log,
                     generation,
                     base,
-                    number,
+                    number: stretch.number,
                 };
-                let stretch = (key, position - chunk_start, until - chunk_start);
+                let part = (key, position - chunk_start, until - chunk_start);
                 position = until;
-                return Some(stretch);
+                return Some(part);
             }
             None
         })

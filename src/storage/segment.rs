@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::aborted::Aborted;
+use super::cache::CHUNK_BYTES;
 use super::checkpoint::SegmentEntry;
 use super::extent::Extents;
 use super::index::{Index, Seal, relative};
@@ -46,7 +47,31 @@ pub(super) struct Segment {
     pub pinned: Option<Rc<File>>,
 }
 
+/// Bytes of a segment that lie outside its extents and in one chunk; positions are the segment's.
+pub(super) struct Stretch {
+    /// The chunk's.
+    pub number: u32,
+    pub chunk_start: u32,
+    pub until: u32,
+    /// Where what lies outside the extents ends, this chunk or not.
+    pub extent_start: u32,
+}
+
 impl Segment {
+    /// Where `position..to`, which begins outside the extents, lies until the next extent or chunk begins.
+    pub fn chunk_stretch(&self, position: u32, to: u32) -> Stretch {
+        let number = position / CHUNK_BYTES;
+        let chunk_start = number * CHUNK_BYTES;
+        let memory = self.extents.next_after(position).unwrap_or(u32::MAX);
+        let extent_start = to.min(memory);
+        Stretch {
+            number,
+            chunk_start,
+            until: extent_start.min(chunk_start.saturating_add(CHUNK_BYTES)),
+            extent_start,
+        }
+    }
+
     /// An empty one, about to be appended to.
     pub fn new(base: Offset, now: Timestamp) -> Segment {
         Segment {

@@ -17,8 +17,8 @@ use super::gate::Gate;
 use super::join::join_bounded;
 use super::log::{Log, LogConfig, LogId, Stage};
 use super::names::{
-    CLEANED_OFFSETS, DELETED_SUFFIX, PARTITION_METADATA, decode_partition_metadata,
-    encode_partition_metadata, passing_name,
+    CLEANED_OFFSETS, PARTITION_METADATA, decode_partition_metadata, deleted_directory,
+    encode_partition_metadata,
 };
 use super::relocate::moves;
 use super::removal::Removal;
@@ -547,9 +547,7 @@ impl Shared {
         delay_ms: i64,
     ) -> Result<(), StorageError> {
         let parent = &self.dirs[dir].path;
-        let unique = Uuid::random().0;
-        let suffix = u32::from_be_bytes([unique[0], unique[1], unique[2], unique[3]]);
-        let gone = parent.join(passing_name(name, &format!("{suffix:08x}"), DELETED_SUFFIX));
+        let gone = parent.join(deleted_directory(name));
         self.disk
             .rename(path, &gone)
             .await

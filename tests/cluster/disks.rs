@@ -14,7 +14,6 @@ use ringlog::protocol::alter_replica_log_dirs::{
 use ringlog::protocol::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
-use ringlog::protocol::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ringlog::protocol::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResult};
 use ringlog::protocol::{ErrorCode, Records};
 use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs, split};
@@ -357,7 +356,7 @@ fn a_full_disk_refuses_appends_and_heals_by_deletion() {
         .create_topic("other", 1)
         .expect("metadata has the reserve");
     // So does the deletion of a topic: first one that holds much is needed.
-    delete(&mut client, "drop");
+    client.delete_topic("drop").expect("deleted");
     eventually(
         "there is room again after the deletion of a topic",
         || match put(&mut client, "keep", 0, &small) {
@@ -547,7 +546,7 @@ fn a_topic_of_the_longest_name_moves_and_is_deleted() {
         eventually("it has moved", || lies_in(&mut client, path));
     }
     assert_eq!(put(&mut client, &longest, 0, &batch), Ok(1));
-    delete(&mut client, &longest);
+    client.delete_topic(&longest).expect("deleted");
     eventually("it is gone", || !lies_in(&mut client, &paths[0]));
     client.create_topic("next", 2).expect("both work");
     for partition in 0..2 {
@@ -556,19 +555,6 @@ fn a_topic_of_the_longest_name_moves_and_is_deleted() {
     let codes = directories(&mut client);
     assert!(codes.iter().all(|d| d.error_code == 0), "{codes:?}");
     broker.assert_running();
-}
-
-fn delete(client: &mut Client, topic: &str) {
-    let request = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
-            name: Some(topic.into()),
-            ..Default::default()
-        }],
-        timeout_ms: 10_000,
-        ..Default::default()
-    };
-    let answer = client.call(6, &request).expect("answered");
-    assert_eq!(answer.responses[0].error_code, 0);
 }
 
 /// Asks for a move. The partition's error code.

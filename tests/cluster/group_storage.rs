@@ -10,7 +10,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringlog::protocol::ErrorCode;
-use ringlog::protocol::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ringlog::protocol::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
@@ -35,19 +34,6 @@ const OVERRIDES: &[&str] = &[
     "offsets.topic.num.partitions=1",
     "transaction.state.log.num.partitions=1",
 ];
-
-fn delete_topic(client: &mut Client, name: &'static str) {
-    let request = DeleteTopicsRequest {
-        topics: vec![DeleteTopicState {
-            name: Some(name.into()),
-            ..Default::default()
-        }],
-        timeout_ms: 10_000,
-        ..Default::default()
-    };
-    let answer = client.call(6, &request).expect("DeleteTopics");
-    assert_eq!(answer.responses[0].error_code, 0, "{name}");
-}
 
 /// Sets a topic's largest batch.
 fn set_max_bytes(client: &mut Client, topic: &'static str, bytes: usize) {
@@ -146,7 +132,7 @@ fn a_deleted_internal_topic_takes_its_state_along_and_is_made_anew() {
         .send(9, &join_request("app", &other))
         .expect("JoinGroup");
     thread::sleep(Duration::from_millis(200));
-    delete_topic(&mut client, "__consumer_offsets");
+    client.delete_topic("__consumer_offsets").expect("deleted");
     let told = waiting.receive::<ringlog::protocol::join_group::JoinGroupResponse>(9);
     assert_eq!(told.expect("JoinGroup").error_code, NOT_COORDINATOR);
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -189,7 +175,7 @@ fn transactional_ids_go_with_their_topic() {
     };
     let (first, epoch) = ready(&mut client);
     assert_eq!(ready(&mut client), (first, epoch + 1), "it is remembered");
-    delete_topic(&mut client, "__transaction_state");
+    client.delete_topic("__transaction_state").expect("deleted");
     let deadline = Instant::now() + Duration::from_secs(10);
     while begin(&mut client, "tx").error_code != NOT_COORDINATOR {
         assert!(Instant::now() < deadline, "its coordinator lives on");

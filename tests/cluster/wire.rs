@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ringlog::protocol::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use ringlog::protocol::create_topics::{CreatableTopic, CreateTopicsRequest};
+use ringlog::protocol::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use ringlog::protocol::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use ringlog::protocol::init_producer_id::InitProducerIdRequest;
 use ringlog::protocol::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponseTopic};
@@ -22,6 +23,7 @@ const PRODUCE: i16 = 9;
 const FETCH: i16 = 12;
 const METADATA: i16 = 12;
 const CREATE_TOPICS: i16 = 7;
+const DELETE_TOPICS: i16 = 6;
 
 pub struct Client {
     stream: TcpStream,
@@ -115,6 +117,22 @@ impl Client {
         match answer.topics.first().map(|t| t.error_code) {
             Some(0 | 36) => self.led(name, partitions),
             other => Err(bad(("create", name, other))),
+        }
+    }
+
+    pub fn delete_topic(&mut self, name: &str) -> io::Result<()> {
+        let request = DeleteTopicsRequest {
+            topics: vec![DeleteTopicState {
+                name: Some(name.into()),
+                ..Default::default()
+            }],
+            timeout_ms: 10_000,
+            ..Default::default()
+        };
+        let answer = self.call(DELETE_TOPICS, &request)?;
+        match answer.responses.first().map(|t| t.error_code) {
+            Some(0) => Ok(()),
+            other => Err(bad(("delete", name, other))),
         }
     }
 

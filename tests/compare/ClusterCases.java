@@ -74,7 +74,10 @@ final class ClusterCases {
         c.add("DescribeQuorum", s -> s.versions(ApiKeys.DESCRIBE_QUORUM, v -> {
             // Offsets, epochs and observers are the broker's own; its voters and who leads are not.
             // Kafka's learns its high watermark a moment after it serves.
-            Side.until("the quorum has settled", () -> !s.ask(v, quorumOf("__cluster_metadata", 0)).replied() || partitionOf(s.ask(v, quorumOf("__cluster_metadata", 0))).highWatermark() >= 0);
+            Side.until("the quorum has settled", () -> {
+                var early = s.ask(v, quorumOf("__cluster_metadata", 0));
+                return !early.replied() || partitionOf(early).highWatermark() >= 0;
+            });
             var answer = s.ask(v, quorumOf("__cluster_metadata", 0));
             if (answer.replied()) {
                 var data = (DescribeQuorumResponseData) answer.message();

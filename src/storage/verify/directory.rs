@@ -12,13 +12,13 @@ use crate::rt::{BLOCK_BYTES, DirLock};
 use crate::storage::checkpoint::{Checkpoint, LogEntry};
 use crate::storage::frame::{self, Kind};
 use crate::storage::journal::{JOURNAL_PREFIX, rounds};
-use crate::storage::names::{CHECKPOINT_PREFIX, CLEANED_OFFSETS, FileKind, META_PROPERTIES};
+use crate::storage::names::{
+    CHECKPOINT_PREFIX, CLEANED_OFFSETS, FileKind, KAFKA_CLEAN, META_PROPERTIES,
+};
 use crate::types::{Offset, TopicId};
 
 /// The metadata log's place in a log directory.
 const METADATA: &str = "metadata";
-/// Kafka's broker was closed cleanly.
-const KAFKA_CLEAN: &str = ".kafka_cleanshutdown";
 
 /// What a partition's files are held against besides each other.
 pub(super) struct Context {
@@ -288,7 +288,7 @@ impl MetadataRead {
         }
         // An entry that was being written when the broker stopped was never answered; one that others follow was.
         let later = (1..rest.len())
-            .filter(|&i| rest[i..].starts_with(b"RLGF"))
+            .filter(|&i| rest[i..].starts_with(&frame::MAGIC))
             .any(|i| {
                 frame::decode(Kind::Metadata, &rest[i..]).is_some_and(|f| f.sequence > sequence)
             });

@@ -15,6 +15,7 @@ mod side;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use directory::{Context, locked};
@@ -118,6 +119,8 @@ pub struct Verifier<'a> {
     progress: &'a mut dyn FnMut(u64),
     /// Topics that the metadata of the directories calls compacted.
     compacted: HashSet<String>,
+    /// The log directory that was read last: partitions that lie side by side have one.
+    around: Option<(PathBuf, Rc<Context>)>,
     paced: u64,
     pace_start: Option<Instant>,
 }
@@ -132,11 +135,14 @@ impl<'a> Verifier<'a> {
         let candidates = paths
             .iter()
             .flat_map(|path| [Some(path.as_path()), path.parent()]);
-        let compacted = candidates.flatten().flat_map(directory::compacted_topics);
+        // Partitions that lie side by side have one such directory.
+        let candidates: HashSet<&Path> = candidates.flatten().collect();
+        let compacted = candidates.into_iter().flat_map(directory::compacted_topics);
         Verifier {
             options,
             progress,
             compacted: compacted.collect(),
+            around: None,
             paced: 0,
             pace_start: None,
         }
@@ -156,7 +162,7 @@ impl<'a> Verifier<'a> {
             let parent = path.parent().filter(|p| p.join(META_PROPERTIES).exists());
             let context = match parent {
                 Some(parent) => self.context(parent)?,
-                None => Context::bare(),
+                None => Rc::new(Context::bare()),
             };
             let report = self.partition(path, &context).map_err(failed)?;
             return Ok(alone(path, report));
@@ -186,15 +192,20 @@ impl<'a> Verifier<'a> {
         Ok(report)
     }
 
-    fn context(&self, path: &Path) -> Result<Context, VerifyError> {
+    fn context(&mut self, path: &Path) -> Result<Rc<Context>, VerifyError> {
         let failed = |error| VerifyError::Io(path.to_owned(), error);
         if !self.options.online && locked(path).map_err(failed)? {
             return Err(VerifyError::InUse(path.to_owned()));
         }
-        match self.options.online {
-            true => Ok(Context::bare()),
-            false => Context::read(path).map_err(failed),
+        if self.options.online {
+            return Ok(Rc::new(Context::bare()));
         }
+        if let Some((_, context)) = self.around.as_ref().filter(|(of, _)| of == path) {
+            return Ok(context.clone());
+        }
+        let context = Rc::new(Context::read(path).map_err(failed)?);
+        self.around = Some((path.to_owned(), context.clone()));
+        Ok(context)
     }
 
     /// Counts what was read, and waits where it was read too fast.

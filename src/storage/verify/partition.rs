@@ -436,8 +436,6 @@ impl Walk {
             let what = format!("a producer snapshot past the log's end, {end}");
             self.side_fault(&file, Some(at), what);
         }
-        // Aborted transactions that nobody ended are no fault.
-        self.open.clear();
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn check(
     start: Option<Offset>,
 ) -> Result<(), String> {
     let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
-    let told = match bytes.starts_with(b"RLGF") {
+    let told = match bytes.starts_with(&frame::MAGIC) {
         true => own(&bytes, at)?,
         false => kafkas(&bytes)?,
     };
