@@ -87,7 +87,7 @@ impl Shared {
                     tracing::info!(directory = %path.display(), "too small a disk for a journal: all goes to the segments");
                     return Ok(());
                 }
-                let made = self.journals[*dir].prepare(&self.disk, path).await;
+                let made = self.journals[*dir].prepare(&self.disk).await;
                 // Without a journal all goes to the segments: slower, and no less durable.
                 made.map_err(StorageError::io(path))
             }

@@ -1,6 +1,7 @@
 //! Commit rounds: what was appended becomes durable, all dirty logs side by side.
 //!
-//! A round takes from each dirty log what is appended by then (its open extent is sealed) and writes it; a write ends when it is on stable storage (`O_DSYNC`).
+//! A round takes from each dirty log what is appended by then (its open extent is sealed) and writes it; a write ends when it is on stable storage (`O_DSYNC`;
+//! in the journal an `fdatasync` where that was measured to be cheaper). When a round begins is `gather`'s to say.
 //! Small runs go to the journal, all in one write, and stay in memory until they reach their segments in large
 //! ones: when a journal file is full, at a large run, at the close. Appends go on meanwhile in the next extent, or in the
 //! same one where it went to the journal; what they add belongs to the next round. The log's gate keeps
@@ -70,6 +71,7 @@ impl Shared {
     pub(super) async fn commit(self: &Rc<Shared>) -> Committed {
         let _round = self.round_gate.enter().await;
         let ids = std::mem::take(&mut *self.dirty.borrow_mut());
+        self.gathering.on_round();
         let (mut direct, mut journaled) = (Vec::new(), Vec::new());
         journaled.resize_with(self.dirs.len(), Vec::new);
         for log in ids.into_iter().filter_map(|id| self.log(id)) {
@@ -111,12 +113,17 @@ impl Shared {
                 }
             }
         }
+        let mut slowest_us = 0;
         for (i, dir) in self.dirs.iter().enumerate() {
+            if written[i] {
+                slowest_us = dir.sync_cost.get().us().max(slowest_us);
+            }
             if written[i] && !full[i] {
                 dir.on_written();
             }
         }
         Stats::add(&self.stats.commits, 1);
+        self.gathering.on_round_end(self.clock.now(), slowest_us);
         self.evict_tails();
         self.tend_journals();
         self.start_chores().await;
@@ -143,11 +150,17 @@ impl Shared {
         };
         let page = journal::encode(&runs, place.sequence);
         Stats::add(&self.stats.journal_writes, 1);
-        Stats::add(&self.stats.journal_bytes, page.len() as u64);
+        let bytes = page.len();
+        Stats::add(&self.stats.journal_bytes, bytes as u64);
         if let Some(file) = place.left {
             self.add_chore(Chore::Drain { dir, file });
         }
-        let mut failure = match place.file.write(page, place.position).await {
+        let began = self.clock.now();
+        let written = journal.write(&place.file, page, place.position).await;
+        if written.is_ok() {
+            self.note_journal_write(dir, bytes, self.clock.now().since(began));
+        }
+        let mut failure = match written {
             Ok(()) => None,
             Err(error) => Some(self.failed(dir, place.file.path(), error)),
         };

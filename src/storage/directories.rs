@@ -3,18 +3,20 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use super::checkpoint::{Checkpoint, LogEntry};
 use super::compact::CleanedOffsets;
 use super::error::StorageError;
-use super::journal::JOURNAL_PREFIX;
+use super::journal::{JOURNAL_PREFIX, journal_path};
 use super::names::{
     CHECKPOINT_PREFIX, CLEANED_OFFSETS, DELETED_SUFFIX, FUTURE_SUFFIX, META_PROPERTIES,
     parse_partition,
 };
 use super::replay::{Known, replay};
+use super::sync_cost::{SyncCost, sync_cost};
 use crate::rt::{Disk, Entry};
 use crate::types::{NodeId, Str, Uuid};
 
@@ -43,6 +45,8 @@ pub(super) struct DirectoryImage {
     pub cleaned: CleanedOffsets,
     /// It could not be read or written at start-up: what lies in it is not known.
     pub is_offline: bool,
+    /// What a small durable write costs there.
+    pub sync_cost: SyncCost,
 }
 
 /// One partition's directory.
@@ -52,6 +56,9 @@ pub(super) struct Found {
     /// The entry tells all: the last run was closed cleanly.
     pub clean: bool,
 }
+
+/// How long measuring what a durable write costs may take, all directories together.
+const MEASURE_WITHIN: Duration = Duration::from_millis(30);
 
 /// Name of the checkpoint that start-up writes; the shards' are numbered.
 const BASE: &str = "base";
@@ -91,7 +98,11 @@ impl Directories {
                 Some((entries, properties)) => {
                     let read = async {
                         let id = identify(disk, path, properties, node_id, &cluster_id).await?;
-                        read_directory(disk, path, id, &entries).await
+                        let mut image = read_directory(disk, path, id, &entries).await?;
+                        image
+                            .measure(disk, MEASURE_WITHIN / paths.len() as u32)
+                            .await;
+                        Ok(image)
                     };
                     or_offline(i, path, read.await)?
                 }
@@ -186,8 +197,15 @@ impl DirectoryImage {
             leftovers: Vec::new(),
             generation: 0,
             cleaned: CleanedOffsets::default(),
+            sync_cost: SyncCost::UNKNOWN,
             is_offline: true,
         }
+    }
+
+    /// Finds out what a durable write costs. Its journal must hold nothing.
+    async fn measure(&mut self, disk: &Disk, budget: Duration) {
+        let file = journal_path(&self.path, "0", 0);
+        self.sync_cost = sync_cost(disk, &self.path, &file, budget).await;
     }
 }
 
@@ -431,6 +449,7 @@ async fn read_directory(
         generation,
         cleaned: read_cleaned(disk, path, entries).await,
         is_offline: false,
+        sync_cost: SyncCost::UNKNOWN,
     })
 }
 

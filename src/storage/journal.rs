@@ -22,6 +22,7 @@ use std::rc::Rc;
 
 use super::frame::{self, FRAME_HEADER_BYTES, Fields, Kind};
 use super::log::{Log, Mark};
+use super::sync_cost::SyncMode;
 use crate::rt::{AppendBuffer, BLOCK_BYTES, Buffer, Disk, File, Open, Page, Slice, block_ceil};
 use crate::types::{Offset, TopicId, Uuid};
 
@@ -73,8 +74,10 @@ pub(super) struct Run {
 
 /// One shard's journal in one directory.
 pub(super) struct Journal {
+    directory: PathBuf,
     paths: [PathBuf; JOURNAL_FILES],
     size: u64,
+    mode: SyncMode,
     files: RefCell<Vec<Rc<File>>>,
     state: Cell<State>,
     /// Sequence of the next frame.
@@ -104,11 +107,12 @@ pub(super) struct Place {
 
 impl Journal {
     /// `size`: bytes of each file; 0 is no journal. `sequence`: none was used before.
-    pub fn new(directory: &Path, shard: &str, size: u64, sequence: u64) -> Journal {
-        let path = |i| directory.join(format!("{JOURNAL_PREFIX}{shard}-{i}"));
+    pub fn new(directory: &Path, shard: &str, size: u64, sequence: u64, mode: SyncMode) -> Journal {
         Journal {
-            paths: [path(0), path(1)],
+            directory: directory.to_owned(),
+            paths: [0, 1].map(|number| journal_path(directory, shard, number)),
             size: size / BLOCK_BYTES as u64 * BLOCK_BYTES as u64,
+            mode,
             files: RefCell::default(),
             state: Cell::new(State::Absent),
             sequence: Cell::new(sequence),
@@ -133,10 +137,14 @@ impl Journal {
     }
 
     /// Makes the files, all zeros on stable storage, so that later writes change no metadata.
-    pub async fn prepare(&self, disk: &Disk, directory: &Path) -> std::io::Result<()> {
+    pub async fn prepare(&self, disk: &Disk) -> std::io::Result<()> {
         let mut files = Vec::new();
+        let how = match self.mode {
+            SyncMode::Dsync => Open::CREATE.dsync(),
+            SyncMode::Datasync => Open::CREATE,
+        };
         for path in &self.paths {
-            let file = disk.open(path, Open::CREATE.dsync()).await?;
+            let file = disk.open(path, how).await?;
             // Of another size, or never finished: the start cleared a whole one's first block only.
             if file.len()? != self.size {
                 file.truncate(0).await?;
@@ -157,7 +165,7 @@ impl Journal {
             }
             files.push(Rc::new(file));
         }
-        disk.sync_dir(directory).await?;
+        disk.sync_dir(&self.directory).await?;
         self.files.replace(files);
         self.state.set(State::Ready);
         Ok(())
@@ -172,6 +180,15 @@ impl Journal {
             missing += if len == self.size { 0 } else { self.size };
         }
         missing
+    }
+
+    /// Writes a page to one of its files, and returns when it is on stable storage.
+    pub async fn write(&self, file: &File, page: Page, position: u64) -> std::io::Result<()> {
+        file.write(page, position).await?;
+        match self.mode {
+            SyncMode::Dsync => Ok(()),
+            SyncMode::Datasync => file.datasync().await,
+        }
     }
 
     /// Where a frame of `bytes` goes; `None` while there is no room: the runs then go to their segments.
@@ -218,7 +235,8 @@ impl Journal {
     pub async fn reset(&self) -> Result<(), (PathBuf, std::io::Error)> {
         let files: Vec<Rc<File>> = self.files.borrow().clone();
         for file in files {
-            let cleared = file.write(Buffer::zeroed(BLOCK_BYTES).freeze(), 0).await;
+            let zeros = Buffer::zeroed(BLOCK_BYTES).freeze();
+            let cleared = self.write(&file, zeros, 0).await;
             cleared.map_err(|error| (file.path().to_owned(), error))?;
         }
         self.current.set(0);
@@ -226,6 +244,11 @@ impl Journal {
         self.draining.set([false; JOURNAL_FILES]);
         Ok(())
     }
+}
+
+/// A shard's journal file of this number.
+pub(super) fn journal_path(directory: &Path, shard: &str, number: usize) -> PathBuf {
+    directory.join(format!("{JOURNAL_PREFIX}{shard}-{number}"))
 }
 
 /// Bytes of the frame that holds `runs`, in whole blocks.

@@ -39,6 +39,7 @@ mod extent;
 mod fetch;
 mod frame;
 mod gate;
+mod gather;
 mod index;
 mod join;
 mod journal;
@@ -58,6 +59,7 @@ mod small;
 mod start_offset;
 mod stats;
 mod store;
+mod sync_cost;
 mod time;
 mod txn_index;
 mod verify;
@@ -77,6 +79,7 @@ pub use relocate::{MoveProgress, Moved, absolute_path};
 pub use start_offset::Deleted;
 pub use stats::StoreStats;
 pub use store::{DirectoryInfo, Store, StoreConfig};
+pub use sync_cost::{SyncCost, SyncMode};
 pub use time::TimedOffset;
 pub use verify::{
     DirectoryReport, Fault, Faults, Hole, PartitionReport, Piece, SegmentReader, Verifier,

@@ -13,12 +13,14 @@ use super::cache::{ChunkCache, ChunkKey};
 use super::chores::Chore;
 use super::error::{AppendError, Fault, StorageError, fault_of};
 use super::gate::Gate;
+use super::gather::Gathering;
 use super::journal::Journal;
 use super::log::{Log, LogId};
 use super::names::FileKind;
 use super::removal::Removals;
 use super::stats::Stats;
 use super::store::StoreConfig;
+use super::sync_cost::SyncCost;
 use crate::record::Codecs;
 use crate::rt::{Clock, Disk, File, Open, Signal, Space};
 use crate::types::{Micros, Offset};
@@ -30,6 +32,8 @@ pub(super) struct Shared {
     pub config: StoreConfig,
     pub dirs: Vec<Directory>,
     pub logs: RefCell<Vec<Option<Rc<Log>>>>,
+    /// Whether a round waits for more.
+    pub gathering: Gathering,
     /// Logs with appends that no commit has taken.
     pub dirty: RefCell<Vec<LogId>>,
     dirty_waiter: RefCell<Option<Waker>>,
@@ -79,6 +83,8 @@ pub(super) struct Directory {
     pub generation: Cell<u64>,
     /// What the file system said last of its space, less what was taken since, and when that was.
     space: Cell<Option<(Space, Micros)>>,
+    /// What a small durable write of its journal costs: as measured at start, then as its commits show it.
+    pub sync_cost: Cell<SyncCost>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,6 +121,7 @@ impl Directory {
             state: Cell::new(DirectoryState::Online),
             generation: Cell::new(0),
             space: Cell::new(None),
+            sync_cost: Cell::new(SyncCost::UNKNOWN),
         }
     }
 
@@ -196,10 +203,12 @@ impl Shared {
         let shard = config.shard.to_string();
         let journal = |dir: &Directory| {
             let sequence = dir.generation.get() << SEQUENCE_BITS;
-            Journal::new(&dir.path, &shard, config.journal_bytes, sequence)
+            let mode = config.journal_sync.unwrap_or(dir.sync_cost.get().mode);
+            Journal::new(&dir.path, &shard, config.journal_bytes, sequence, mode)
         };
         let journals = dirs.iter().map(journal).collect();
         Shared {
+            gathering: Gathering::default(),
             disk,
             clock,
             config,
@@ -240,8 +249,21 @@ impl Shared {
         self.stats
             .append_bytes
             .set(self.stats.append_bytes.get() + bytes as u64);
+        if self.gathering.is_counting() {
+            self.gathering.on_append(self.clock.now());
+        }
         if newly_dirty {
             self.mark_dirty(id);
+        }
+    }
+
+    /// A journal write of `bytes` took so long.
+    pub fn note_journal_write(&self, dir: usize, bytes: usize, took_us: u64) {
+        let directory = &self.dirs[dir];
+        let known = directory.sync_cost.get();
+        let now_known = known.with_sample(bytes, took_us);
+        if now_known != known {
+            directory.sync_cost.set(now_known);
         }
     }
 

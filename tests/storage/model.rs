@@ -11,7 +11,9 @@ use std::rc::Rc;
 use futures_lite::future::{block_on, yield_now, zip};
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, Faulty, SimClock, SimDisk};
-use ringlog::storage::{Directories, Log, LogConfig, ReadError, StorageError, Store, StoreConfig};
+use ringlog::storage::{
+    Directories, Log, LogConfig, ReadError, StorageError, Store, StoreConfig, SyncMode,
+};
 use ringlog::types::{
     LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, ShardId, Str, Timestamp, TopicPartition,
     Uuid,
@@ -101,6 +103,8 @@ impl World {
             open_files_max: 1 + self.prng.below(5) as usize,
             commit_depth: 1 + self.prng.below(4) as usize,
             journal_bytes: [0, 32 << 10, 256 << 10][self.prng.below(3) as usize],
+            journal_sync: [Some(SyncMode::Dsync), Some(SyncMode::Datasync)]
+                [self.prng.below(2) as usize],
         };
         let log = LogConfig {
             segment_bytes: 10_000 + self.prng.below(60_000) as u32,

@@ -77,6 +77,7 @@ impl World {
             open_files_max: 2,
             commit_depth: 4,
             journal_bytes: self.journal_bytes,
+            journal_sync: None,
         };
         let clock = Clock::Sim(self.clock.clone());
         let store = Store::open(self.disk(), &directories, config, clock);
