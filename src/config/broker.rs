@@ -82,6 +82,8 @@ keys! {
         inter_broker_listener_name: Option<String> = "inter.broker.listener.name", None, ANY, STATIC;
         /// Microseconds an idle shard spins before it sleeps: lower latency for a busy core.
         io_spin_us: i64 = "io.spin.us", Some("0"), between(0, 1_000_000), STATIC;
+        /// Directory for the journals of all log directories, on a device whose syncs are cheap. Not set: each in its log directory.
+        journal_dir: Option<PathBuf> = "journal.dir", None, Check::NotEmpty, STATIC;
         /// Which security protocol each listener name speaks: NAME:PROTOCOL, separated by commas. Only PLAINTEXT is served yet.
         listener_security_protocol_map: ProtocolMap = "listener.security.protocol.map", Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), ANY, STATIC;
         /// Addresses served: NAME://host:port, separated by commas. An empty host is every interface; port 0 is any free one.

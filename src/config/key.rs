@@ -222,6 +222,7 @@ impl Check {
 /// Our own keys: everything else in the tables is Kafka's.
 pub(super) const OURS: &[&str] = &[
     "io.spin.us",
+    "journal.dir",
     "memory.bytes",
     "memory.cache.ratio",
     "memory.group.ratio",

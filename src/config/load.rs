@@ -331,7 +331,17 @@ impl BrokerConfig {
                 ));
             }
         }
-        Ok(())
+        match &self.journal_dir {
+            Some(path) if dirs.iter().any(|dir| path.starts_with(dir)) => {
+                let why = format!(
+                    "journal.dir: {} is or lies in a log directory (allowed: another directory, or none for journals in \
+                     their log directories)",
+                    path.display()
+                );
+                Err(ConfigError::of_key("journal.dir", why))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_memory(&self) -> Result<(), ConfigError> {

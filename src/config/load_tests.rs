@@ -158,6 +158,11 @@ fn what_disagrees_is_refused() {
         ("inter.broker.listener.name=OTHER", "not among listeners"),
         ("log.dirs=/a,/b,/a", "/a is given twice"),
         (
+            "log.dirs=/a,/b\njournal.dir=/b/j",
+            "/b/j is or lies in a log directory",
+        ),
+        ("journal.dir=", "can't be empty"),
+        (
             "memory.cache.ratio=0.9\nmemory.request.ratio=0.2",
             "more than 1",
         ),

@@ -67,6 +67,13 @@ impl Value for Vec<String> {
     }
 }
 
+impl Value for PathBuf {
+    const KIND: Kind = Kind::String;
+    fn parse(text: &str) -> Result<PathBuf, Wrong> {
+        Ok(PathBuf::from(text.trim()))
+    }
+}
+
 impl Value for Vec<PathBuf> {
     const KIND: Kind = Kind::List;
     fn parse(text: &str) -> Result<Vec<PathBuf>, Wrong> {

@@ -14,7 +14,7 @@ use crate::config::{BrokerConfig, Listener, Protocol};
 use crate::metadata::{Endpoint, FeatureRange, Registration};
 use crate::rt::{self, BoundListener, Disk, ListenOptions, Options, Queue};
 use crate::shard::{self, Message, Opened, Shard};
-use crate::storage::{Directories, StorageError};
+use crate::storage::{Directories, JournalDir, StorageError};
 use crate::types::{NodeId, ShardId, Str, Uuid};
 
 /// Runs a broker until it is told to stop.
@@ -63,10 +63,15 @@ impl Prepared {
         let bound = bind(&config)?;
         let paths = config.data_dirs().to_vec();
         let node = NodeId(config.node_id);
+        let journals = match &config.journal_dir {
+            None => JournalDir::Beside,
+            // The log directories remember it, wherever the next start is made from.
+            Some(path) => JournalDir::Under(std::path::absolute(path).map_err(|e| e.to_string())?),
+        };
         let prepare = || {
-            let paths = paths.clone();
+            let (paths, journals) = (paths.clone(), journals.clone());
             let prepared = rt::run_local(async move {
-                Directories::prepare(&Disk::Ring, &paths, node, None).await
+                Directories::prepare_with(&Disk::Ring, &paths, node, None, &journals).await
             });
             prepared.unwrap_or_else(|error| {
                 // The kernel gave this process a ring a moment ago: it will not take it back for long.

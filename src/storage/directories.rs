@@ -10,11 +10,12 @@ use hashbrown::HashMap;
 use super::checkpoint::{Checkpoint, LogEntry};
 use super::compact::CleanedOffsets;
 use super::error::StorageError;
-use super::journal::{JOURNAL_PREFIX, journal_path};
+use super::journal::journal_path;
 use super::names::{
     CHECKPOINT_PREFIX, CLEANED_OFFSETS, DELETED_SUFFIX, FUTURE_SUFFIX, META_PROPERTIES,
     parse_partition,
 };
+use super::place::{JournalDir, LeftJournal};
 use super::replay::{Known, replay};
 use super::sync_cost::{SyncCost, sync_cost};
 use crate::rt::{Disk, Entry};
@@ -45,6 +46,8 @@ pub(super) struct DirectoryImage {
     pub cleaned: CleanedOffsets,
     /// It could not be read or written at start-up: what lies in it is not known.
     pub is_offline: bool,
+    /// Where its journal lies.
+    pub journal_dir: PathBuf,
     /// What a small durable write costs there.
     pub sync_cost: SyncCost,
 }
@@ -77,6 +80,19 @@ impl Directories {
         node_id: NodeId,
         cluster_id: Option<Str>,
     ) -> Result<Directories, StorageError> {
+        Directories::prepare_with(disk, paths, node_id, cluster_id, &JournalDir::AsItIs).await
+    }
+
+    /// [`Directories::prepare`], and the journals are brought to where they are wanted.
+    ///
+    /// - `Err(Journal)`: one is not where the last run had it, and may hold acknowledged records.
+    pub async fn prepare_with(
+        disk: &Disk,
+        paths: &[PathBuf],
+        node_id: NodeId,
+        cluster_id: Option<Str>,
+        journals: &JournalDir,
+    ) -> Result<Directories, StorageError> {
         let mut locks = Vec::new();
         let mut found = Vec::new();
         for (i, path) in paths.iter().enumerate() {
@@ -98,7 +114,7 @@ impl Directories {
                 Some((entries, properties)) => {
                     let read = async {
                         let id = identify(disk, path, properties, node_id, &cluster_id).await?;
-                        let mut image = read_directory(disk, path, id, &entries).await?;
+                        let mut image = read_directory(disk, path, id, &entries, journals).await?;
                         image
                             .measure(disk, MEASURE_WITHIN / paths.len() as u32)
                             .await;
@@ -197,6 +213,7 @@ impl DirectoryImage {
             leftovers: Vec::new(),
             generation: 0,
             cleaned: CleanedOffsets::default(),
+            journal_dir: path.to_owned(),
             sync_cost: SyncCost::UNKNOWN,
             is_offline: true,
         }
@@ -204,8 +221,8 @@ impl DirectoryImage {
 
     /// Finds out what a durable write costs. Its journal must hold nothing.
     async fn measure(&mut self, disk: &Disk, budget: Duration) {
-        let file = journal_path(&self.path, "0", 0);
-        self.sync_cost = sync_cost(disk, &self.path, &file, budget).await;
+        let file = journal_path(&self.journal_dir, "0", 0);
+        self.sync_cost = sync_cost(disk, &self.journal_dir, &file, budget).await;
     }
 }
 
@@ -408,11 +425,11 @@ async fn read_directory(
     path: &Path,
     id: Uuid,
     entries: &[Entry],
+    journals: &JournalDir,
 ) -> Result<DirectoryImage, StorageError> {
     let mut logs: HashMap<String, Found> = HashMap::new();
     let mut leftovers = Vec::new();
     let mut checkpoints = Vec::new();
-    let mut journals = Vec::new();
     for entry in entries {
         let is_leftover = [DELETED_SUFFIX, FUTURE_SUFFIX]
             .iter()
@@ -421,13 +438,15 @@ async fn read_directory(
             leftovers.push(path.join(&entry.name));
         } else if entry.is_dir && parse_partition(&entry.name).is_some() {
             logs.insert(entry.name.clone(), Found::default());
-        } else if entry.name.starts_with(JOURNAL_PREFIX) {
-            journals.push(path.join(&entry.name));
         } else if entry.name.starts_with(CHECKPOINT_PREFIX) && !entry.name.ends_with(".tmp") {
             checkpoints.push(path.join(&entry.name));
         }
     }
-    let generation = merge_checkpoints(disk, path, &checkpoints, &mut logs).await?;
+    let generation = read_checkpoints(disk, &checkpoints, &mut logs).await?;
+    let is_clean = logs.values().all(|found| found.clean);
+    // Before anything is changed: without its journal the directory stays as it is.
+    let journal = LeftJournal::find(disk, path, id, entries, journals, is_clean).await?;
+    write_base(disk, path, &checkpoints, generation, &logs).await?;
     let known_of = |(name, found): (&String, &Found)| {
         let entry = found.entry.as_ref()?;
         let known = Known {
@@ -437,13 +456,15 @@ async fn read_directory(
         Some((name.clone(), known))
     };
     let known = logs.iter().filter_map(known_of).collect();
-    let replayed = replay(disk, path, &journals, &known).await?;
+    let replayed = replay(disk, path, &journal.files(), &known).await?;
     if replayed > 0 {
         tracing::info!(directory = %path.display(), bytes = replayed, "journal replayed");
     }
+    let journal_dir = journal.settle(disk, path, id, journals).await?;
     Ok(DirectoryImage {
         path: path.to_owned(),
         id,
+        journal_dir,
         logs,
         leftovers,
         generation,
@@ -469,11 +490,10 @@ async fn read_cleaned(disk: &Disk, path: &Path, entries: &[Entry]) -> CleanedOff
     })
 }
 
-/// Reads what the shards of the last run left, gives each log the newest word on it, and writes all of it into one
-/// file that is not clean. Returns that file's generation.
-async fn merge_checkpoints(
+/// Reads what the shards of the last run left, and gives each log the newest word on it. Returns the generation after
+/// theirs.
+async fn read_checkpoints(
     disk: &Disk,
-    path: &Path,
     files: &[PathBuf],
     logs: &mut HashMap<String, Found>,
 ) -> Result<u64, StorageError> {
@@ -488,10 +508,7 @@ async fn merge_checkpoints(
         }
     }
     read.sort_by_key(|c| c.generation);
-    let mut merged = Checkpoint {
-        generation: read.last().map_or(0, |c| c.generation) + 1,
-        ..Checkpoint::default()
-    };
+    let generation = read.last().map_or(0, |c| c.generation) + 1;
     for checkpoint in read {
         for entry in checkpoint.logs {
             if let Some(found) = logs.get_mut(&entry.name) {
@@ -502,7 +519,22 @@ async fn merge_checkpoints(
             }
         }
     }
-    merged.logs = logs.values().filter_map(|f| f.entry.clone()).collect();
+    Ok(generation)
+}
+
+/// Writes what the checkpoints say of the logs into one file that is not clean, in place of them.
+async fn write_base(
+    disk: &Disk,
+    path: &Path,
+    files: &[PathBuf],
+    generation: u64,
+    logs: &HashMap<String, Found>,
+) -> Result<(), StorageError> {
+    let merged = Checkpoint {
+        generation,
+        logs: logs.values().filter_map(|f| f.entry.clone()).collect(),
+        ..Checkpoint::default()
+    };
     let base = checkpoint_path(path, BASE);
     disk.replace_file(&base, &merged.encode())
         .await
@@ -510,8 +542,7 @@ async fn merge_checkpoints(
     for file in files.iter().filter(|f| **f != base) {
         disk.remove(file).await.map_err(StorageError::io(file))?;
     }
-    disk.sync_dir(path).await.map_err(StorageError::io(path))?;
-    Ok(merged.generation)
+    disk.sync_dir(path).await.map_err(StorageError::io(path))
 }
 
 /// Where the checkpoint of a shard (or of start-up) lies.

@@ -41,6 +41,12 @@ pub enum StorageError {
     Locked { path: PathBuf },
     /// The directory belongs to another node or cluster.
     Foreign { path: PathBuf, why: String },
+    /// A log directory's journal is not where it was put, and may hold acknowledged records.
+    Journal {
+        path: PathBuf,
+        place: PathBuf,
+        why: String,
+    },
 }
 
 /// What a failed operation does to its directory.
@@ -111,6 +117,13 @@ impl fmt::Display for StorageError {
                 write!(f, "{}: another process uses this directory", path.display())
             }
             StorageError::Foreign { path, why } => write!(f, "{}: {why}", path.display()),
+            StorageError::Journal { path, place, why } => write!(
+                f,
+                "{}: its journal in {} {why}; it may hold acknowledged records that are nowhere else, so the directory is not \
+                 opened without it",
+                path.display(),
+                place.display()
+            ),
         }
     }
 }

@@ -122,6 +122,11 @@ impl Journal {
         }
     }
 
+    /// Where its files lie.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Whether frames can be written.
     pub fn is_ready(&self) -> bool {
         self.state.get() == State::Ready

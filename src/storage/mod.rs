@@ -14,7 +14,8 @@
 //! start is durable before a file goes, and what is left after a crash is a suffix.
 //!
 //! **Faults survived.** A crash at any write or sync; torn and stale sectors, by CRC, order and cutting; a full disk
-//! (the last of it is left to deletions; appends are refused until there is room, nothing acknowledged is lost);
+//! (the last of it is left to deletions; appends are refused until there is room, nothing acknowledged is lost); a journal
+//! on a device of its own that is missing or another's (the start is refused, unless it held nothing);
 //! bytes that rot (what is read is held against its checksums, what is damaged is not served); a failed write or sync (that
 //! directory goes offline, others serve); side files that are torn or gone (all can be rebuilt, the index of aborted
 //! transactions too); a second process on the directory.
@@ -46,6 +47,7 @@ mod journal;
 mod log;
 mod metalog;
 mod names;
+mod place;
 mod read;
 mod recover;
 mod relocate;
@@ -73,6 +75,7 @@ pub use error::{AppendError, ReadError, StorageError};
 pub use join::join_bounded;
 pub use log::{Log, LogConfig, LogId, SegmentInfo, Stamps};
 pub use metalog::{MetadataLog, MetadataRecovered};
+pub use place::JournalDir;
 pub use read::{Missing, Read};
 pub use recover::Recovered;
 pub use relocate::{MoveProgress, Moved, absolute_path};

@@ -55,7 +55,7 @@ impl Shared {
     /// Whether a shard's journal leaves most of the free space to batches; one that is there already takes none.
     pub async fn has_room_for_journal(&self, dir: usize) -> bool {
         let missing = self.journals[dir].missing_bytes(&self.disk).await;
-        let space = self.disk.space(&self.dirs[dir].path).await;
+        let space = self.disk.space(self.journals[dir].directory()).await;
         missing == 0 || space.is_ok_and(|space| missing <= space.available_bytes / JOURNAL_PART)
     }
 

@@ -78,6 +78,8 @@ const TAIL_TARGET_STEP: usize = super::cache::CHUNK_BYTES as usize / 4;
 /// One of the store's log directories.
 pub(super) struct Directory {
     pub path: PathBuf,
+    /// Where its journal lies.
+    pub journal_dir: PathBuf,
     state: Cell<DirectoryState>,
     /// This shard's newest checkpoint there.
     pub generation: Cell<u64>,
@@ -117,6 +119,7 @@ const FULL_RETRY_US: u64 = 200_000;
 impl Directory {
     pub fn new(path: PathBuf) -> Directory {
         Directory {
+            journal_dir: path.clone(),
             path,
             state: Cell::new(DirectoryState::Online),
             generation: Cell::new(0),
@@ -204,7 +207,13 @@ impl Shared {
         let journal = |dir: &Directory| {
             let sequence = dir.generation.get() << SEQUENCE_BITS;
             let mode = config.journal_sync.unwrap_or(dir.sync_cost.get().mode);
-            Journal::new(&dir.path, &shard, config.journal_bytes, sequence, mode)
+            Journal::new(
+                &dir.journal_dir,
+                &shard,
+                config.journal_bytes,
+                sequence,
+                mode,
+            )
         };
         let journals = dirs.iter().map(journal).collect();
         Shared {

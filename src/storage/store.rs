@@ -118,7 +118,8 @@ impl Store {
     /// A store over prepared directories. No I/O yet.
     pub fn open(disk: Disk, directories: &Directories, config: StoreConfig, clock: Clock) -> Store {
         let dirs = directories.images().iter().map(|image| {
-            let dir = Directory::new(image.path.clone());
+            let mut dir = Directory::new(image.path.clone());
+            dir.journal_dir = image.journal_dir.clone();
             dir.generation.set(image.generation);
             if image.is_offline {
                 dir.set_offline();

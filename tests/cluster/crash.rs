@@ -63,13 +63,46 @@ struct Writer {
 
 #[test]
 fn acknowledged_records_survive_kill_9() {
-    let rounds: u32 = env_number("RINGLOG_CRASH_ROUNDS", 50);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let rounds = env_number("RINGLOG_CRASH_ROUNDS", 50);
+    survive(dir.path(), rounds, &|_| Vec::new());
+}
+
+#[test]
+fn acknowledged_records_survive_kill_9_while_the_journal_moves() {
+    if std::env::var("RINGLOG_TESTS_BROKER").is_ok() {
+        return println!("skipped: journal.dir is a key of ours");
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let [data, one, two] = ["data", "one", "two"].map(|name| dir.path().join(name));
+    let rounds = env_number("RINGLOG_CRASH_ROUNDS", 50) / 2;
+    // Two starts with each place: the second finds the journal where the first put it.
+    survive(&data, rounds, &|start| match start / 2 % 3 {
+        0 => vec![format!("journal.dir={}", one.display())],
+        1 => Vec::new(),
+        _ => vec![format!("journal.dir={}", two.display())],
+    });
+    let places = [one, two].map(|place| std::fs::read_dir(place).map_or(0, Iterator::count));
+    assert!(
+        places.iter().sum::<usize>() <= 1,
+        "at most one place is in use: {places:?}"
+    );
+}
+
+/// Kills a broker with its data in `dir` so many times under load.
+///
+/// - `overrides`: of the configuration, by the number of the start.
+fn survive(dir: &Path, rounds: u32, overrides: &dyn Fn(u32) -> Vec<String>) {
     let seed: u64 = env_number("RINGLOG_SEED", 42);
     println!("RINGLOG_SEED={seed} RINGLOG_CRASH_ROUNDS={rounds}");
-    let dir = tempfile::tempdir().expect("a temporary directory");
     let port = free_port();
+    let start = |number: u32| {
+        let overrides = overrides(number);
+        let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+        Broker::start_with(port, dir, &overrides)
+    };
     let mut prng = Prng::new(seed);
-    let mut broker = Broker::start(port, dir.path());
+    let mut broker = start(0);
     broker
         .client()
         .create_topic(TOPIC, PARTITIONS)
@@ -88,7 +121,7 @@ fn acknowledged_records_survive_kill_9() {
         );
         broker.kill();
         let began = Instant::now();
-        broker = Broker::start(port, dir.path());
+        broker = start(round + 1);
         restart_longest = restart_longest.max(began.elapsed());
         let mut client = broker.client();
         client
@@ -133,7 +166,7 @@ fn acknowledged_records_survive_kill_9() {
         "too few records ({acked}) to prove anything"
     );
     drop(client);
-    stop_and_check_files(broker, dir.path());
+    stop_and_check_files(broker, dir);
 }
 
 pub fn env_number<T: std::str::FromStr>(name: &str, default: T) -> T {

@@ -333,3 +333,29 @@ fn it_says_once_that_it_is_ready_and_starts_fast() {
         "nothing on disk"
     );
 }
+
+#[test]
+fn a_missing_journal_directory_is_refused_in_words_and_served_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, ssd) = (dir.path().join("data"), dir.path().join("ssd"));
+    let journal = format!("journal.dir={}", ssd.display());
+    let mut broker = Broker::start_with(free_port(), &data, &[&journal]);
+    broker.client().create_topic("kept", 1).unwrap();
+    broker.kill();
+    let away = dir.path().join("away");
+    fs::rename(&ssd, &away).unwrap();
+    let path = ssd.display().to_string();
+    let words = [path.as_str(), "is missing"];
+    fails(&mut command(free_port(), &data, &[&journal]), &[1], &words);
+    fails(&mut command(free_port(), &data, &[]), &[1], &words);
+    fs::remove_dir_all(&ssd).unwrap_or(());
+    fs::rename(&away, &ssd).unwrap();
+    let broker = Broker::start_with(free_port(), &data, &[&journal]);
+    assert_eq!(broker.client().topic("kept").unwrap().error_code, 0);
+    let inside = format!("journal.dir={}", data.join("journals").display());
+    fails(
+        &mut command(free_port(), &data, &[&inside]),
+        &[2],
+        &["lies in a log directory"],
+    );
+}

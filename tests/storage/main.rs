@@ -3,6 +3,7 @@
 mod batches;
 mod compaction;
 mod faults;
+mod journal_dir;
 mod model;
 mod moves;
 mod real;

@@ -12,7 +12,7 @@ use futures_lite::future::{block_on, yield_now, zip};
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, Faulty, SimClock, SimDisk};
 use ringlog::storage::{
-    Directories, Log, LogConfig, ReadError, StorageError, Store, StoreConfig, SyncMode,
+    Directories, JournalDir, Log, LogConfig, ReadError, StorageError, Store, StoreConfig, SyncMode,
 };
 use ringlog::types::{
     LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, ShardId, Str, Timestamp, TopicPartition,
@@ -119,7 +119,15 @@ impl World {
     async fn open(&mut self) -> Result<(Store, Vec<Rc<Log>>), StorageError> {
         let disk = Disk::Sim(self.sim.clone());
         let paths = [PathBuf::from("/d0"), PathBuf::from("/d1")];
-        let directories = Directories::prepare(&disk, &paths, NodeId(1), None).await?;
+        let journals = match self.prng.below(6) {
+            0 => JournalDir::AsItIs,
+            1 | 2 => JournalDir::Under(PathBuf::from("/j0")),
+            3 => JournalDir::Under(PathBuf::from("/j1")),
+            _ => JournalDir::Beside,
+        };
+        self.trace(format_args!("journals: {journals:?}"));
+        let prepared = Directories::prepare_with(&disk, &paths, NodeId(1), None, &journals);
+        let directories = prepared.await?;
         let (store_config, log_config) = self.config();
         let store = Store::open(
             disk,

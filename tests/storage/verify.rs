@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, run_local};
 use ringlog::storage::{
-    AbortedTransaction, Directories, DirectoryReport, LogConfig, Store, StoreConfig, Verifier,
-    VerifyError, VerifyOptions,
+    AbortedTransaction, Directories, DirectoryReport, JournalDir, LogConfig, Store, StoreConfig,
+    Verifier, VerifyError, VerifyOptions,
 };
 use ringlog::types::{
     LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, ProducerId, Str, Timestamp, TopicPartition,
@@ -25,10 +25,14 @@ enum End {
 
 /// A directory with a log of several segments, transactions, two epochs and a producer snapshot.
 fn fill(dir: &Path, end: End) {
+    fill_with(dir, end, JournalDir::Beside);
+}
+
+fn fill_with(dir: &Path, end: End, journals: JournalDir) {
     let path = dir.to_owned();
     run_local(async move {
         let disk = Disk::Ring;
-        let directories = Directories::prepare(&disk, &[path], NodeId(1), None)
+        let directories = Directories::prepare_with(&disk, &[path], NodeId(1), None, &journals)
             .await
             .expect("prepares");
         let config = StoreConfig {
@@ -228,6 +232,26 @@ fn what_a_kill_leaves_mends_and_what_the_journal_holds_counts() {
     );
     flip(&logs[0], 300);
     assert_eq!(verify(dir.path()).damage(), 1);
+}
+
+#[test]
+fn a_journal_on_a_device_of_its_own_counts_and_is_missed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let device = tempfile::tempdir().expect("a temporary directory");
+    let journals = JournalDir::Under(device.path().to_owned());
+    fill_with(dir.path(), End::Killed, journals);
+    let report = verify(dir.path());
+    assert_eq!(report.damage(), 0, "{:?}", whats(&report));
+    assert_eq!(report.partitions[0].end, Some(Offset(137)));
+    let gone = device.path().with_extension("gone");
+    fs::rename(device.path(), &gone).expect("renames");
+    let report = verify(dir.path());
+    fs::rename(&gone, device.path()).expect("renames");
+    let told = whats(&report).join("\n");
+    assert!(
+        report.damage() > 0 && told.contains("cannot be read"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::storage::journal::{JOURNAL_PREFIX, rounds};
 use crate::storage::names::{
     CHECKPOINT_PREFIX, CLEANED_OFFSETS, FileKind, KAFKA_CLEAN, META_PROPERTIES,
 };
+use crate::storage::place::{JOURNAL_PROPERTIES, apart};
 use crate::types::{Offset, TopicId};
 
 /// The metadata log's place in a log directory.
@@ -62,6 +63,7 @@ impl Context {
         };
         context.checkpoints(starting(CHECKPOINT_PREFIX))?;
         context.journals(starting(JOURNAL_PREFIX))?;
+        context.journals_apart(path, &names)?;
         let is_kafkas = !names.iter().any(|name| name.starts_with(CHECKPOINT_PREFIX));
         if is_kafkas {
             context.clean = names.iter().any(|name| name == KAFKA_CLEAN);
@@ -129,6 +131,26 @@ impl Context {
             }
         }
         Ok(())
+    }
+
+    /// Those on a device of their own (`journal.dir`).
+    fn journals_apart(&mut self, path: &Path, names: &[String]) -> io::Result<()> {
+        if !names.iter().any(|name| name == JOURNAL_PROPERTIES) {
+            return Ok(());
+        }
+        match apart(path) {
+            Ok(place) => {
+                let names = list(&place)?;
+                let files = names.iter().filter(|name| name.starts_with(JOURNAL_PREFIX));
+                self.journals(files.map(|name| place.join(name)))
+            }
+            // It held nothing.
+            Err(_) if self.clean => Ok(()),
+            Err(what) => {
+                self.fault(&path.join(JOURNAL_PROPERTIES), None, what, false);
+                Ok(())
+            }
+        }
     }
 
     fn journals(&mut self, files: impl Iterator<Item = PathBuf>) -> io::Result<()> {
