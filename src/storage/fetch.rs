@@ -4,6 +4,8 @@ use super::cache::{CHUNK_BYTES, ChunkKey};
 use super::error::{ReadError, StorageError};
 use super::index::Index;
 use super::join::join_bounded;
+use super::lanes::IoClass;
+use super::loading::Begun;
 use super::log::Log;
 use super::names::FileKind;
 use super::read::{Cursor, Missing, Stop, Wanted};
@@ -41,7 +43,8 @@ impl Log {
         }
     }
 
-    /// Reads one chunk as far as it is written; `None` if another reader did, or it is gone meanwhile.
+    /// Reads one chunk as far as it is written, or takes what another reader is reading; `None` if that came to nothing, or
+    /// the chunk is gone meanwhile.
     async fn load_chunk(
         &self,
         base: Offset,
@@ -58,11 +61,20 @@ impl Log {
         if let Some((_, size)) = active.filter(|(newest, _)| *newest == base) {
             self.shared.missed_behind((size - from) as usize);
         }
-        if !self.shared.loading.begin(key).await {
-            return Ok(None);
-        }
-        let outcome = self.read_chunk(base, from, to).await;
-        self.shared.loading.done(key);
+        let reading = match self.shared.loading.begin(key).await {
+            Begun::WasRead(page) => {
+                let is_same = self.state().generation == key.generation;
+                return Ok(page.filter(|_| is_same).map(|page| (key, page)));
+            }
+            Begun::Reads(reading) => reading,
+        };
+        let outcome = {
+            let _turn = self.shared.dirs[self.dir()]
+                .lanes
+                .turn(IoClass::ColdRead)
+                .await;
+            self.read_chunk(base, from, to).await
+        };
         {
             let state = self.state();
             // Cut, compacted or removed meanwhile: whoever looks has to look up anew, whatever was read.
@@ -72,6 +84,7 @@ impl Log {
         }
         let page = outcome?;
         self.shared.chunks.borrow_mut().insert(key, page.clone());
+        reading.finish(page.clone());
         Ok(Some((key, page)))
     }
 

@@ -44,6 +44,8 @@ mod gather;
 mod index;
 mod join;
 mod journal;
+mod lanes;
+mod loading;
 mod log;
 mod metalog;
 mod names;

@@ -574,6 +574,18 @@ impl Window {
         Ok(Some(&self.bytes(position)[..size]))
     }
 
+    /// Whether [`Window::batch`] has the batch at `position` in memory.
+    pub fn has_batch(&self, position: u64) -> bool {
+        let held = self.page.as_ref().map_or(0, |page| page.len() as u64);
+        let header_end = position + BATCH_HEADER_BYTES as u64;
+        if position < self.start || header_end > self.start + held {
+            return false;
+        }
+        let header = BatchHeader::view(self.bytes(position)).ok();
+        let size = header.and_then(|header| header.size().ok());
+        size.is_some_and(|size| position + size as u64 <= self.start + held)
+    }
+
     /// A batch that [`Window::batch`] gave just before, once more.
     pub fn held(&self, position: u64, size: usize) -> &[u8] {
         &self.bytes(position)[..size]

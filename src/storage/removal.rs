@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::lanes::IoClass;
 use super::log::{LogId, Stage};
 use super::names::{FileKind, deleted_name};
 use super::shared::Shared;
@@ -251,9 +252,15 @@ impl Shared {
     async fn shorten(&self, path: &Path) -> io::Result<()> {
         let file = self.disk.open(path, Open::WRITE).await?;
         let mut len = file.len()?;
+        let directory = self.dirs.iter().find(|dir| path.starts_with(&dir.path));
         while len > STEP_BYTES {
             len -= STEP_BYTES;
+            let turn = match directory {
+                Some(directory) => Some(directory.lanes.turn(IoClass::Removal).await),
+                None => None,
+            };
             file.truncate(len).await?;
+            drop(turn);
             if let Disk::Ring = self.disk {
                 sleep(STEP_PAUSE).await;
             }

@@ -9,18 +9,20 @@ use std::task::{Poll, Waker};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::cache::{ChunkCache, ChunkKey};
+use super::cache::ChunkCache;
 use super::chores::Chore;
 use super::error::{AppendError, Fault, StorageError, fault_of};
 use super::gate::Gate;
 use super::gather::Gathering;
 use super::journal::Journal;
+use super::lanes::Lanes;
+use super::loading::Loading;
 use super::log::{Log, LogId};
 use super::names::FileKind;
 use super::removal::Removals;
 use super::stats::Stats;
 use super::store::StoreConfig;
-use super::sync_cost::SyncCost;
+use super::sync_cost::{SAMPLE_BYTES_MAX, SyncCost};
 use crate::record::Codecs;
 use crate::rt::{Clock, Disk, File, Open, Signal, Space};
 use crate::types::{Micros, Offset};
@@ -87,6 +89,8 @@ pub(super) struct Directory {
     space: Cell<Option<(Space, Micros)>>,
     /// What a small durable write of its journal costs: as measured at start, then as its commits show it.
     pub sync_cost: Cell<SyncCost>,
+    /// What goes on there behind appends and commits.
+    pub lanes: Lanes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,10 +109,6 @@ struct Files {
     uses: u64,
 }
 
-/// Chunks being read from disk, and who waits for each.
-#[derive(Default)]
-pub(super) struct Loading(RefCell<HashMap<ChunkKey, Vec<Waker>>>);
-
 /// A journal's sequences begin with the generation of the directory's checkpoint at start, which was never used before:
 /// frames of earlier lives can never follow those of this one.
 const SEQUENCE_BITS: u32 = 40;
@@ -125,12 +125,18 @@ impl Directory {
             generation: Cell::new(0),
             space: Cell::new(None),
             sync_cost: Cell::new(SyncCost::UNKNOWN),
+            lanes: Lanes::default(),
         }
     }
 
     /// It failed before this run, or on another shard.
     pub fn set_offline(&self) {
         self.state.set(DirectoryState::Offline);
+    }
+
+    pub fn set_sync_cost(&self, cost: SyncCost) {
+        self.sync_cost.set(cost);
+        self.lanes.set_sync_us(cost.us());
     }
 
     pub fn is_offline(&self) -> bool {
@@ -269,10 +275,13 @@ impl Shared {
     /// A journal write of `bytes` took so long.
     pub fn note_journal_write(&self, dir: usize, bytes: usize, took_us: u64) {
         let directory = &self.dirs[dir];
+        if bytes <= SAMPLE_BYTES_MAX {
+            directory.lanes.on_commit(took_us, self.clock.now());
+        }
         let known = directory.sync_cost.get();
         let now_known = known.with_sample(bytes, took_us);
         if now_known != known {
-            directory.sync_cost.set(now_known);
+            directory.set_sync_cost(now_known);
         }
     }
 
@@ -451,35 +460,5 @@ impl Files {
             }
             !goes
         });
-    }
-}
-
-impl Loading {
-    /// `true`: the caller reads the chunk, then calls [`Loading::done`]. `false`: another did meanwhile.
-    pub async fn begin(&self, key: ChunkKey) -> bool {
-        let mut waited = false;
-        std::future::poll_fn(|cx| {
-            let mut loading = self.0.borrow_mut();
-            match loading.get_mut(&key) {
-                Some(waiters) => {
-                    waited = true;
-                    waiters.push(cx.waker().clone());
-                    Poll::Pending
-                }
-                None if waited => Poll::Ready(false),
-                None => {
-                    loading.insert(key, Vec::new());
-                    Poll::Ready(true)
-                }
-            }
-        })
-        .await
-    }
-
-    pub fn done(&self, key: ChunkKey) {
-        let waiters = self.0.borrow_mut().remove(&key).unwrap_or_default();
-        for waker in waiters {
-            waker.wake();
-        }
     }
 }

@@ -124,7 +124,7 @@ impl Store {
             if image.is_offline {
                 dir.set_offline();
             }
-            dir.sync_cost.set(image.sync_cost);
+            dir.set_sync_cost(image.sync_cost);
             dir
         });
         let shared = Shared::new(disk, clock, config, dirs.collect());

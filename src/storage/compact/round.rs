@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::error::{Fault, ReadError, StorageError, fault_of};
+use super::super::lanes::{IoClass, Turn};
 use super::super::log::{Log, LogConfig, Stage};
 use super::super::names::FileKind;
 use super::super::recover::Window;
@@ -351,9 +352,14 @@ impl Log {
         source: &Source,
         position: u32,
     ) -> Result<&'w [u8], CompactError> {
+        let turn = match window.has_batch(position as u64) {
+            true => None,
+            false => Some(self.compaction_turn().await),
+        };
         let read = window
             .batch(file, position as u64, source.size as u64)
             .await;
+        drop(turn);
         let bytes = match read {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Err(corrupt(source, &"no batch where one must be")),
@@ -364,6 +370,12 @@ impl Log {
             Ok(_) => Ok(bytes),
             Err(error) => Err(corrupt(source, &error)),
         }
+    }
+
+    /// Waits until the device may be given one more read or write of a compaction.
+    async fn compaction_turn(&self) -> Turn<'_> {
+        let lanes = &self.shared.dirs[self.dir()].lanes;
+        lanes.turn(IoClass::Compaction).await
     }
 
     async fn create_output(&self, first: &Source) -> Result<Output, CompactError> {
@@ -381,7 +393,9 @@ impl Log {
     async fn write_output(&self, output: &mut Output, count: usize) -> Result<(), CompactError> {
         let page = Buffer::copy_of(&output.rest[..count]).freeze();
         let position = output.segment.size as u64 - output.rest.len() as u64;
+        let turn = self.compaction_turn().await;
         let written = output.file.write(page, position).await;
+        drop(turn);
         written.map_err(|error| self.output_failed(output.file.path(), error))?;
         output.rest.drain(..count);
         Ok(())
@@ -396,7 +410,9 @@ impl Log {
         let (file, size) = (&output.file, output.segment.size);
         let failed = |error| self.output_failed(file.path(), error);
         file.truncate(size as u64).await.map_err(failed)?;
+        let turn = self.compaction_turn().await;
         file.datasync().await.map_err(failed)?;
+        drop(turn);
         output.segment.written = size;
         output.segment.allocated = size;
         output.segment.exists = true;

@@ -1,0 +1,354 @@
+//! Background I/O of one directory, in classes: each has its share, all together are few, and all step back when commits
+//! suffer.
+//!
+//! Appends and commits never wait here. Everything else that touches the device does: reads of history, what leaves the
+//! journal, compaction, deletion. A device serves what it was given in an order of its own, so the only way to keep commits
+//! short is to give it little else at a time. How little is found by the commits themselves: each tells what it took, and
+//! where that is far above what a commit costs on the quiet device, half of the others' places are taken away; while it
+//! is not, they come back one by one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use crate::types::Micros;
+
+/// What an I/O in the background is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum IoClass {
+    /// Readers wait for it.
+    ColdRead = 0,
+    /// What the journal holds goes to the segments; too slow, and the journal has no room for commits.
+    Drain = 1,
+    Compaction = 2,
+    /// Files that retention or a deletion took off.
+    Removal = 3,
+}
+
+const CLASSES: usize = 4;
+const ALL: [IoClass; CLASSES] = [
+    IoClass::ColdRead,
+    IoClass::Drain,
+    IoClass::Compaction,
+    IoClass::Removal,
+];
+/// Where several classes wait, each gets places in this proportion.
+const SHARES: [u32; CLASSES] = [8, 4, 2, 1];
+/// The most places of each: a fast device reaches its full rate with 8 reads of a chunk under way.
+const PLACES_MAX: [u32; CLASSES] = [16, 8, 2, 1];
+/// The most of all of them together.
+const TOTAL_MAX: u32 = 20;
+/// A device with an arm serves one after the other, and each of them makes a commit wait.
+const TOTAL_MAX_SLOW: u32 = 4;
+/// The fewest. Beyond all of this each class always has one place: none starves, and a drain that waits for a log whose holder
+/// reads from disk does not keep that read waiting.
+const TOTAL_MIN: u32 = 2;
+/// A sync from this on is a device's with an arm.
+const SLOW_SYNC_US: u64 = 2_000;
+/// Commits that take so many times what they cost on the quiet device suffer.
+const SUFFERING: u64 = 4;
+/// A commit below this does not suffer, however cheap it was: nobody notices.
+const UNNOTICED_US: u64 = 1_000;
+/// Places go at most once in this time: what was under way has to end before it shows.
+const STEP_BACK_EVERY_US: u64 = 10_000;
+
+/// The background of one directory on one shard.
+#[derive(Default)]
+pub(super) struct Lanes {
+    in_flight: [Cell<u32>; CLASSES],
+    waiting: [RefCell<VecDeque<Rc<Ticket>>>; CLASSES],
+    /// Places taken away from the total.
+    withdrawn: Cell<u32>,
+    stepped_back: Cell<Micros>,
+    /// What a small commit costs on the quiet device; 0, not known.
+    sync_us: Cell<u64>,
+}
+
+/// One I/O that waits for its turn.
+#[derive(Default)]
+struct Ticket {
+    is_granted: Cell<bool>,
+    is_gone: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// One I/O's place; given back when dropped.
+pub(super) struct Turn<'a> {
+    lanes: &'a Lanes,
+    class: IoClass,
+}
+
+impl Lanes {
+    /// The device was measured.
+    pub fn set_sync_us(&self, sync_us: u64) {
+        self.sync_us.set(sync_us);
+    }
+
+    /// Waits for a place. Who holds one may wait for nothing that waits for a place of the same class.
+    pub async fn turn(&self, class: IoClass) -> Turn<'_> {
+        let lane = class as usize;
+        if self.has_place(class) && self.waiting[lane].borrow().is_empty() {
+            self.in_flight[lane].set(self.in_flight[lane].get() + 1);
+            return Turn { lanes: self, class };
+        }
+        let ticket = Rc::new(Ticket::default());
+        self.waiting[lane].borrow_mut().push_back(ticket.clone());
+        let mut waits = Waits {
+            lanes: self,
+            class,
+            ticket: Some(ticket.clone()),
+        };
+        std::future::poll_fn(|context| {
+            if ticket.is_granted.get() {
+                return Poll::Ready(());
+            }
+            let mut waker = ticket.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|w| w.will_wake(context.waker())) {
+                *waker = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+        waits.ticket = None;
+        Turn { lanes: self, class }
+    }
+
+    /// A small commit took so long on the device: the places there are follow from it.
+    pub fn on_commit(&self, took_us: u64, now: Micros) {
+        let quiet_us = self.sync_us.get();
+        if quiet_us == 0 {
+            return;
+        }
+        if took_us > (quiet_us * SUFFERING).max(UNNOTICED_US) && self.total_in_flight() > 0 {
+            if now.since(self.stepped_back.get()) >= STEP_BACK_EVERY_US {
+                self.stepped_back.set(now);
+                let left = self.total() / 2;
+                self.withdrawn.set(self.total_max() - left.max(TOTAL_MIN));
+            }
+        } else if self.withdrawn.get() > 0 {
+            self.withdrawn.set(self.withdrawn.get() - 1);
+            self.grant();
+        }
+    }
+
+    fn total_max(&self) -> u32 {
+        match self.sync_us.get() >= SLOW_SYNC_US {
+            true => TOTAL_MAX_SLOW,
+            false => TOTAL_MAX,
+        }
+    }
+
+    /// Places there are now.
+    fn total(&self) -> u32 {
+        self.total_max() - self.withdrawn.get().min(self.total_max() - TOTAL_MIN)
+    }
+
+    fn total_in_flight(&self) -> u32 {
+        self.in_flight.iter().map(Cell::get).sum()
+    }
+
+    fn has_place(&self, class: IoClass) -> bool {
+        let own = self.in_flight[class as usize].get();
+        let is_room = own == 0 || self.total_in_flight() < self.total();
+        own < PLACES_MAX[class as usize] && is_room
+    }
+
+    /// Gives free places to those that wait: each to the class that has the least for its share.
+    fn grant(&self) {
+        loop {
+            for queue in &self.waiting {
+                let mut queue = queue.borrow_mut();
+                while queue.front().is_some_and(|ticket| ticket.is_gone.get()) {
+                    queue.pop_front();
+                }
+            }
+            let waits = |class: &IoClass| !self.waiting[*class as usize].borrow().is_empty();
+            let next = ALL
+                .into_iter()
+                .filter(|class| waits(class) && self.has_place(*class))
+                .min_by_key(|class| {
+                    // In twenty-fourths, so that shares divide it.
+                    let held = self.in_flight[*class as usize].get() + 1;
+                    held * 24 / SHARES[*class as usize]
+                });
+            let Some(class) = next else { return };
+            let lane = class as usize;
+            let ticket = self.waiting[lane].borrow_mut().pop_front();
+            let ticket = ticket.expect("one of this class waits");
+            self.in_flight[lane].set(self.in_flight[lane].get() + 1);
+            ticket.is_granted.set(true);
+            if let Some(waker) = ticket.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn give_back(&self, class: IoClass) {
+        let held = &self.in_flight[class as usize];
+        held.set(held.get() - 1);
+        self.grant();
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.lanes.give_back(self.class);
+    }
+}
+
+/// Whoever is dropped while it waits leaves the line, or gives back what it was just given.
+struct Waits<'a> {
+    lanes: &'a Lanes,
+    class: IoClass,
+    ticket: Option<Rc<Ticket>>,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        match ticket.is_granted.get() {
+            true => self.lanes.give_back(self.class),
+            false => ticket.is_gone.set(true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::Context;
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    type Waiting<'a> = Pin<Box<dyn Future<Output = Turn<'a>> + 'a>>;
+
+    fn now_or_never<'a>(lanes: &'a Lanes, class: IoClass) -> Option<Turn<'a>> {
+        block_on(poll_once(lanes.turn(class)))
+    }
+
+    #[test]
+    fn a_class_has_its_places_and_all_together_are_few() {
+        let lanes = Lanes::default();
+        let mut held: Vec<Turn<'_>> = Vec::new();
+        for class in ALL {
+            for _ in 0..PLACES_MAX[class as usize] {
+                held.extend(now_or_never(&lanes, class));
+            }
+        }
+        assert_eq!(
+            held.len() as u32,
+            TOTAL_MAX + 2,
+            "the last classes have one place each all the same"
+        );
+        for class in ALL {
+            assert!(now_or_never(&lanes, class).is_none(), "{class:?}");
+        }
+        held.clear();
+        assert_eq!(
+            lanes.total_in_flight(),
+            0,
+            "who was dropped waiting holds nothing"
+        );
+        let first = now_or_never(&lanes, IoClass::Removal);
+        assert!(first.is_some() && now_or_never(&lanes, IoClass::Removal).is_none());
+        assert!(now_or_never(&lanes, IoClass::Compaction).is_some());
+    }
+
+    #[test]
+    fn places_go_by_shares_where_all_wait() {
+        let lanes = Lanes::default();
+        lanes.withdrawn.set(TOTAL_MAX - 8);
+        let mut held: Vec<Turn<'_>> = Vec::new();
+        for class in [
+            IoClass::Compaction,
+            IoClass::Compaction,
+            IoClass::Drain,
+            IoClass::Removal,
+        ] {
+            held.extend(now_or_never(&lanes, class));
+        }
+        for _ in 0..4 {
+            held.extend(now_or_never(&lanes, IoClass::ColdRead));
+        }
+        assert_eq!(held.len(), 8);
+        let mut waiting: Vec<(IoClass, Waiting<'_>)> = Vec::new();
+        let mut context = Context::from_waker(Waker::noop());
+        for class in ALL {
+            for _ in 0..6 {
+                let mut turn: Waiting<'_> = Box::pin(lanes.turn(class));
+                assert!(turn.as_mut().poll(&mut context).is_pending());
+                waiting.push((class, turn));
+            }
+        }
+        held.clear();
+        let mut granted = [0; CLASSES];
+        for (class, turn) in &mut waiting {
+            if let Poll::Ready(turn) = turn.as_mut().poll(&mut context) {
+                granted[*class as usize] += 1;
+                held.push(turn);
+            }
+        }
+        assert_eq!(
+            granted,
+            [4, 2, 1, 1],
+            "readers most, drains half as many, and so on"
+        );
+        drop(waiting);
+        held.clear();
+        assert_eq!(lanes.total_in_flight(), 0);
+        assert!(now_or_never(&lanes, IoClass::ColdRead).is_some());
+    }
+
+    #[test]
+    fn the_background_steps_back_while_commits_suffer_and_comes_back() {
+        let lanes = Lanes::default();
+        lanes.set_sync_us(300);
+        let held: Vec<_> = (0..16)
+            .filter_map(|_| now_or_never(&lanes, IoClass::ColdRead))
+            .collect();
+        assert_eq!(held.len(), 16);
+        lanes.on_commit(1_100, Micros(0));
+        assert_eq!(
+            lanes.total(),
+            TOTAL_MAX,
+            "four times as long is not long yet"
+        );
+        let mut now = 0;
+        for wanted in [10, 5, 2, 2] {
+            now += STEP_BACK_EVERY_US;
+            lanes.on_commit(5_000, Micros(now));
+            lanes.on_commit(5_000, Micros(now + 1));
+            assert_eq!(lanes.total(), wanted);
+        }
+        let mut waiting = pin!(lanes.turn(IoClass::ColdRead));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        for _ in 0..100 {
+            lanes.on_commit(300, Micros(now));
+        }
+        assert_eq!(lanes.total(), TOTAL_MAX);
+        drop(held);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+        let idle = Lanes::default();
+        idle.set_sync_us(100);
+        idle.on_commit(50_000, Micros(STEP_BACK_EVERY_US));
+        assert_eq!(idle.total(), TOTAL_MAX, "nobody else was there");
+    }
+
+    #[test]
+    fn a_device_with_an_arm_gets_few_at_a_time() {
+        let lanes = Lanes::default();
+        lanes.set_sync_us(8_000);
+        let held: Vec<_> = (0..10)
+            .filter_map(|_| now_or_never(&lanes, IoClass::ColdRead))
+            .collect();
+        assert_eq!(held.len() as u32, TOTAL_MAX_SLOW);
+        lanes.on_commit(60_000, Micros(STEP_BACK_EVERY_US));
+        assert_eq!(lanes.total(), TOTAL_MIN);
+    }
+}

@@ -1,0 +1,129 @@
+//! Goal: a hundred readers of the same history cost one read of the disk, and none of them waits for ever, whoever goes away.
+//!
+//! Method: a log that is in no memory, on the simulated disk, whose operations take turns at random; readers side by side;
+//! the store's count of device reads.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use futures_lite::future::{block_on, poll_once, yield_now};
+use ringlog::record::Codecs;
+use ringlog::rt::{Clock, Disk, SimClock, SimDisk};
+use ringlog::storage::{Directories, Log, LogConfig, Store, StoreConfig, join_bounded};
+use ringlog::types::{
+    LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, Str, Timestamp, TopicPartition, Uuid,
+};
+
+use crate::batches::batch;
+
+const READERS: usize = 100;
+const CHUNK_BYTES: usize = 256 << 10;
+const BATCHES: i64 = 64;
+const BATCH_BYTES: usize = 20_000;
+
+fn open(sim: &SimDisk) -> (Store, Rc<Log>) {
+    let disk = Disk::Sim(sim.clone());
+    block_on(async {
+        let paths = [PathBuf::from("/d")];
+        let prepared = Directories::prepare(&disk, &paths, NodeId(1), None).await;
+        let clock = Clock::Sim(SimClock::starting_at(Timestamp(1_000_000)));
+        let directories = prepared.expect("prepares");
+        let store = Store::open(disk, &directories, StoreConfig::default(), clock);
+        let partition = TopicPartition {
+            topic: Str::from("t"),
+            partition: PartitionIndex(0),
+        };
+        let opened = store.open_log(&partition, Uuid([3; 16]), LogConfig::default());
+        let log = opened.await.expect("opens");
+        // Else all of it is replayed, for its producers.
+        log.latest_snapshot().await.expect("reads");
+        log.recover(|_| ()).await.expect("recovers");
+        (store, log)
+    })
+}
+
+/// A store that was closed cleanly and opened again, which read the last chunk of its log at most.
+fn cold(seed: u64) -> (Store, Rc<Log>) {
+    let sim = SimDisk::new(seed);
+    let (store, log) = open(&sim);
+    let (mut prng, mut codecs) = (Prng::new(seed), Codecs::new());
+    for _ in 0..BATCHES {
+        let made = batch(&[(1000, BATCH_BYTES)], &mut prng, &mut codecs);
+        let end = log.end_offset();
+        log.append(&made, end, LeaderEpoch(0), Timestamp(0))
+            .expect("there is room");
+    }
+    assert!(block_on(store.commit()).failed.is_empty());
+    block_on(log.write_snapshot(log.end_offset(), b"none")).expect("writes");
+    block_on(store.close()).expect("closes");
+    drop((store, log));
+    let (store, log) = open(&sim);
+    assert!(
+        store.stats().reads <= 1,
+        "a clean log is hardly looked at: {:?}",
+        store.stats()
+    );
+    (store, log)
+}
+
+async fn read_all(log: &Log) -> Vec<u8> {
+    let (mut held, mut next) = (Vec::new(), Offset(0));
+    while next < Offset(BATCHES) {
+        let read = log
+            .read(next, Offset(BATCHES), 500_000, true)
+            .await
+            .expect("reads");
+        let mut bytes = Vec::new();
+        read.slices
+            .iter()
+            .for_each(|slice| bytes.extend_from_slice(slice));
+        for raw in ringlog::record::split(&bytes).map_while(Result::ok) {
+            held.extend_from_slice(raw.bytes);
+            next = raw.header.next_offset();
+        }
+    }
+    held
+}
+
+#[test]
+fn a_hundred_readers_of_the_same_history_cost_one_read_of_the_disk() {
+    for seed in 0..3 {
+        let (store, log) = cold(seed);
+        let before = store.stats().reads as usize;
+        let readers = (0..READERS).map(|_| read_all(&log));
+        let read = block_on(join_bounded(readers, READERS));
+        assert!(read.windows(2).all(|pair| pair[0] == pair[1]));
+        let chunks = read[0].len().div_ceil(CHUNK_BYTES);
+        assert!(chunks >= 5, "{chunks} chunks are too few");
+        let reads = store.stats().reads as usize - before;
+        assert!(
+            (chunks - before..=chunks).contains(&reads),
+            "seed {seed}: {reads} reads of {chunks} chunks"
+        );
+    }
+}
+
+#[test]
+fn readers_that_go_away_while_they_read_leave_the_others_their_data() {
+    for seed in 0..20 {
+        let (_store, log) = cold(seed);
+        let mut prng = Prng::new(seed);
+        let gone = async {
+            for _ in 0..20 {
+                let mut reader = Box::pin(read_all(&log));
+                for _ in 0..prng.below(30) {
+                    if poll_once(&mut reader).await.is_some() {
+                        break;
+                    }
+                    yield_now().await;
+                }
+            }
+        };
+        let readers = join_bounded((0..8).map(|_| read_all(&log)), 8);
+        let (read, ()) = block_on(futures_lite::future::zip(readers, gone));
+        assert!(
+            read.windows(2).all(|pair| pair[0] == pair[1]),
+            "seed {seed}"
+        );
+    }
+}
