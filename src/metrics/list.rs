@@ -68,6 +68,15 @@ metrics! {
     group_memory: Gauge, "ringlog_group_memory_bytes", "", Bytes, "What groups, members and offsets take in memory, roughly; memory.group.ratio bounds it.";
     groups_refused: Counter, "ringlog_group_refused_total", "", Count, "Requests refused because they would have taken groups past their memory.";
     group_partitions_untold: Gauge, "ringlog_group_partitions_untold", "", Count, "Partitions of groups whose lag was left out of the last snapshot, which tells those that lag most.";
+    memory_tails: Gauge, "ringlog_memory_bytes", "owner=\"tails\"", Bytes, "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
+    memory_chunks: Gauge, "ringlog_memory_bytes", "owner=\"chunks\"", Bytes, "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
+    memory_requests: Gauge, "ringlog_memory_bytes", "owner=\"requests\"", Bytes, "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
+    memory_producers: Gauge, "ringlog_memory_bytes", "owner=\"producers\"", Bytes, "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
+    memory_indexes: Gauge, "ringlog_memory_bytes", "owner=\"indexes\"", Bytes, "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
+    memory_groups: Gauge, "ringlog_memory_bytes", "owner=\"groups\"", Bytes, "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
+    memory_budget_cache: Gauge, "ringlog_memory_budget_bytes", "owner=\"cache\"", Bytes, "Memory that an owner may hold (memory.bytes and its ratios).";
+    memory_budget_requests: Gauge, "ringlog_memory_budget_bytes", "owner=\"requests\"", Bytes, "Memory that an owner may hold (memory.bytes and its ratios).";
+    memory_budget_groups: Gauge, "ringlog_memory_budget_bytes", "owner=\"groups\"", Bytes, "Memory that an owner may hold (memory.bytes and its ratios).";
     transactional_ids: Gauge, "ringlog_transactional_ids", "", Count, "Transactional ids remembered.";
     transaction_open: Peak, "ringlog_oldest_open_transaction_seconds", "", Micros, "How long the transaction is open that is open the longest.";
     produce_latency: Histogram, "ringlog_request_seconds", "api=\"produce\"", Micros, "From a request's last byte read to its answer queued.";

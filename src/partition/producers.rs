@@ -122,6 +122,16 @@ impl ProducerTable {
         self.entries.is_empty()
     }
 
+    /// Bytes of memory that the table takes, but for the few that its allocator adds.
+    pub fn memory_bytes(&self) -> usize {
+        let batches = |entry: &ProducerEntry| match entry.batches.spilled() {
+            true => entry.batches.capacity() * size_of::<SeenBatch>(),
+            false => 0,
+        };
+        let slots = self.entries.capacity() * size_of::<(ProducerId, ProducerEntry)>();
+        slots + self.entries.values().map(batches).sum::<usize>()
+    }
+
     /// Every producer with its state, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))

@@ -52,6 +52,11 @@ impl MemoryGate {
         }
     }
 
+    /// Bytes taken now.
+    pub fn used(&self) -> usize {
+        self.used.get()
+    }
+
     /// Whether the budget is used up: nothing more is read until some of it comes back.
     pub fn is_full(&self) -> bool {
         self.used.get() > self.limit

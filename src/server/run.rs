@@ -153,6 +153,9 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
     let directories = seed.opened.directories.clone();
     let shard = shard::open(seed.opened);
     let gate = MemoryGate::new(seed.request_bytes);
+    let (measured, budget) = (gate.clone(), seed.request_bytes);
+    shard.metrics.memory_budget_requests.set(budget as i64);
+    shard.on_measure(move |metrics| metrics.memory_requests.set(measured.used() as i64));
     let shared = Shared::new(
         shard.clone(),
         gate,

@@ -15,6 +15,7 @@ use super::coordinators::Coordinators;
 use super::fetch::{
     Parked, PartitionRead, ReadData, ReadItem, ReadRequest, SentData, WatchItem, WatchKey,
 };
+use super::memory::Measure;
 use super::message::Message;
 use super::moves::Moves;
 use super::produce::ProduceJoin;
@@ -53,6 +54,7 @@ pub struct Shard {
     calls: Calls,
     pub(super) produces: RefCell<Slab<Rc<ProduceJoin>>>,
     pub(super) wait_list: WaitList,
+    pub(super) measures: RefCell<Vec<Measure>>,
     reads: RefCell<Slab<Sender<Vec<PartitionRead<SentData>>>>>,
     parked: Parked,
     /// Only on shard 0.
@@ -95,6 +97,7 @@ impl Shard {
             calls: Calls::default(),
             produces: RefCell::default(),
             wait_list: WaitList::default(),
+            measures: RefCell::default(),
             reads: RefCell::default(),
             parked: Parked::default(),
             controller: RefCell::new(None),

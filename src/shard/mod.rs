@@ -29,6 +29,7 @@ mod directories;
 mod fetch;
 mod import;
 mod markers;
+mod memory;
 mod message;
 mod moves;
 mod partitions;

@@ -53,6 +53,9 @@ pub fn open(opened: Opened) -> Rc<Shard> {
         mailbox,
         opened.groups_bytes,
     );
+    let metrics = &shard.metrics;
+    metrics.memory_budget_cache.set(opened.cache_bytes as i64);
+    metrics.memory_budget_groups.set(opened.groups_bytes as i64);
     shard.start(inbox);
     let checkpoints = shard.clone();
     rt::spawn(Queue::Background, "checkpoints", async move {

@@ -394,6 +394,12 @@ impl Log {
         self.state().end
     }
 
+    /// Bytes of memory that its segments and their indexes take, without batches.
+    pub fn index_memory_bytes(&self) -> usize {
+        let state = self.state();
+        state.segments.iter().map(Segment::index_memory_bytes).sum()
+    }
+
     /// All below is on stable storage.
     pub fn durable_end(&self) -> Offset {
         self.state().durable

@@ -6,7 +6,7 @@ use super::aborted::Aborted;
 use super::cache::CHUNK_BYTES;
 use super::checkpoint::SegmentEntry;
 use super::extent::Extents;
-use super::index::{Index, Seal, relative};
+use super::index::{Index, OffsetEntry, Seal, TimeEntry, relative};
 use super::log::LogConfig;
 use crate::record::BatchHeader;
 use crate::rt::File;
@@ -118,6 +118,13 @@ impl Segment {
             aborted: Aborted::sealed(entry.aborted),
             ..Segment::new(entry.base, Timestamp(entry.created))
         }
+    }
+
+    /// Bytes of memory that it takes besides its newest batches.
+    pub fn index_memory_bytes(&self) -> usize {
+        let Index { offsets, times } = &self.index;
+        let offsets = offsets.capacity() * size_of::<OffsetEntry>();
+        size_of::<Segment>() + offsets + times.capacity() * size_of::<TimeEntry>()
     }
 
     pub fn to_entry(&self) -> SegmentEntry {

@@ -38,6 +38,7 @@ impl Shard {
         let snapshots = self.call_all(|shard| async move {
             let samples = shard.group_lags().await;
             shard.measure_coordinators();
+            shard.measure_memory().await;
             let mut snapshot = shard.metrics.snapshot();
             snapshot.add_samples(samples);
             snapshot

@@ -15,11 +15,11 @@ use crate::protocol::ErrorCode;
 use crate::protocol::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
-use crate::record::{BatchBuilder, BatchSeal, Codec};
+use crate::record::{BatchBuilder, BatchSeal, Codec, Producer};
 use crate::rt::{self, Disk, Options, SignalHandling};
 use crate::shard::{Internal, Message, Opened, Shard, open};
 use crate::storage::Directories;
-use crate::types::{NodeId, ShardId, Str, Timestamp, Uuid};
+use crate::types::{NodeId, ProducerEpoch, ProducerId, ShardId, Str, Timestamp, Uuid};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How old the records are.
@@ -98,10 +98,37 @@ fn check(snapshot: &Snapshot) {
         Some(Value::Gauge(0))
     );
     assert_eq!(row("ringlog_coordinators", ""), Some(Value::Gauge(4)));
+    check_memory(&|owner| {
+        let label = format!("owner=\"{owner}\"");
+        match row("ringlog_memory_bytes", &label) {
+            Some(Value::Gauge(bytes)) => bytes,
+            other => panic!("{owner}: {other:?}"),
+        }
+    });
+    let budget = row("ringlog_memory_budget_bytes", "owner=\"cache\"");
+    assert_eq!(budget, Some(Value::Gauge(64 << 20)), "of both shards");
     assert!(matches!(
         row("ringlog_group_memory_bytes", ""),
         Some(Value::Gauge(1..))
     ));
+}
+
+/// A few batches are held in tails, of logs that have a segment each, one of them written by an idempotent producer.
+fn check_memory(held: &dyn Fn(&str) -> i64) {
+    assert!((1..64 << 20).contains(&held("tails")), "{}", held("tails"));
+    assert_eq!(held("chunks"), 0, "nothing was read from disk");
+    let indexes = held("indexes");
+    assert!(
+        (400..100_000).contains(&indexes),
+        "two logs or more: {indexes}"
+    );
+    let producers = held("producers");
+    assert!(
+        (64..10_000).contains(&producers),
+        "one producer: {producers}"
+    );
+    assert!((1..1 << 20).contains(&held("groups")), "{}", held("groups"));
+    assert_eq!(held("requests"), 4711, "as its owner says");
 }
 
 async fn run(own: rt::Shard, opened: Opened, sender: mpsc::Sender<Snapshot>) {
@@ -156,7 +183,15 @@ async fn scenario(shard: &Rc<Shard>) -> Snapshot {
         for _ in 0..count {
             builder.append(time, None, Some(b"value"), &[]);
         }
-        let batch = builder.build(&BatchSeal::default(), &mut shard.codecs.borrow_mut());
+        let seal = BatchSeal {
+            producer: Some(Producer {
+                id: ProducerId(7),
+                epoch: ProducerEpoch(0),
+                base_sequence: 0,
+            }),
+            ..BatchSeal::default()
+        };
+        let batch = builder.build(&seal, &mut shard.codecs.borrow_mut());
         replica.append_own(&shard, batch).expect("it is appended");
         while replica.core().high_watermark().0 < count {
             rt::sleep(Duration::from_millis(1)).await;
@@ -165,6 +200,7 @@ async fn scenario(shard: &Rc<Shard>) -> Snapshot {
     assert_eq!(written.await, [Some(()), Some(())]);
     commit(shard, "app", &[(0, 4), (1, 3)]).await;
     commit(shard, "o\"ther", &[(0, 0)]).await;
+    shard.on_measure(|metrics| metrics.memory_requests.set(4711));
     shard.metrics_snapshot().await
 }
 

@@ -205,6 +205,7 @@ impl Shard {
         metrics.group_members_consumer.set(members.1 as i64);
         metrics.group_offsets.set(census.offsets as i64);
         metrics.group_memory.set(census.bytes as i64);
+        metrics.memory_groups.set(census.bytes as i64);
         let now = self.clock.wall();
         let (mut ids, mut open_ms) = (0, 0);
         for transactions in all(&self.coordinators.transactions) {
