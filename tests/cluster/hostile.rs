@@ -386,12 +386,12 @@ fn readers_that_never_read_do_not_fill_the_memory() {
                 0
             );
         }
-        // A hundred connections ask for a gigabyte each and read none of it.
-        let connections: Vec<TcpStream> = (0..100)
+        // A thousand connections ask for a hundred megabytes each and read none of it.
+        let connections: Vec<TcpStream> = (0..1000)
             .map(|_| {
                 let mut stream = open(broker.address);
                 stream.set_nonblocking(true).expect("a socket option");
-                for _ in 0..1000 {
+                for _ in 0..100 {
                     if stream.write_all(&fetch(0)).is_err() {
                         break;
                     }
