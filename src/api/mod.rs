@@ -48,6 +48,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod reassignments;
 mod rows;
 mod sync_group;
 mod topics;

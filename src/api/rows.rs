@@ -14,7 +14,7 @@ use super::{
     describe_topic_partitions, describe_transactions, end_txn, fetch, find_coordinator, heartbeat,
     init_producer_id, join_group, leave_group, list_groups, list_offsets, list_transactions,
     metadata, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce,
-    sync_group, topics, txn_offset_commit, write_txn_markers,
+    reassignments, sync_group, topics, txn_offset_commit, write_txn_markers,
 };
 use crate::group::Caller;
 use crate::protocol::{ApiKey, DecodeError, Message, Reader, Request, RequestHeader};
@@ -104,6 +104,8 @@ rows! {
     CreatePartitions Controller |context, call| answer(context, call, topics::create_partitions);
     DeleteGroups Coordinator |context, call| answer_caller(context, call, delete_groups::serve);
     IncrementalAlterConfigs Controller |context, call| answer(context, call, configs::incremental_alter);
+    AlterPartitionReassignments Controller |context, call| answer(context, call, reassignments::alter);
+    ListPartitionReassignments Controller |context, call| answer(context, call, reassignments::list);
     OffsetDelete Coordinator |context, call| answer_caller(context, call, offset_delete::serve);
     DescribeQuorum Controller |context, call| answer(context, call, describe_quorum::serve);
     DescribeCluster Here |context, call| answer(context, call, describe_cluster::serve);

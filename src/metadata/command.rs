@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::image::{Endpoint, FeatureRange, Image, Overrides, ResourceKind};
 use super::record::MetadataRecord;
-use super::{brokers, configs, leaders, partitions, topics};
+use super::{brokers, configs, leaders, partitions, reassignments, topics};
 use crate::types::{BrokerEpoch, NodeId, PartitionIndex, ProducerId, Str, TopicId, Uuid};
 
 /// A change that somebody asks for.
@@ -14,6 +14,7 @@ pub enum Command {
     CreateTopics(CreateTopics),
     DeleteTopics(DeleteTopics),
     CreatePartitions(CreatePartitions),
+    AlterPartitionReassignments(AlterPartitionReassignments),
     AlterConfigs(AlterConfigs),
     IncrementalAlterConfigs(IncrementalAlterConfigs),
     AllocateProducerIds(AllocateProducerIds),
@@ -31,6 +32,8 @@ pub enum Reply {
     CreateTopics(Vec<TopicRow<TopicCreated>>),
     DeleteTopics(Vec<DeletedTopic>),
     CreatePartitions(Vec<TopicRow<()>>),
+    /// A row for each partition.
+    AlterPartitionReassignments(Vec<TopicRow<()>>),
     AlterConfigs(Vec<ConfigRow>),
     IncrementalAlterConfigs(Vec<ConfigRow>),
     AllocateProducerIds(Result<ProducerIdBlock, ApiError>),
@@ -168,6 +171,23 @@ pub struct NewPartitions {
     pub assignments: Option<Vec<Vec<NodeId>>>,
 }
 
+/// Changes on which brokers partitions are (KIP-455).
+#[derive(Clone, PartialEq, Debug)]
+pub struct AlterPartitionReassignments {
+    pub partitions: Vec<NewReplicas>,
+    /// Whether a partition may get more or fewer replicas than it has (KIP-860).
+    pub allow_factor_change: bool,
+}
+
+/// Where one partition's replicas shall be, the preferred leader first.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewReplicas {
+    pub topic: Str,
+    pub partition: PartitionIndex,
+    /// `None`: gives up what is under way.
+    pub replicas: Option<Vec<NodeId>>,
+}
+
 /// Replaces all overrides of the resources: what is not named goes back to its default.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AlterConfigs {
@@ -300,6 +320,9 @@ pub fn decide(image: &Image, command: &Command, context: &mut Context<'_>) -> De
         Command::DeleteTopics(command) => Reply::DeleteTopics(topics::delete(image, command, out)),
         Command::CreatePartitions(command) => {
             Reply::CreatePartitions(partitions::create(image, command, out))
+        }
+        Command::AlterPartitionReassignments(command) => {
+            Reply::AlterPartitionReassignments(reassignments::alter(image, command, out))
         }
         Command::AlterConfigs(command) => {
             Reply::AlterConfigs(configs::replace(image, command, context, out))

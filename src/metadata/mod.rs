@@ -31,6 +31,7 @@ mod leaders;
 mod owner;
 mod partitions;
 mod placement;
+mod reassignments;
 pub mod record;
 mod topic_name;
 mod topics;
@@ -40,11 +41,11 @@ mod tests;
 
 pub use apply::ApplyError;
 pub use command::{
-    AllocateProducerIds, AlterConfigs, Bootstrap, Command, ConfigChange, ConfigEdit, ConfigOp,
-    ConfigRow, ConfigRules, Context, CreatePartitions, CreateTopics, Decision, DeleteTopics,
-    DeletedTopic, EditedResource, IncrementalAlterConfigs, ListOp, NewPartitions, NewTopic,
-    ProducerIdBlock, Registration, ReplicaAssignment, Reply, Supersede, TopicCreated, TopicRow,
-    TopicTarget, decide,
+    AllocateProducerIds, AlterConfigs, AlterPartitionReassignments, Bootstrap, Command,
+    ConfigChange, ConfigEdit, ConfigOp, ConfigRow, ConfigRules, Context, CreatePartitions,
+    CreateTopics, Decision, DeleteTopics, DeletedTopic, EditedResource, IncrementalAlterConfigs,
+    ListOp, NewPartitions, NewReplicas, NewTopic, ProducerIdBlock, Registration, ReplicaAssignment,
+    Reply, Supersede, TopicCreated, TopicRow, TopicTarget, decide,
 };
 pub use error::ApiError;
 pub use frame::{

@@ -5,15 +5,16 @@ use std::ops::RangeInclusive;
 
 use super::message::{Message, Request};
 use super::{
-    add_offsets_to_txn, add_partitions_to_txn, alter_configs, alter_replica_log_dirs, api_versions,
-    consumer_group_describe, consumer_group_heartbeat, create_acls, create_partitions,
-    create_topics, delete_acls, delete_groups, delete_records, delete_topics, describe_acls,
-    describe_cluster, describe_configs, describe_groups, describe_log_dirs, describe_producers,
-    describe_quorum, describe_topic_partitions, describe_transactions, end_txn, fetch,
-    find_coordinator, heartbeat, incremental_alter_configs, init_producer_id, join_group,
-    leave_group, list_config_resources, list_groups, list_offsets, list_transactions, metadata,
-    offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch, produce,
-    sasl_authenticate, sasl_handshake, sync_group, txn_offset_commit, write_txn_markers,
+    add_offsets_to_txn, add_partitions_to_txn, alter_configs, alter_partition_reassignments,
+    alter_replica_log_dirs, api_versions, consumer_group_describe, consumer_group_heartbeat,
+    create_acls, create_partitions, create_topics, delete_acls, delete_groups, delete_records,
+    delete_topics, describe_acls, describe_cluster, describe_configs, describe_groups,
+    describe_log_dirs, describe_producers, describe_quorum, describe_topic_partitions,
+    describe_transactions, end_txn, fetch, find_coordinator, heartbeat, incremental_alter_configs,
+    init_producer_id, join_group, leave_group, list_config_resources, list_groups, list_offsets,
+    list_partition_reassignments, list_transactions, metadata, offset_commit, offset_delete,
+    offset_fetch, offset_for_leader_epoch, produce, sasl_authenticate, sasl_handshake, sync_group,
+    txn_offset_commit, write_txn_markers,
 };
 
 macro_rules! apis {
@@ -125,6 +126,8 @@ apis! {
     CreatePartitions = 37: create_partitions::CreatePartitionsRequest, versions 0..=3, flexible Some(2);
     DeleteGroups = 42: delete_groups::DeleteGroupsRequest, versions 0..=2, flexible Some(2);
     IncrementalAlterConfigs = 44: incremental_alter_configs::IncrementalAlterConfigsRequest, versions 0..=1, flexible Some(1);
+    AlterPartitionReassignments = 45: alter_partition_reassignments::AlterPartitionReassignmentsRequest, versions 0..=1, flexible Some(0);
+    ListPartitionReassignments = 46: list_partition_reassignments::ListPartitionReassignmentsRequest, versions 0..=0, flexible Some(0);
     OffsetDelete = 47: offset_delete::OffsetDeleteRequest, versions 0..=0, flexible None;
     DescribeQuorum = 55: describe_quorum::DescribeQuorumRequest, versions 0..=2, flexible Some(0);
     DescribeCluster = 60: describe_cluster::DescribeClusterRequest, versions 0..=2, flexible Some(0);

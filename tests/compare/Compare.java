@@ -52,6 +52,7 @@ public final class Compare {
         ConfigCases.add(compare);
         ClusterCases.add(compare);
         LogDirCases.add(compare);
+        ReassignmentCases.add(compare);
         FrameCases.add(compare);
         GroupCases.add(compare);
         CommitCases.add(compare);

@@ -34,6 +34,8 @@ final class FrameCases {
             case INCREMENTAL_ALTER_CONFIGS -> Ask.incremental(2, s.topic("unknown"), 0, "retention.ms", "5000");
             case ALTER_REPLICA_LOG_DIRS -> LogDirCases.move(LogDirCases.dir("/nowhere", LogDirCases.topic(topic, 0)));
             case DESCRIBE_LOG_DIRS -> LogDirCases.dirs(LogDirCases.dirTopic(topic, 0));
+            case ALTER_PARTITION_REASSIGNMENTS -> ReassignmentCases.alter(ReassignmentCases.topic(topic, ReassignmentCases.to(0, 1)));
+            case LIST_PARTITION_REASSIGNMENTS -> ReassignmentCases.list(topic, 0);
             case CREATE_PARTITIONS -> Ask.grow(s.topic("unknown"), 3);
             case DESCRIBE_QUORUM -> ClusterCases.quorumOf("__cluster_metadata", 0);
             case DESCRIBE_CLUSTER -> new DescribeClusterRequestData();

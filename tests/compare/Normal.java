@@ -8,7 +8,7 @@ import org.apache.kafka.common.protocol.ApiMessage;
 final class Normal {
     static final long HOUR = 3_600_000;
     /** The APIs that are compared; a broker may have more. */
-    static final Set<Integer> OURS = Set.of(0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 34, 35, 37, 42, 44, 47, 55, 60, 61, 65, 66, 68, 69, 74, 75);
+    static final Set<Integer> OURS = Set.of(0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 32, 33, 34, 35, 37, 42, 44, 45, 46, 47, 55, 60, 61, 65, 66, 68, 69, 74, 75);
 
     /** Keys that only the other broker has. */
     static final Set<String> OWN_KEYS = Set.of("write.caching");

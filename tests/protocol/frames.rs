@@ -152,6 +152,8 @@ fn codec(key: ApiKey) -> Through {
         CreatePartitions: create_partitions::CreatePartitionsRequest,
         DeleteGroups: delete_groups::DeleteGroupsRequest,
         IncrementalAlterConfigs: incremental_alter_configs::IncrementalAlterConfigsRequest,
+        AlterPartitionReassignments: alter_partition_reassignments::AlterPartitionReassignmentsRequest,
+        ListPartitionReassignments: list_partition_reassignments::ListPartitionReassignmentsRequest,
         OffsetDelete: offset_delete::OffsetDeleteRequest,
         DescribeQuorum: describe_quorum::DescribeQuorumRequest,
         DescribeCluster: describe_cluster::DescribeClusterRequest,

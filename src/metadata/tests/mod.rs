@@ -12,6 +12,7 @@ mod frames;
 mod histories;
 mod leaders;
 mod placements;
+mod reassignments;
 
 use super::*;
 use crate::protocol::ErrorCode;
