@@ -75,6 +75,7 @@ fn directory(state: &LogDirState) -> DescribeLogDirsResult {
         log_dir: state.path.clone(),
         total_bytes: known(state.total_bytes),
         usable_bytes: known(state.usable_bytes),
+        is_cordoned: state.is_cordoned && !state.is_offline,
         ..DescribeLogDirsResult::default()
     }
 }

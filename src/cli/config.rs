@@ -174,6 +174,7 @@ impl Reference {
         let (changeable, twins) = match key.scope {
             Scope::Static => ("at start only", &[][..]),
             Scope::ClusterWide => ("while running", &[][..]),
+            Scope::PerBroker => ("while running, of one broker", &[][..]),
             Scope::Topic(twins) | Scope::Group(twins) => ("while running", twins),
         };
         Reference {

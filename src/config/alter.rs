@@ -2,7 +2,8 @@
 
 use super::value::items;
 use super::{
-    BrokerConfig, ConfigError, Dynamic, Key, Kind, Scope, TopicConfig, broker_key, topic_key,
+    BrokerConfig, ConfigError, CordonedDirs, Dynamic, Key, Kind, Scope, TopicConfig, broker_key,
+    topic_key,
 };
 
 /// One operation of IncrementalAlterConfigs (KIP-339), with the wire's codes.
@@ -136,11 +137,22 @@ pub fn validate_topic_overrides<'a>(
     Ok(())
 }
 
+/// Whose configuration is changed while it runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose {
+    OneBroker,
+    AllBrokers,
+}
+
 /// Whether broker keys may have these values while brokers run, for one broker or for all.
+///
+/// - `broker`: what the broker was started with.
 ///
 /// A key of Kafka's that is not used here is refused, where Kafka would take it: a change that is
 /// accepted must have an effect.
 pub fn validate_broker_dynamic<'a>(
+    broker: &BrokerConfig,
+    whose: Whose,
     overrides: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<(), ConfigError> {
     let overrides: Vec<(&str, &str)> = overrides.into_iter().collect();
@@ -161,8 +173,28 @@ pub fn validate_broker_dynamic<'a>(
         let message = format!("Cannot update these configs dynamically: [{names}]");
         return Err(ConfigError::of_key(first, message).into_request());
     }
+    let of_one = |(key, _): &&(&Key, _)| key.scope == Scope::PerBroker;
+    let of_one: Vec<&str> = changes
+        .iter()
+        .filter(of_one)
+        .map(|(key, _)| key.name)
+        .collect();
+    if whose == Whose::AllBrokers
+        && let Some(first) = of_one.first()
+    {
+        let names = of_one.join(", ");
+        let message = format!(
+            "Cannot update these configs at default cluster level, broker id must be specified: [{names}]"
+        );
+        return Err(ConfigError::of_key(first, message).into_request());
+    }
     for (key, value) in changes {
         key.check(value).map_err(ConfigError::into_request)?;
+        if key.name == "cordoned.log.dirs" {
+            let checked = key.read::<CordonedDirs>(Some(value));
+            let checked = checked.and_then(|cordoned| broker.check_cordoned(&cordoned));
+            checked.map_err(ConfigError::into_request)?;
+        }
         if key.name == "log.retention.ms" && key.canonical(value) == "0" {
             let message = "log.retention.ms must be unlimited (-1) or, greater than or equal to 1";
             return Err(ConfigError::of_key(key.name, message).into_request());

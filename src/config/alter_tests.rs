@@ -2,8 +2,8 @@
 //! Method: the requests that were put to Kafka, and its answers.
 
 use super::{
-    BrokerConfig, ConfigError, Dynamic, Op, Refusal, Resource, apply_op, validate_broker_dynamic,
-    validate_topic, validate_topic_overrides,
+    BrokerConfig, ConfigError, Dynamic, Op, Refusal, Resource, Whose, apply_op,
+    validate_broker_dynamic, validate_topic, validate_topic_overrides,
 };
 
 fn topic_refusal(name: &str, value: &str) -> String {
@@ -368,8 +368,11 @@ fn operations_that_make_no_sense_are_refused_in_kafkas_words() {
 
 #[test]
 fn broker_keys_that_need_a_restart_are_refused_while_it_runs() {
+    let text = "log.dirs=/a,/b/";
+    let (config, _) = BrokerConfig::parse(Some(("server.properties", text)), &[]).expect("good");
     let refusal = |pairs: &[(&'static str, &'static str)]| {
-        let error = validate_broker_dynamic(pairs.iter().copied()).expect_err("Kafka refused it");
+        let error = validate_broker_dynamic(&config, Whose::OneBroker, pairs.iter().copied())
+            .expect_err("Kafka refused it");
         assert_eq!(error.refusal(), Refusal::Request);
         error.message().to_string()
     };
@@ -407,8 +410,39 @@ fn broker_keys_that_need_a_restart_are_refused_while_it_runs() {
     ] {
         assert_eq!(refusal(pairs), expected);
     }
+    let of_all = validate_broker_dynamic(&config, Whose::AllBrokers, [("cordoned.log.dirs", "*")]);
     assert_eq!(
-        validate_broker_dynamic([("message.max.bytes", "3000000"), ("log.retention.ms", "-1")]),
+        of_all.expect_err("Kafka refused it").message(),
+        "Cannot update these configs at default cluster level, broker id must be specified: [cordoned.log.dirs]"
+    );
+    assert_eq!(
+        validate_broker_dynamic(
+            &config,
+            Whose::OneBroker,
+            [("message.max.bytes", "3000000"), ("log.retention.ms", "-1")]
+        ),
         Ok(())
     );
+    for good in ["", "*", "/a", "/b/", " /b/ , /a ", "/a,/a"] {
+        let cordoned = [("cordoned.log.dirs", good)];
+        let checked = validate_broker_dynamic(&config, Whose::OneBroker, cordoned);
+        assert_eq!(checked, Ok(()), "{good}");
+    }
+    for (bad, why) in [
+        (
+            "/b,/a,/c",
+            "requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing \
+             entries : /b, /c",
+        ),
+        (
+            "/a,*",
+            "requirement failed: When cordoned.log.dirs is set to *, it must not contain other values",
+        ),
+        (
+            ",/a",
+            "Configuration 'cordoned.log.dirs' values must not be empty.",
+        ),
+    ] {
+        assert_eq!(refusal(&[("cordoned.log.dirs", bad)]), why);
+    }
 }

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use super::key::{ANY, RATIO, at_least, between, keys};
 use super::load::Given;
 use super::{
-    Check, CleanupPolicy, CompressionType, Key, Listener, MigrationPolicy, ProtocolMap, Roles,
-    Scope, TimestampType,
+    Check, CleanupPolicy, CompressionType, CordonedDirs, Key, Listener, MigrationPolicy,
+    ProtocolMap, Roles, Scope, TimestampType,
 };
 
 const STATIC: Scope = Scope::Static;
 const CLUSTER: Scope = Scope::ClusterWide;
+const PER_BROKER: Scope = Scope::PerBroker;
 
 keys! {
     /// What one broker was started with; see [`BrokerConfig::with_dynamic`] for what is in force later.
@@ -38,6 +39,8 @@ keys! {
         connections_max_idle_ms: i64 = "connections.max.idle.ms", Some("600000"), ANY, STATIC;
         /// Names of the listeners that are the controller's and not for clients.
         controller_listener_names: Vec<String> = "controller.listener.names", Some(""), ANY, STATIC;
+        /// Log directories that take no new partitions, separated by commas, each as in log.dirs; "*" is all of them.
+        cordoned_log_dirs: CordonedDirs = "cordoned.log.dirs", Some(""), ANY, PER_BROKER;
         /// Replicas of a topic that is created without saying how many.
         default_replication_factor: i32 = "default.replication.factor", Some("1"), at_least(1), STATIC;
         /// Let clients delete topics.

@@ -148,7 +148,9 @@ impl ReadOnly {
     fn of(key: &Key) -> ReadOnly {
         match key.scope {
             Scope::Static => ReadOnly::Yes,
-            Scope::ClusterWide | Scope::Topic(_) | Scope::Group(_) => ReadOnly::No,
+            Scope::ClusterWide | Scope::PerBroker | Scope::Topic(_) | Scope::Group(_) => {
+                ReadOnly::No
+            }
         }
     }
 }

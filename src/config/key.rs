@@ -46,6 +46,8 @@ pub enum Scope {
     Static,
     /// Also while the broker runs, for one broker or for all.
     ClusterWide,
+    /// Also while the broker runs, for one broker and never for all.
+    PerBroker,
     /// A topic's own; its default is the first of these broker keys that has a value.
     Topic(&'static [Twin]),
     /// A group's own (KIP-848); its default is that of the broker key.

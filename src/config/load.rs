@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::properties::{self, Property};
 use super::unused::{UNUSED, is_unused};
 use super::{
-    BROKER_KEYS, BrokerConfig, ConfigError, Dynamic, Key, Listener, Lookup, Origin, Protocol,
-    Scope, Warning, broker_key,
+    BROKER_KEYS, BrokerConfig, ConfigError, CordonedDirs, Dynamic, Key, Listener, Lookup, Origin,
+    Protocol, Scope, Warning, broker_key,
 };
 
 /// What was set before start, by key.
@@ -107,12 +107,12 @@ impl BrokerConfig {
     /// The text in force for a broker key: dynamic for this broker, for the cluster, static, default.
     pub(super) fn text<'t>(&'t self, name: &str, dynamic: Dynamic<'t>) -> Option<&'t str> {
         let key = broker_key(name)?;
-        let while_running = |set: &'t dyn Lookup| {
-            let text = set.find(name).filter(|_| key.scope == Scope::ClusterWide);
+        let while_running = |set: &'t dyn Lookup, scopes: &[Scope]| {
+            let text = set.find(name).filter(|_| scopes.contains(&key.scope));
             text.filter(|text| key.check(text).is_ok())
         };
-        while_running(dynamic.broker)
-            .or_else(|| while_running(dynamic.cluster))
+        while_running(dynamic.broker, &[Scope::ClusterWide, Scope::PerBroker])
+            .or_else(|| while_running(dynamic.cluster, &[Scope::ClusterWide]))
             .or_else(|| self.given.text(name))
             .or(key.default)
     }
@@ -241,6 +241,7 @@ impl BrokerConfig {
         self.check_roles()?;
         self.check_listeners()?;
         self.check_dirs()?;
+        self.check_cordoned(&self.cordoned_log_dirs)?;
         self.check_memory()?;
         self.check_retention()
     }
@@ -307,6 +308,34 @@ impl BrokerConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether `cordoned.log.dirs` may be these: each must be one of [`BrokerConfig::data_dirs`].
+    pub(super) fn check_cordoned(&self, cordoned: &CordonedDirs) -> Result<(), ConfigError> {
+        let CordonedDirs::These(paths) = cordoned else {
+            return Ok(());
+        };
+        let known = |path: &PathBuf| {
+            let mut dirs = self.data_dirs().iter();
+            dirs.any(|dir| dir.as_os_str() == path.as_os_str())
+        };
+        let missing = paths.iter().filter(|path| !known(path));
+        let missing: Vec<String> = missing.map(|path| path.display().to_string()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries \
+             : {}",
+            missing.join(", ")
+        );
+        Err(ConfigError::of_key("cordoned.log.dirs", message))
+    }
+
+    /// Of each of [`BrokerConfig::data_dirs`], whether it is cordoned (KIP-1066).
+    pub fn cordoned_dirs(&self) -> impl Iterator<Item = bool> {
+        let dirs = self.data_dirs().iter();
+        dirs.map(|dir| self.cordoned_log_dirs.contains(dir))
     }
 
     fn check_dirs(&self) -> Result<(), ConfigError> {

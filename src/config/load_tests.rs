@@ -45,6 +45,31 @@ fn a_wrong_value_names_key_value_what_is_allowed_and_the_line() {
 }
 
 #[test]
+fn cordoned_directories_are_among_the_log_dirs_or_all_of_them() {
+    let cordoned = |value: &str| {
+        let text = format!("log.dirs=/a,/b\ncordoned.log.dirs={value}\n");
+        let parsed = BrokerConfig::parse(Some(("server.properties", &text)), &[]);
+        parsed.map(|(config, _)| config.cordoned_dirs().collect::<Vec<_>>())
+    };
+    assert_eq!(cordoned(""), Ok(vec![false, false]));
+    assert_eq!(cordoned("/b"), Ok(vec![false, true]));
+    assert_eq!(cordoned("*"), Ok(vec![true, true]));
+    for (value, why) in [
+        (
+            "/c,/a",
+            "must be present in log.dirs or log.dir. Missing entries : /c",
+        ),
+        (
+            "*,/a",
+            "When cordoned.log.dirs is set to *, it must not contain other values",
+        ),
+    ] {
+        let error = cordoned(value).expect_err(value).to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
 fn a_wrong_override_says_that_it_was_one() {
     let error = BrokerConfig::parse(
         Some(("f", "num.partitions=3")),

@@ -42,7 +42,8 @@ mod unused;
 mod value;
 
 pub use alter::{
-    Op, Resource, apply_op, validate_broker_dynamic, validate_topic, validate_topic_overrides,
+    Op, Resource, Whose, apply_op, validate_broker_dynamic, validate_topic,
+    validate_topic_overrides,
 };
 pub use broker::{BROKER_KEYS, BrokerConfig, broker_key};
 pub use describe::{
@@ -58,6 +59,6 @@ pub use lookup::{Dynamic, Lookup};
 pub use reference::{Reference, help, reference};
 pub use topic::{TOPIC_KEYS, TopicConfig, topic_key};
 pub use value::{
-    CleanupPolicy, CompressionType, MigrationPolicy, Roles, ThrottledReplicas, TimestampType,
-    Value, Wrong,
+    CleanupPolicy, CompressionType, CordonedDirs, MigrationPolicy, Roles, ThrottledReplicas,
+    TimestampType, Value, Wrong,
 };

@@ -34,6 +34,7 @@ fn row(key: &Key) -> Reference {
     let (scope, inherits) = match key.scope {
         Scope::Static => ("broker, at start", Vec::new()),
         Scope::ClusterWide => ("broker, while it runs", Vec::new()),
+        Scope::PerBroker => ("one broker, while it runs", Vec::new()),
         Scope::Group(twins) => ("group", twins.iter().map(|twin| twin.name).collect()),
         Scope::Topic(twins) => ("topic", twins.iter().map(|twin| twin.name).collect()),
     };

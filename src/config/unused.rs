@@ -32,7 +32,6 @@ pub(super) static UNUSED: &[&str] = &[
     "controller.quota.window.num",
     "controller.quota.window.size.seconds",
     "controller.socket.timeout.ms",
-    "cordoned.log.dirs",
     "create.topic.policy.class.name",
     "delegation.token.expiry.check.interval.ms",
     "delegation.token.expiry.time.ms",

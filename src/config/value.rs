@@ -1,6 +1,6 @@
 //! The types a value may have, each read from its text as Kafka's `ConfigDef` reads it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Kind;
 
@@ -197,6 +197,46 @@ impl Value for CleanupPolicy {
             compact: words.contains(&"compact"),
             delete: words.contains(&"delete"),
         })
+    }
+}
+
+/// Log directories that take no new partitions (KIP-1066).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CordonedDirs {
+    /// Every directory: written `*`, alone.
+    All,
+    These(Vec<PathBuf>),
+}
+
+impl Value for CordonedDirs {
+    const KIND: Kind = Kind::List;
+    fn parse(text: &str) -> Result<CordonedDirs, Wrong> {
+        let paths: Vec<&str> = items(text).collect();
+        if paths.contains(&"") {
+            return Err(empty_item());
+        }
+        match &paths[..] {
+            ["*"] => Ok(CordonedDirs::All),
+            _ if paths.contains(&"*") => Err(Wrong {
+                shown: None,
+                why: "requirement failed: When {key} is set to *, it must not contain other values"
+                    .into(),
+                whole: true,
+            }),
+            _ => Ok(CordonedDirs::These(
+                paths.into_iter().map(PathBuf::from).collect(),
+            )),
+        }
+    }
+}
+
+impl CordonedDirs {
+    /// - `dir`: as `log.dirs` names it, to the letter, as with Kafka.
+    pub fn contains(&self, dir: &Path) -> bool {
+        match self {
+            CordonedDirs::All => true,
+            CordonedDirs::These(paths) => paths.iter().any(|p| p.as_os_str() == dir.as_os_str()),
+        }
     }
 }
 

@@ -64,8 +64,8 @@ pub struct Context<'a> {
 
 /// What configuration keys allow; the shell lends the config room's knowledge. Errors are Kafka's words.
 pub trait ConfigRules {
-    /// Whether `value` may be an override of `key` for a resource of this kind.
-    fn check(&self, kind: ResourceKind, key: &str, value: &str) -> Result<(), String>;
+    /// Whether `value` may be an override of `key` for a resource of this kind and name.
+    fn check(&self, kind: ResourceKind, name: &str, key: &str, value: &str) -> Result<(), String>;
 
     /// The list that `key` holds after `op`; `current` is the override so far, `None` where the default holds.
     ///
@@ -78,6 +78,11 @@ pub trait ConfigRules {
         current: Option<&str>,
         value: &str,
     ) -> Result<String, String>;
+
+    /// Whether a broker takes no new replicas, for all its log directories are cordoned (KIP-1066).
+    fn is_cordoned(&self, _broker: NodeId) -> bool {
+        false
+    }
 
     /// Whether the overrides of one resource go together, each being allowed by itself.
     fn check_together(&self, _kind: ResourceKind, _overrides: &Overrides) -> Result<(), String> {
@@ -319,7 +324,7 @@ pub fn decide(image: &Image, command: &Command, context: &mut Context<'_>) -> De
         }
         Command::DeleteTopics(command) => Reply::DeleteTopics(topics::delete(image, command, out)),
         Command::CreatePartitions(command) => {
-            Reply::CreatePartitions(partitions::create(image, command, out))
+            Reply::CreatePartitions(partitions::create(image, command, context, out))
         }
         Command::AlterPartitionReassignments(command) => {
             Reply::AlterPartitionReassignments(reassignments::alter(image, command, out))

@@ -28,7 +28,7 @@ pub(super) fn replace(
             .iter()
             .filter_map(|edit| Some((edit.key.clone(), edit.value.clone()?)))
             .collect();
-        check_overrides(kind, &next, next.keys(), context)?;
+        check_overrides(kind, &resource.name, &next, next.keys(), context)?;
         Ok((kind, next))
     };
     each(
@@ -56,7 +56,7 @@ pub(super) fn edit(
         }
         // What was there before was checked when it came, by the rules of its time.
         let set = resource.edits.iter().map(|edit| &edit.key);
-        check_overrides(kind, &next, set, context)?;
+        check_overrides(kind, &resource.name, &next, set, context)?;
         Ok((kind, next))
     };
     each(
@@ -183,6 +183,7 @@ fn differences(
 /// Checks the overrides of `keys` one by one, then all of them together.
 pub(super) fn check_overrides<'a>(
     kind: ResourceKind,
+    name: &str,
     overrides: &Overrides,
     keys: impl Iterator<Item = &'a Str>,
     context: &Context<'_>,
@@ -193,7 +194,7 @@ pub(super) fn check_overrides<'a>(
     };
     for key in keys {
         if let Some(value) = overrides.get(key) {
-            let checked = context.rules.check(kind, key, value);
+            let checked = context.rules.check(kind, name, key, value);
             checked.map_err(|why| ApiError::new(code, why))?;
         }
     }

@@ -20,6 +20,12 @@ impl ApiError {
         }
     }
 
+    /// The same, its words behind others.
+    pub(super) fn said_after(mut self, words: &str) -> ApiError {
+        self.message = self.message.map(|message| format!("{words}{message}"));
+        self
+    }
+
     pub(super) fn bare(code: ErrorCode) -> ApiError {
         ApiError {
             code,

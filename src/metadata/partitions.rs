@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
-use super::command::{CreatePartitions, NewPartitions, TopicRow};
+use super::command::{Context, CreatePartitions, NewPartitions, TopicRow};
 use super::error::ApiError;
 use super::image::{Image, Partition, Topic};
 use super::owner::topic_hash;
@@ -19,6 +19,7 @@ use crate::types::{LeaderEpoch, NodeId, PartitionIndex, Str};
 pub(super) fn create(
     image: &Image,
     command: &CreatePartitions,
+    context: &Context<'_>,
     out: &mut Vec<MetadataRecord>,
 ) -> Vec<TopicRow<()>> {
     let (once, twice) = once_and_more(command.topics.iter().map(|topic| &topic.name));
@@ -28,7 +29,7 @@ pub(super) fn create(
         return refused(once.into_iter().chain(twice), TOO_MANY_PARTITIONS);
     }
     let doubled: BTreeSet<&Str> = twice.iter().collect();
-    let placer = Placer::new(image);
+    let placer = Placer::new(image, context.rules);
     let mut rows: Vec<TopicRow<()>> = Vec::with_capacity(command.topics.len());
     for topic in &command.topics {
         if !doubled.contains(&topic.name) {

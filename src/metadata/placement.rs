@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::command::ConfigRules;
 use super::error::ApiError;
-use super::image::Image;
+use super::image::{Broker, Image};
 use crate::protocol::ErrorCode;
 use crate::types::NodeId;
 
@@ -22,13 +23,15 @@ struct Candidate {
 }
 
 impl Placer {
-    pub(super) fn new(image: &Image) -> Placer {
+    pub(super) fn new(image: &Image, rules: &dyn ConfigRules) -> Placer {
+        // One whose log directories are all cordoned takes no replicas (KIP-1066).
+        let open: Vec<&Broker> = image
+            .brokers()
+            .filter(|broker| !rules.is_cordoned(broker.id))
+            .collect();
         let ring = |fenced: bool| {
             let mut racks: BTreeMap<&str, Vec<NodeId>> = BTreeMap::new();
-            for broker in image
-                .brokers()
-                .filter(|broker| broker.is_active() != fenced)
-            {
+            for broker in open.iter().filter(|broker| broker.is_active() != fenced) {
                 let rack = broker.rack.as_deref().unwrap_or_default();
                 racks.entry(rack).or_default().push(broker.id);
             }
@@ -67,7 +70,8 @@ impl Placer {
     fn check(&self, replicas_count: usize) -> Result<(), ApiError> {
         let registered = self.active.len() + self.fenced.len();
         let why = if self.active.is_empty() {
-            "All brokers are currently fenced.".to_owned()
+            "All brokers are currently fenced, or have all their log directories cordoned."
+                .to_owned()
         } else if replicas_count > registered {
             format!(
                 "The target replication factor of {replicas_count} cannot be reached because only {registered} \
@@ -76,10 +80,7 @@ impl Placer {
         } else {
             return Ok(());
         };
-        Err(ApiError::new(
-            ErrorCode::InvalidReplicationFactor,
-            format!("Unable to replicate the partition {replicas_count} time(s): {why}"),
-        ))
+        Err(ApiError::new(ErrorCode::InvalidReplicationFactor, why))
     }
 }
 

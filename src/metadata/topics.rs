@@ -42,7 +42,7 @@ pub(super) fn create(
         return refused(once.into_iter().chain(twice), TOO_MANY_PARTITIONS);
     }
     let doubled: BTreeSet<&Str> = twice.iter().collect();
-    let placer = Placer::new(image);
+    let placer = Placer::new(image, context.rules);
     let mut rows: Vec<TopicRow<TopicCreated>> = Vec::with_capacity(command.topics.len());
     for topic in &command.topics {
         if !doubled.contains(&topic.name) {
@@ -75,7 +75,7 @@ fn create_one(
     out: &mut Vec<MetadataRecord>,
 ) -> Result<TopicCreated, ApiError> {
     check_name(image, &topic.name)?;
-    let overrides = check_configs(&topic.configs, context)?;
+    let overrides = check_configs(&topic.name, &topic.configs, context)?;
     let id = (context.new_id)();
     let partitions = if topic.assignments.is_empty() {
         placed(image, topic, id, placer, context)?
@@ -131,7 +131,11 @@ fn check_name(image: &Image, name: &Str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_configs(changes: &[ConfigChange], context: &Context<'_>) -> Result<Overrides, ApiError> {
+fn check_configs(
+    name: &str,
+    changes: &[ConfigChange],
+    context: &Context<'_>,
+) -> Result<Overrides, ApiError> {
     let nulls: Vec<&str> = changes
         .iter()
         .filter(|change| change.value.is_none())
@@ -151,7 +155,13 @@ fn check_configs(changes: &[ConfigChange], context: &Context<'_>) -> Result<Over
         .iter()
         .filter_map(|change| Some((change.key.clone(), change.value.clone()?)))
         .collect();
-    configs::check_overrides(ResourceKind::Topic, &overrides, overrides.keys(), context)?;
+    configs::check_overrides(
+        ResourceKind::Topic,
+        name,
+        &overrides,
+        overrides.keys(),
+        context,
+    )?;
     Ok(overrides)
 }
 
@@ -189,7 +199,12 @@ fn placed(
     let base = topic_hash(id);
     (0..count)
         .map(|index| {
-            let chosen = placer.place(base + index as u64, replicas)?;
+            let placed = placer.place(base + index as u64, replicas);
+            let chosen = placed.map_err(|error| {
+                error.said_after(&format!(
+                    "Unable to replicate the partition {replicas} time(s): "
+                ))
+            })?;
             seated(image, PartitionIndex(index), &chosen)
         })
         .collect()

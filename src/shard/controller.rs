@@ -9,8 +9,8 @@ use super::Shard;
 use super::partitions::dynamic;
 use crate::config::BrokerConfig;
 use crate::config::{
-    Op, Resource, apply_op, validate_broker_dynamic, validate_group, validate_group_overrides,
-    validate_topic, validate_topic_overrides,
+    Op, Resource, Whose, apply_op, validate_broker_dynamic, validate_group,
+    validate_group_overrides, validate_topic, validate_topic_overrides,
 };
 use crate::metadata::Reply as CommandReply;
 use crate::metadata::{
@@ -93,6 +93,7 @@ impl Controller {
             let rules = Rules {
                 config: &shard.config,
                 image: &image,
+                working: shard.working_dirs(),
             };
             let mut context = Context {
                 node: shard.node_id(),
@@ -248,6 +249,8 @@ impl Shard {
 pub(super) struct Rules<'a> {
     pub config: &'a BrokerConfig,
     pub image: &'a Image,
+    /// Of each log directory, whether it works.
+    pub working: Vec<bool>,
 }
 
 fn resource(kind: ResourceKind) -> Option<Resource> {
@@ -259,10 +262,16 @@ fn resource(kind: ResourceKind) -> Option<Resource> {
 }
 
 impl ConfigRules for Rules<'_> {
-    fn check(&self, kind: ResourceKind, key: &str, value: &str) -> Result<(), String> {
+    fn check(&self, kind: ResourceKind, name: &str, key: &str, value: &str) -> Result<(), String> {
         let checked = match resource(kind) {
             Some(Resource::Topic) => validate_topic(key, value),
-            Some(Resource::Broker) => validate_broker_dynamic([(key, value)]),
+            Some(Resource::Broker) => {
+                let whose = match name.is_empty() {
+                    true => Whose::AllBrokers,
+                    false => Whose::OneBroker,
+                };
+                validate_broker_dynamic(self.config, whose, [(key, value)])
+            }
             None if kind == ResourceKind::Group => validate_group(key, value),
             None => return Err(format!("Unknown config name: {key}")),
         };
@@ -295,6 +304,17 @@ impl ConfigRules for Rules<'_> {
         combined
             .map(Option::unwrap_or_default)
             .map_err(|error| error.message().to_string())
+    }
+
+    fn is_cordoned(&self, broker: NodeId) -> bool {
+        // What others have in their files is not known here; there are none yet.
+        let own = NodeId(self.config.node_id);
+        if broker != own {
+            return false;
+        }
+        let in_force = self.config.with_dynamic(dynamic(self.image, own));
+        let mut dirs = in_force.cordoned_dirs().zip(&self.working);
+        dirs.all(|(is_cordoned, is_working)| is_cordoned || !is_working)
     }
 
     fn check_together(&self, kind: ResourceKind, overrides: &Overrides) -> Result<(), String> {

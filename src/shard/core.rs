@@ -85,6 +85,7 @@ impl Shard {
         mailbox: Mailbox<Message>,
         groups_bytes_max: usize,
     ) -> Rc<Shard> {
+        store.set_cordoned(config.cordoned_dirs());
         Rc::new(Shard {
             id,
             shards_count,

@@ -272,7 +272,11 @@ fn decide_topics(
     import: &Import,
 ) -> Result<Vec<MetadataRecord>, ImportError> {
     let node = NodeId(config.node_id);
-    let rules = Rules { config, image };
+    let rules = Rules {
+        config,
+        image,
+        working: vec![true; config.data_dirs().len()],
+    };
     let mut all = Vec::new();
     for (name, topic) in topics {
         if let Some(other) = image.topic_by_id(topic.id) {

@@ -55,13 +55,21 @@ impl Shard {
     /// The number of the log directory at `path`, to which replicas may be moved.
     ///
     /// - `LogDirNotFound`: `path` is no directory of this broker. `KafkaStorageError`: it is offline.
+    /// - `InvalidReplicaAssignment`: it is cordoned (KIP-1066).
     pub fn log_dir(&self, path: &Path) -> Result<usize, ErrorCode> {
         let found = self.store.directory_at(path);
         let directory = found.ok_or(ErrorCode::LogDirNotFound)?;
         match self.store.is_working(directory) {
+            true if self.store.is_cordoned(directory) => Err(ErrorCode::InvalidReplicaAssignment),
             true => Ok(directory),
             false => Err(ErrorCode::KafkaStorageError),
         }
+    }
+
+    /// Of each log directory, whether it works.
+    pub(super) fn working_dirs(&self) -> Vec<bool> {
+        let dirs = 0..self.config.data_dirs().len();
+        dirs.map(|i| self.store.is_working(i)).collect()
     }
 
     /// Begins to move a replica to a log directory, in place of a move of it that is under way. Where it is there

@@ -26,6 +26,8 @@ use crate::types::{
 pub struct LogDirState {
     pub path: Str,
     pub is_offline: bool,
+    /// It takes no new partitions (KIP-1066).
+    pub is_cordoned: bool,
     /// −1 where the file system does not say.
     pub total_bytes: i64,
     pub usable_bytes: i64,
@@ -252,6 +254,8 @@ impl Shard {
             let dynamic = dynamic(&image, self.node_id());
             self.in_force
                 .replace(Rc::new(self.config.with_dynamic(dynamic)));
+            self.store
+                .set_cordoned(self.in_force.borrow().cordoned_dirs());
         }
         if !broker && topics.is_empty() {
             return;
@@ -291,9 +295,11 @@ impl Shard {
             .directories()
             .await
             .into_iter()
-            .map(|info| LogDirState {
+            .enumerate()
+            .map(|(i, info)| LogDirState {
                 path: Str::from(absolute_path(&info.path).to_string_lossy().into_owned()),
                 is_offline: info.offline,
+                is_cordoned: self.store.is_cordoned(i),
                 total_bytes: info.space.map_or(-1, |space| space.total_bytes as i64),
                 usable_bytes: info.space.map_or(-1, |space| space.available_bytes as i64),
                 partitions: Vec::new(),

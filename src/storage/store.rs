@@ -69,6 +69,8 @@ pub struct Store {
     cleaned_gate: Gate,
     /// Logs being made in each directory, which are not among the logs yet.
     placing: RefCell<Vec<usize>>,
+    /// Directories that take no new logs (KIP-1066).
+    cordoned: RefCell<Vec<bool>>,
 }
 
 /// Whether a partition is new, or had a log before.
@@ -146,6 +148,7 @@ impl Store {
             ),
             cleaned_gate: Gate::default(),
             placing: RefCell::new(vec![0; directories.images().len()]),
+            cordoned: RefCell::new(vec![false; directories.images().len()]),
         }
     }
 
@@ -303,7 +306,8 @@ impl Store {
     }
 
     /// Of the directories that work and have room, the one with the fewest logs of this store, as Kafka places them; of
-    /// several the one with the most free space. One whose disk is nearly full takes logs only if all are.
+    /// several the one with the most free space. One that is cordoned, or whose disk is nearly full, takes logs only if all
+    /// are.
     async fn place(&self) -> Result<usize, StorageError> {
         let dirs = &self.shared.dirs;
         if let [only] = &dirs[..] {
@@ -328,12 +332,23 @@ impl Store {
                 let there = logs.iter().flatten().filter(|log| log.dir() == i);
                 there.count() + self.placing.borrow()[i]
             };
-            let rank = (dir.is_full() || is_short, count, Reverse(free));
+            let is_full = dir.is_full() || is_short;
+            let rank = (self.is_cordoned(i), is_full, count, Reverse(free));
             if best.as_ref().is_none_or(|(least, _)| rank < *least) {
                 best = Some((rank, i));
             }
         }
         best.map(|(_, dir)| dir).ok_or(StorageError::Offline)
+    }
+
+    /// Says of each directory whether it takes new logs.
+    pub fn set_cordoned(&self, cordoned: impl Iterator<Item = bool>) {
+        self.cordoned.replace(cordoned.collect());
+    }
+
+    /// Whether a directory takes no new logs.
+    pub fn is_cordoned(&self, directory: usize) -> bool {
+        self.cordoned.borrow().get(directory) == Some(&true)
     }
 
     /// Removes a log: its directory is renamed at once, and unlinked in the background when its topic's

@@ -23,14 +23,14 @@ use crate::broker::{Broker, free_port};
 use crate::wire::Client;
 
 /// A small ext4 file system on a loop device.
-struct Mount {
+pub struct Mount {
     image: PathBuf,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl Mount {
     /// `None`, and a word about it, where it cannot be had.
-    fn new(dir: &Path, name: &str, bytes: u64) -> Option<Mount> {
+    pub fn new(dir: &Path, name: &str, bytes: u64) -> Option<Mount> {
         let mount = Mount {
             image: dir.join(format!("{name}.img")),
             path: dir.join(name),
@@ -61,7 +61,7 @@ impl Mount {
     }
 
     /// Has the kernel find an error in the file system, for which it turns read-only at once, open files and all.
-    fn break_now(&self) {
+    pub fn break_now(&self) {
         let found = Command::new("findmnt")
             .args(["-n", "-o", "SOURCE"])
             .arg(&self.path)
@@ -110,7 +110,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 }
 
 /// One record of so many bytes that no codec makes smaller, dated now: retention must not take it.
-fn record(prng: &mut Prng, bytes: usize) -> Bytes {
+pub fn record(prng: &mut Prng, bytes: usize) -> Bytes {
     let mut value = vec![0; bytes];
     prng.fill(&mut value);
     let mut builder = BatchBuilder::new(Codec::None, bytes + 100);
@@ -121,7 +121,7 @@ fn record(prng: &mut Prng, bytes: usize) -> Bytes {
 }
 
 /// Produces one record. The offset, or the error.
-fn put(client: &mut Client, topic: &str, partition: i32, batch: &Bytes) -> Result<i64, i16> {
+pub fn put(client: &mut Client, topic: &str, partition: i32, batch: &Bytes) -> Result<i64, i16> {
     let answer = client
         .produce(topic, partition, batch.clone())
         .expect("answered");
@@ -131,13 +131,13 @@ fn put(client: &mut Client, topic: &str, partition: i32, batch: &Bytes) -> Resul
     }
 }
 
-fn directories(client: &mut Client) -> Vec<DescribeLogDirsResult> {
-    let answer = client.call(4, &DescribeLogDirsRequest::default());
+pub fn directories(client: &mut Client) -> Vec<DescribeLogDirsResult> {
+    let answer = client.call(5, &DescribeLogDirsRequest::default());
     answer.expect("answered").results
 }
 
 /// The topic's partitions in a directory.
-fn partitions_in(client: &mut Client, directory: &Path, topic: &str) -> BTreeSet<i32> {
+pub fn partitions_in(client: &mut Client, directory: &Path, topic: &str) -> BTreeSet<i32> {
     let all = directories(client);
     let ours = all
         .iter()
@@ -150,7 +150,7 @@ fn partitions_in(client: &mut Client, directory: &Path, topic: &str) -> BTreeSet
         .collect()
 }
 
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -558,7 +558,7 @@ fn a_topic_of_the_longest_name_moves_and_is_deleted() {
 }
 
 /// Asks for a move. The partition's error code.
-fn alter(client: &mut Client, to: &Path, topic: &str, partition: i32) -> i16 {
+pub fn alter(client: &mut Client, to: &Path, topic: &str, partition: i32) -> i16 {
     let request = AlterReplicaLogDirsRequest {
         dirs: vec![AlterReplicaLogDir {
             path: to.to_string_lossy().as_ref().into(),

@@ -9,6 +9,7 @@
 //! Kafka does not hold.
 
 mod broker;
+mod cordon;
 mod crash;
 mod disks;
 mod exactly_once;

@@ -17,6 +17,14 @@ public final class Compare {
         if (scenarios.put(name, scenario) != null) throw new IllegalStateException("two scenarios named " + name);
     }
 
+    /** Adds a scenario that changes the broker for everybody: it runs when all others are done, by itself. */
+    void addAlone(String name, Consumer<Side> scenario) {
+        add(name, scenario);
+        alone.add(name);
+    }
+
+    final Set<String> alone = new HashSet<>();
+
     record Difference(String scenario, String label, List<String> details) { }
 
     final List<Difference> differences = new ArrayList<>();
@@ -53,6 +61,7 @@ public final class Compare {
         ClusterCases.add(compare);
         LogDirCases.add(compare);
         ReassignmentCases.add(compare);
+        CordonCases.add(compare);
         FrameCases.add(compare);
         GroupCases.add(compare);
         CommitCases.add(compare);
@@ -64,26 +73,28 @@ public final class Compare {
     }
 
     boolean run(String reference, String other, Set<String> options, List<String> wanted) throws Exception {
-        boolean self = options.contains("--self");
-        var pool = Executors.newFixedThreadPool(Integer.getInteger("parallel", 4));
-        var results = new LinkedHashMap<String, Future<List<Side>>>();
-        for (var scenario : scenarios.entrySet()) {
-            if (!wanted.isEmpty() && wanted.stream().noneMatch(scenario.getKey()::contains)) continue;
-            results.put(scenario.getKey(), pool.submit(() -> List.of(
-                play(scenario.getKey(), scenario.getValue(), reference, true), play(scenario.getKey(), scenario.getValue(), other, self))));
-        }
-        for (var result : results.entrySet()) {
-            var sides = result.getValue().get();
-            compare(result.getKey(), sides.get(0).lines, sides.get(1).lines);
-            if (options.contains("--verbose")) for (var line : sides.get(1).lines) System.out.println(result.getKey() + " | " + line.label() + " | " + line.answer() + " " + line.words());
-        }
-        pool.shutdown();
+        var names = scenarios.keySet().stream().filter(name -> wanted.isEmpty() || wanted.stream().anyMatch(name::contains)).toList();
+        run(names.stream().filter(name -> !alone.contains(name)).toList(), Integer.getInteger("parallel", 4), reference, other, options);
+        run(names.stream().filter(alone::contains).toList(), 1, reference, other, options);
         print("DIFF ", differences);
         if (options.contains("--words")) print("WORDS ", words);
         accepted.forEach((why, count) -> System.out.println("accepted " + count + ": " + why));
         System.out.println(words.size() + " error texts differ in wording" + (options.contains("--words") ? "" : " (--words shows them)"));
         System.out.println(passed + " passed, " + differences.size() + " failed");
         return differences.isEmpty();
+    }
+
+    void run(List<String> names, int parallel, String reference, String other, Set<String> options) throws Exception {
+        var pool = Executors.newFixedThreadPool(parallel);
+        var results = new LinkedHashMap<String, Future<List<Side>>>();
+        for (var name : names) results.put(name, pool.submit(() -> List.of(
+            play(name, scenarios.get(name), reference, true), play(name, scenarios.get(name), other, options.contains("--self")))));
+        for (var result : results.entrySet()) {
+            var sides = result.getValue().get();
+            compare(result.getKey(), sides.get(0).lines, sides.get(1).lines);
+            if (options.contains("--verbose")) for (var line : sides.get(1).lines) System.out.println(result.getKey() + " | " + line.label() + " | " + line.answer() + " " + line.words());
+        }
+        pool.shutdown();
     }
 
     static Side play(String name, Consumer<Side> scenario, String bootstrap, boolean reference) {

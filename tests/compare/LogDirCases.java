@@ -20,7 +20,7 @@ final class LogDirCases {
     }
 
     static DescribeLogDirsResponseData described(Side s, String topic) {
-        var answer = s.ask(4, dirs(dirTopic(topic, 0, 1, 2)));
+        var answer = s.ask(5, dirs(dirTopic(topic, 0, 1, 2)));
         if (!answer.replied()) throw new IllegalStateException("set-up: log dirs: " + answer.fate());
         return (DescribeLogDirsResponseData) answer.message();
     }

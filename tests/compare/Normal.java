@@ -42,6 +42,7 @@ final class Normal {
 
     String text(String raw) {
         var text = raw.replace(tag, "T").replace(":" + port, ":PORT");
+        for (var dir : dirs) text = text.replace(dir, "DIR" + dirs.indexOf(dir));
         for (var id : ids.entrySet()) text = text.replace(id.getKey(), id.getValue());
         return MEMBER.matcher(text).replaceAll(found -> "-" + members.computeIfAbsent(found.group(), x -> "UUID" + members.size()));
     }

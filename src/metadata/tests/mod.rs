@@ -95,7 +95,7 @@ impl Cluster {
 struct Rules;
 
 impl ConfigRules for Rules {
-    fn check(&self, kind: ResourceKind, key: &str, value: &str) -> Result<(), String> {
+    fn check(&self, kind: ResourceKind, _name: &str, key: &str, value: &str) -> Result<(), String> {
         match key {
             "retention.ms" | "flush.ms" => value.parse::<i64>().map(drop).map_err(|_| {
                 format!("Invalid value {value} for configuration {key}: Not a number of type LONG")

@@ -144,7 +144,10 @@ fn fenced_brokers_lead_nothing_and_are_taken_last() {
         refusal(&rows[0].result),
         (
             ErrorCode::InvalidReplicationFactor,
-            Some("Unable to replicate the partition 1 time(s): All brokers are currently fenced.")
+            Some(
+                "Unable to replicate the partition 1 time(s): All brokers are currently fenced, or have all their log \
+                 directories cordoned."
+            )
         )
     );
 }
