@@ -415,6 +415,7 @@ impl Log {
         }
         Stats::add(&self.shared.stats.writes, 1);
         Stats::add(&self.shared.stats.write_bytes, bytes);
+        Stats::add(&self.shared.dirs[self.dir()].written_bytes, bytes);
         let mut state = self.state.borrow_mut();
         let segment = state
             .segment_at_mut(base)

@@ -16,6 +16,7 @@ use super::names::{
     parse_partition,
 };
 use super::place::{JournalDir, LeftJournal};
+use super::placement::Load;
 use super::replay::{Known, replay};
 use super::sync_cost::{SyncCost, sync_cost};
 use crate::rt::{Disk, Entry};
@@ -29,6 +30,8 @@ struct Inner {
     cluster_id: Str,
     node_id: NodeId,
     dirs: Vec<DirectoryImage>,
+    /// What each bears now.
+    loads: Vec<Load>,
     /// One that was there in an earlier run is not among them.
     is_missing: bool,
     _locks: Vec<std::fs::File>,
@@ -129,6 +132,7 @@ impl Directories {
         Ok(Directories(Arc::new(Inner {
             cluster_id,
             node_id,
+            loads: dirs.iter().map(|_| Load::default()).collect(),
             dirs,
             is_missing,
             _locks: locks,
@@ -191,6 +195,11 @@ impl Directories {
                 .map_err(StorageError::io(&base))?;
         }
         Ok(())
+    }
+
+    /// What each directory bears now, all shards together.
+    pub(super) fn loads(&self) -> &[Load] {
+        &self.0.loads
     }
 
     pub(super) fn images(&self) -> &[DirectoryImage] {

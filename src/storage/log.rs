@@ -1,6 +1,6 @@
 //! One partition's log: its state, appending, and what is answered without touching a file.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Ref, RefCell};
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use super::epochs::Epochs;
 use super::error::AppendError;
 use super::gate::Gate;
 use super::journal::JOURNAL_FILES;
+use super::placement::Seat;
 use super::recover::Listing;
 use super::segment::{Incoming, Segment};
 use super::shared::Shared;
@@ -90,7 +91,7 @@ pub struct Log {
     pub(super) id: LogId,
     pub(super) shared: Rc<Shared>,
     /// Which of the store's directories; changes when the log is moved.
-    pub(super) dir: Cell<usize>,
+    pub(super) seat: Seat,
     pub(super) topic_id: TopicId,
     pub(super) name: String,
     pub(super) partition: TopicPartition,
@@ -364,7 +365,7 @@ impl Log {
 
     /// The number of the store's directory that it lies in.
     pub(super) fn dir(&self) -> usize {
-        self.dir.get()
+        self.seat.dir()
     }
 
     /// The log directory that it lies in.

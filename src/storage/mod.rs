@@ -50,6 +50,7 @@ mod log;
 mod metalog;
 mod names;
 mod place;
+mod placement;
 mod read;
 mod recover;
 mod relocate;

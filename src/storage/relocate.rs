@@ -418,7 +418,7 @@ impl Relocation<'_> {
         // Whoever is about to open a file by its old name looks again; and no checkpoint of the new directory tells of it yet.
         state.generation = self.shared.next_generation();
         state.compaction.checkpointed = Offset::ZERO;
-        (log.dir.replace(self.to), old_path)
+        (log.seat.change(self.to), old_path)
     }
 
     /// A fault of the directory that the log moves to.

@@ -85,6 +85,8 @@ pub(super) struct Directory {
     state: Cell<DirectoryState>,
     /// This shard's newest checkpoint there.
     pub generation: Cell<u64>,
+    /// Bytes that this shard wrote to segments there since it told the others.
+    pub written_bytes: Cell<u64>,
     /// What the file system said last of its space, less what was taken since, and when that was.
     space: Cell<Option<(Space, Micros)>>,
     /// What a small durable write of its journal costs: as measured at start, then as its commits show it.
@@ -123,6 +125,7 @@ impl Directory {
             path,
             state: Cell::new(DirectoryState::Online),
             generation: Cell::new(0),
+            written_bytes: Cell::new(0),
             space: Cell::new(None),
             sync_cost: Cell::new(SyncCost::UNKNOWN),
             lanes: Lanes::default(),

@@ -1,12 +1,11 @@
 //! One shard's store: its logs, opened, committed, checkpointed and closed.
 
-use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use hashbrown::HashSet;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use super::checkpoint::Checkpoint;
 use super::commit::Committed;
@@ -20,6 +19,7 @@ use super::names::{
     CLEANED_OFFSETS, PARTITION_METADATA, decode_partition_metadata, deleted_directory,
     encode_partition_metadata,
 };
+use super::placement::{Placement, Seat};
 use super::relocate::moves;
 use super::removal::Removal;
 use super::shared::{Directory, Shared};
@@ -61,16 +61,13 @@ impl Default for StoreConfig {
 /// One shard's logs in all log directories.
 pub struct Store {
     pub(super) shared: Rc<Shared>,
-    directories: Directories,
+    pub(super) directories: Directories,
     /// Names whose start-up image has been used: a log created later under the name is another one.
     opened: RefCell<HashSet<String>>,
     /// Of each directory, as its file has it or will.
     cleaned: RefCell<Vec<CleanedOffsets>>,
     cleaned_gate: Gate,
-    /// Logs being made in each directory, which are not among the logs yet.
-    placing: RefCell<Vec<usize>>,
-    /// Directories that take no new logs (KIP-1066).
-    cordoned: RefCell<Vec<bool>>,
+    pub(super) placement: Placement,
 }
 
 /// Whether a partition is new, or had a log before.
@@ -80,30 +77,8 @@ enum Birth {
     Before,
 }
 
-/// A log that is being made in a directory.
-struct Placing<'a> {
-    counts: &'a RefCell<Vec<usize>>,
-    dir: usize,
-}
-
-impl<'a> Placing<'a> {
-    fn begin(counts: &'a RefCell<Vec<usize>>, dir: usize) -> Placing<'a> {
-        counts.borrow_mut()[dir] += 1;
-        Placing { counts, dir }
-    }
-}
-
-impl Drop for Placing<'_> {
-    fn drop(&mut self) {
-        self.counts.borrow_mut()[self.dir] -= 1;
-    }
-}
-
 /// Whether a log's directory says whose it is.
 struct Labelled(bool);
-
-/// A disk with less than this part free is nearly full.
-const SHORT_PART: u64 = 20;
 
 /// One log directory, for DescribeLogDirs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -147,8 +122,7 @@ impl Store {
                     .collect(),
             ),
             cleaned_gate: Gate::default(),
-            placing: RefCell::new(vec![0; directories.images().len()]),
-            cordoned: RefCell::new(vec![false; directories.images().len()]),
+            placement: Placement::new(directories.images().len()),
         }
     }
 
@@ -234,15 +208,16 @@ impl Store {
             true => self.find_left(&name, topic_id).await?,
             false => None,
         };
-        let (dir, found, labelled) = match left {
-            Some((dir, found, Labelled(labelled))) => (dir, Some(found), labelled),
+        let (seat, found, labelled) = match left {
+            Some((dir, found, Labelled(labelled))) => {
+                (Seat::take(&self.directories, dir), Some(found), labelled)
+            }
             None if birth == Birth::Before && first && self.directories.may_hide_logs() => {
                 return Err(StorageError::Offline);
             }
             None => (self.place().await?, None, false),
         };
-        // Those who place meanwhile count it.
-        let _placing = Placing::begin(&self.placing, dir);
+        let dir = seat.dir();
         if !first {
             // The name comes back: what the journal holds of its earlier bearer must not be applied to this one.
             let _round = self.shared.round_gate.enter().await;
@@ -275,7 +250,7 @@ impl Store {
         let log = Rc::new(Log {
             id: LogId(slot as u32),
             shared: self.shared.clone(),
-            dir: Cell::new(dir),
+            seat,
             topic_id,
             name: name.clone(),
             partition: partition.clone(),
@@ -303,52 +278,6 @@ impl Store {
             .await
             .ok()?;
         decode_partition_metadata(std::str::from_utf8(&bytes).ok()?)
-    }
-
-    /// Of the directories that work and have room, the one with the fewest logs of this store, as Kafka places them; of
-    /// several the one with the most free space. One that is cordoned, or whose disk is nearly full, takes logs only if all
-    /// are.
-    async fn place(&self) -> Result<usize, StorageError> {
-        let dirs = &self.shared.dirs;
-        if let [only] = &dirs[..] {
-            only.check()?;
-            return Ok(0);
-        }
-        let mut spaces = Vec::with_capacity(dirs.len());
-        for dir in dirs {
-            spaces.push(self.shared.disk.space(&dir.path).await.ok());
-        }
-        // From here to the choice there is no await: logs that are placed side by side see each other.
-        let mut best = None;
-        for (i, dir) in dirs.iter().enumerate() {
-            if dir.is_offline() {
-                continue;
-            }
-            let space = spaces[i];
-            let is_short = space.is_some_and(|s| s.available_bytes < s.total_bytes / SHORT_PART);
-            let free = space.map_or(0, |s| s.available_bytes);
-            let count = {
-                let logs = self.shared.logs.borrow();
-                let there = logs.iter().flatten().filter(|log| log.dir() == i);
-                there.count() + self.placing.borrow()[i]
-            };
-            let is_full = dir.is_full() || is_short;
-            let rank = (self.is_cordoned(i), is_full, count, Reverse(free));
-            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
-                best = Some((rank, i));
-            }
-        }
-        best.map(|(_, dir)| dir).ok_or(StorageError::Offline)
-    }
-
-    /// Says of each directory whether it takes new logs.
-    pub fn set_cordoned(&self, cordoned: impl Iterator<Item = bool>) {
-        self.cordoned.replace(cordoned.collect());
-    }
-
-    /// Whether a directory takes no new logs.
-    pub fn is_cordoned(&self, directory: usize) -> bool {
-        self.cordoned.borrow().get(directory) == Some(&true)
     }
 
     /// Removes a log: its directory is renamed at once, and unlinked in the background when its topic's
@@ -435,6 +364,7 @@ impl Store {
     /// Notes on disk how far the logs are durable, so that recovery need not look further back. Every minute or so,
     /// best after the partitions wrote their producer snapshots.
     pub async fn checkpoint(&self) -> Result<(), StorageError> {
+        self.share_written();
         let logs = self.logs();
         let changed = logs
             .iter()
