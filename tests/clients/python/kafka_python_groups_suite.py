@@ -27,16 +27,16 @@ def fill(topic, count, partitions=1):
 
 
 def member(group, topic, **settings):
-    # Three seconds of session, as this client's own tests have.
-    return KafkaConsumer(topic, bootstrap_servers=BOOTSTRAP, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, session_timeout_ms=3000,
-                         heartbeat_interval_ms=300, **settings)
+    # On a busy machine this client now and then is silent for seconds: with a session of three, members were expelled by Kafka too.
+    return KafkaConsumer(topic, bootstrap_servers=BOOTSTRAP, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, session_timeout_ms=10_000,
+                         heartbeat_interval_ms=1000, **settings)
 
 
 def drain(reader, count, seconds=20):
     found = []
     deadline = time.monotonic() + seconds
     while len(found) < count and time.monotonic() < deadline:
-        for records in reader.poll(200).values():
+        for records in reader.poll(1000).values():
             found.extend(records)
     return found
 
@@ -53,13 +53,13 @@ def close_all(*readers):
 def partitions_are_shared_and_handed_over():
     topic, group = create("kpg-share", 4), fresh("kpg-share")
     first = member(group, topic)
-    until("four partitions", lambda: (first.poll(200), len(first.assignment()) == 4)[1])
+    until("four partitions", lambda: (first.poll(1000), len(first.assignment()) == 4)[1], 30)
     second = member(group, topic)
-    both = lambda: (first.poll(200), second.poll(200), sorted((len(first.assignment()), len(second.assignment()))) == [2, 2])[2]
+    both = lambda: (first.poll(1000), second.poll(1000), sorted((len(first.assignment()), len(second.assignment()))) == [2, 2])[2]
     until("two each", both, 30)
     same(first.assignment() & second.assignment(), set(), "owned twice")
     second.close()
-    until("four again", lambda: (first.poll(200), len(first.assignment()) == 4)[1], 30)
+    until("four again", lambda: (first.poll(1000), len(first.assignment()) == 4)[1], 30)
     first.close()
 
 
@@ -83,10 +83,10 @@ def reading_goes_on_where_it_was_committed():
 def a_member_that_dies_is_replaced():
     topic, group = create("kpg-dies", 2), fresh("kpg-dies")
     first, second = member(group, topic), member(group, topic)
-    until("one each", lambda: (first.poll(200), second.poll(200), [len(first.assignment()), len(second.assignment())] == [1, 1])[2], 30)
+    until("one each", lambda: (first.poll(1000), second.poll(1000), [len(first.assignment()), len(second.assignment())] == [1, 1])[2], 30)
     # Nobody says good-bye: neither heartbeats nor the leave request.
     second._coordinator._disable_heartbeat_thread() if hasattr(second._coordinator, "_disable_heartbeat_thread") else second._coordinator.close(autocommit=False)
-    until("both partitions", lambda: (first.poll(100), len(first.assignment()) == 2)[1], 30)
+    until("both partitions", lambda: (first.poll(1000), len(first.assignment()) == 2)[1], 30)
     close_all(first)
 
 
