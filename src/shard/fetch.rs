@@ -1,6 +1,7 @@
 //! Reads for Fetch: what is asked of a shard, what comes back, and who waits for more.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -141,25 +142,68 @@ pub struct WatchKey {
     pub connection: u64,
 }
 
+/// How many bytes of one partition may be read, for its watchers. What is appended and not committed does not count: a
+/// watch may begin between the two, and it is the commit that it waits for.
+#[derive(Default)]
+pub struct ReadableBytes {
+    appended: Cell<u64>,
+    readable: Cell<u64>,
+    /// The batches between the two: where each ends, and how many bytes were appended then. As long as what is being
+    /// committed, which back-pressure bounds.
+    ahead: RefCell<VecDeque<(Offset, u64)>>,
+}
+
+impl ReadableBytes {
+    /// A batch of so many bytes was appended, and the log ends at `end` now.
+    pub fn on_appended(&self, end: Offset, bytes: usize) {
+        let appended = self.appended.get() + bytes as u64;
+        self.appended.set(appended);
+        self.ahead.borrow_mut().push_back((end, appended));
+    }
+
+    /// Records below `high_watermark` may be read now; returns the count of their bytes.
+    pub fn on_readable(&self, high_watermark: Offset) -> u64 {
+        let ahead = &mut *self.ahead.borrow_mut();
+        while let Some((end, appended)) = ahead.front().copied()
+            && end <= high_watermark
+        {
+            ahead.pop_front();
+            self.readable.set(appended);
+        }
+        // A burst's memory is not kept: there are many partitions.
+        if ahead.is_empty() && ahead.capacity() > AHEAD_KEPT {
+            *ahead = VecDeque::new();
+        }
+        self.readable.get()
+    }
+
+    pub fn count(&self) -> u64 {
+        self.readable.get()
+    }
+}
+
+/// Batches that a partition keeps room for.
+const AHEAD_KEPT: usize = 64;
+
 /// Who waits for more records of one partition. An entry fires once and is gone.
 #[derive(Default)]
 pub struct Watchers(RefCell<HashMap<WatchKey, Watch>>);
 
 struct Watch {
-    /// Bytes that must arrive here before it is worth reading again.
+    /// Bytes that must become readable here before it is worth reading again.
     need: u64,
-    /// The partition's count of appended bytes when the watch began.
+    /// [`ReadableBytes::count`] when the watch began.
     since: u64,
 }
 
 impl Watchers {
     /// Begins or renews a watch.
-    pub fn watch(&self, key: WatchKey, need: u64, appended_bytes: u64) {
+    pub fn watch(&self, key: WatchKey, need: u64, readable_bytes: u64) {
         self.0.borrow_mut().insert(
             key,
             Watch {
                 need,
-                since: appended_bytes,
+                since: readable_bytes,
             },
         );
     }
@@ -168,14 +212,14 @@ impl Watchers {
         self.0.borrow_mut().remove(&key);
     }
 
-    /// Takes out those for whom enough has arrived.
-    pub fn fire(&self, appended_bytes: u64, mut wake: impl FnMut(WatchKey)) {
+    /// Takes out those for whom enough has become readable.
+    pub fn fire(&self, readable_bytes: u64, mut wake: impl FnMut(WatchKey)) {
         let mut watchers = self.0.borrow_mut();
         if watchers.is_empty() {
             return;
         }
         watchers.retain(|key, watch| {
-            let waits = appended_bytes - watch.since < watch.need;
+            let waits = readable_bytes - watch.since < watch.need;
             if !waits {
                 wake(*key);
             }
@@ -212,5 +256,52 @@ impl Parked {
         if let Some(sender) = self.waiting.borrow_mut().remove(&connection) {
             let _ = sender.send(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: WatchKey = WatchKey {
+        home: ShardId(0),
+        connection: 7,
+    };
+
+    fn fired(watchers: &Watchers, readable_bytes: u64) -> bool {
+        let mut fired = false;
+        watchers.fire(readable_bytes, |key| fired = key == KEY);
+        fired
+    }
+
+    /// What was lost: the wake-up of a reader that began to wait after the last batch was appended and before it was
+    /// committed. It slept to the end of its long poll, or until the next batch.
+    #[test]
+    fn a_watch_that_begins_between_append_and_commit_fires_at_the_commit() {
+        let (bytes, watchers) = (ReadableBytes::default(), Watchers::default());
+        bytes.on_appended(Offset(1), 100);
+        watchers.watch(KEY, 1, bytes.count());
+        assert!(fired(&watchers, bytes.on_readable(Offset(1))));
+    }
+
+    #[test]
+    fn a_watch_waits_for_as_many_readable_bytes_as_it_needs() {
+        let (bytes, watchers) = (ReadableBytes::default(), Watchers::default());
+        for end in 1..=3 {
+            bytes.on_appended(Offset(end), 100);
+        }
+        assert_eq!(bytes.on_readable(Offset(1)), 100);
+        watchers.watch(KEY, 150, bytes.count());
+        assert!(
+            !fired(&watchers, bytes.on_readable(Offset(2))),
+            "100 of 150"
+        );
+        bytes.on_appended(Offset(9), 1_000);
+        assert!(
+            !fired(&watchers, bytes.on_readable(Offset(2))),
+            "only appended"
+        );
+        assert!(fired(&watchers, bytes.on_readable(Offset(3))), "200 of 150");
+        assert!(!fired(&watchers, bytes.on_readable(Offset(9))), "only once");
     }
 }

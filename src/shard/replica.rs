@@ -6,7 +6,9 @@ use std::rc::Rc;
 use super::Shard;
 use super::append::{self, Prepared};
 use super::coordinators::Hook;
-use super::fetch::{PartitionRead, ReadData, ReadItem, WatchItem, WatchKey, Watchers};
+use super::fetch::{
+    PartitionRead, ReadData, ReadItem, ReadableBytes, WatchItem, WatchKey, Watchers,
+};
 use super::produce::{ProduceItem, ProduceJoin, ProduceOutcome};
 use super::verification::Verifying;
 use super::waiters::{Listing, Waiter, Waiters};
@@ -33,8 +35,7 @@ pub struct Replica {
     committed_watchers: Watchers,
     /// Transactional batches whose coordinator is being asked.
     pub(super) verifying: Verifying,
-    /// Counts all bytes ever appended here, for the watchers.
-    appended_bytes: Cell<u64>,
+    readable_bytes: ReadableBytes,
     /// Records appended since the last commit, for `flush.messages` under write caching.
     unflushed: Cell<i64>,
     deleted: Cell<bool>,
@@ -89,7 +90,7 @@ impl Replica {
             watchers: Watchers::default(),
             committed_watchers: Watchers::default(),
             verifying: Verifying::default(),
-            appended_bytes: Cell::new(0),
+            readable_bytes: ReadableBytes::default(),
             unflushed: Cell::new(0),
             deleted: Cell::new(false),
             coordinator: RefCell::new(None),
@@ -229,8 +230,8 @@ impl Replica {
     }
 
     pub(super) fn count_appended(&self, bytes: usize) {
-        let appended = self.appended_bytes.get() + bytes as u64;
-        self.appended_bytes.set(appended);
+        let end = self.core.borrow().log_end();
+        self.readable_bytes.on_appended(end, bytes);
     }
 
     /// Under write caching a batch counts as committed at once, but for every `flush.messages` records.
@@ -280,9 +281,9 @@ impl Replica {
                         coordinator.on_committed(end);
                     }
                 }
-                Effect::WakeReaders(_) => {
-                    self.watchers
-                        .fire(self.appended_bytes.get(), |key| shard.wake_fetch(key));
+                Effect::WakeReaders(end) => {
+                    let readable = self.readable_bytes.on_readable(end);
+                    self.watchers.fire(readable, |key| shard.wake_fetch(key));
                 }
                 Effect::WakeCommittedReaders(stable) => self.wake_committed(shard, stable),
                 Effect::FailWaiters => self.fail_waiters(shard, ErrorCode::KafkaStorageError),
@@ -306,7 +307,7 @@ impl Replica {
     fn wake_committed(&self, shard: &Shard, stable: Offset) {
         let watchers = &self.committed_watchers;
         match stable == self.core.borrow().high_watermark() {
-            true => watchers.fire(self.appended_bytes.get(), |key| shard.wake_fetch(key)),
+            true => watchers.fire(self.readable_bytes.count(), |key| shard.wake_fetch(key)),
             false => watchers.fire_all(|key| shard.wake_fetch(key)),
         }
     }
@@ -321,14 +322,14 @@ impl Replica {
             shard.wake_fetch(key);
             return;
         }
-        let appended = self.appended_bytes.get();
+        let readable = self.readable_bytes.count();
         if item.isolation == Isolation::ReadCommitted {
             // What an open transaction has written already counts when it ends: any end may bring enough.
             let is_stable = core.last_stable_offset() == core.high_watermark();
             let need = if is_stable { need } else { 0 };
-            self.committed_watchers.watch(key, need, appended);
+            self.committed_watchers.watch(key, need, readable);
         } else {
-            self.watchers.watch(key, need, appended);
+            self.watchers.watch(key, need, readable);
         }
     }
 
