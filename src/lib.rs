@@ -27,6 +27,7 @@
 //! | [`config`] | every key, one row each |
 //! | [`record`] | record batches: check, iterate, build, compress |
 //! | [`protocol`] | the Kafka wire, every message at every version |
+//! | [`wire`] | the native wire: frames, frozen messages, the handshake |
 //! | [`metadata`] | what the cluster agrees on: records, image, decisions |
 //! | [`partition`] | one replica's state: offsets, producers, watermarks |
 //! | [`group`] | consumer groups and their offsets |
@@ -48,6 +49,7 @@ pub mod config;
 pub mod metrics;
 pub mod protocol;
 pub mod record;
+pub mod wire;
 
 pub mod group;
 pub mod metadata;

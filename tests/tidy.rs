@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The rooms in reading order, which is dependency order: a room uses only rooms that stand before it.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "types",
     "metrics",
     "config",
     "record",
     "protocol",
+    "wire",
     "metadata",
     "partition",
     "group",
@@ -33,12 +34,13 @@ const ROOMS: [&str; 18] = [
 ];
 
 /// Rooms that decide and do no I/O: no `async`, no clock, no file, no log line.
-const SANS_IO: [&str; 9] = [
+const SANS_IO: [&str; 10] = [
     "types",
     "metrics",
     "config",
     "record",
     "protocol",
+    "wire",
     "metadata",
     "partition",
     "group",

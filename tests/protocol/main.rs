@@ -9,3 +9,6 @@ mod frames;
 mod golden;
 mod hostile;
 mod kafka;
+mod native;
+mod native_golden;
+mod native_hostile;
