@@ -3,6 +3,8 @@
 //! **Path.** `server/connection` cuts a frame → here [`start`] decodes it and begins its work → `shard` appends, reads,
 //! proposes → here the response is encoded as a [`Frame`] → `server/connection` sends it in the order of the requests.
 //!
+//! [`native`] does the same for the frames of Ringlog's own wire.
+//!
 //! **Invariants.** One row per API in [`ROWS`], and ApiVersions tells just these rows. What a Produce appends is
 //! appended before [`start`] returns, so requests of one connection keep their order. A handler holds no borrow of the
 //! image across an await.
@@ -43,6 +45,7 @@ mod list_groups;
 mod list_offsets;
 mod list_transactions;
 mod metadata;
+pub mod native;
 mod offset_commit;
 mod offset_delete;
 mod offset_fetch;

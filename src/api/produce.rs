@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::context::{Context, Frame, Outcome, Work};
 use super::rows::Call;
+use crate::metadata::Topic;
 use crate::protocol::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
     ProduceResponse, TopicProduceData, TopicProduceResponse,
@@ -187,13 +188,19 @@ fn find(
             .ok_or(ErrorCode::UnknownTopicOrPartition),
     };
     let found = found.map_err(Refusal::Code)?;
-    if Internal::of(&found.name).is_some() {
-        return Err(Refusal::Because(
+    writable(found).map_err(|(code, why)| Refusal::Because(code, why))?;
+    Ok((found.id, found.partitions_count()))
+}
+
+/// Whether producers may append to a topic at all.
+pub(super) fn writable(topic: &Topic) -> Result<(), (ErrorCode, &'static str)> {
+    match Internal::of(&topic.name) {
+        None => Ok(()),
+        Some(_) => Err((
             ErrorCode::InvalidTopicException,
             "an internal topic takes records of its coordinators only",
-        ));
+        )),
     }
-    Ok((found.id, found.partitions_count()))
 }
 
 fn check(

@@ -178,6 +178,8 @@ keys! {
         message_max_bytes: i32 = "message.max.bytes", Some("1048588"), at_least(0), CLUSTER;
         /// Replicas in sync without which a write with acks=all is refused.
         min_insync_replicas: i32 = "min.insync.replicas", Some("1"), at_least(1), CLUSTER;
+        /// Names of the listeners that speak Ringlog's native wire instead of Kafka's; PLAINTEXT where listener.security.protocol.map does not have them.
+        native_listener_names: Vec<String> = "native.listener.names", Some(""), ANY, STATIC;
         /// This node's number, its own in the cluster.
         node_id: i32 = "node.id", Some("1"), at_least(0), STATIC;
         /// Partitions of a topic that is created without saying how many.

@@ -229,6 +229,7 @@ pub(super) const OURS: &[&str] = &[
     "memory.cache.ratio",
     "memory.group.ratio",
     "memory.request.ratio",
+    "native.listener.names",
     "num.shards",
     "write.caching",
 ];

@@ -16,6 +16,16 @@ pub struct Listener {
     /// 0 asks the kernel for a free one.
     pub port: u16,
     pub protocol: Protocol,
+    pub wire: Wire,
+}
+
+/// Which of Ringlog's two wires a listener speaks; a security protocol may wrap either.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Wire {
+    #[default]
+    Kafka,
+    /// `native.listener.names` has it.
+    Native,
 }
 
 /// What is spoken on a listener (Kafka's security protocols).
@@ -107,6 +117,7 @@ fn parse_listener(item: &str) -> Result<Listener, String> {
         host: host.to_string(),
         port,
         protocol: Protocol::default(),
+        wire: Wire::default(),
     })
 }
 

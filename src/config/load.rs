@@ -8,7 +8,7 @@ use super::properties::{self, Property};
 use super::unused::{UNUSED, is_unused};
 use super::{
     BROKER_KEYS, BrokerConfig, ConfigError, CordonedDirs, Dynamic, Key, Listener, Lookup, Origin,
-    Protocol, Scope, Warning, broker_key,
+    Protocol, Scope, Warning, Wire, broker_key,
 };
 
 /// What was set before start, by key.
@@ -197,22 +197,23 @@ impl BrokerConfig {
             .any(|name| name.eq_ignore_ascii_case(listener))
     }
 
-    /// Gives every listener the protocol that its name stands for; only PLAINTEXT is served.
+    /// Gives every listener the protocol and the wire that its name stands for; only PLAINTEXT is served.
     fn settle_protocols(&mut self) -> Result<(), ConfigError> {
-        let (map, controllers) = (
-            &self.listener_security_protocol_map,
-            &self.controller_listener_names,
-        );
+        let map = &self.listener_security_protocol_map;
+        let (controllers, natives) = (&self.controller_listener_names, &self.native_listener_names);
+        let is_among = |names: &[String], name: &str| {
+            names.iter().any(|other| other.eq_ignore_ascii_case(name))
+        };
         let protocol_of = |name: &str| {
-            let controllers = controllers
-                .iter()
-                .any(|other| other.eq_ignore_ascii_case(name));
-            map.find(name)
-                .or(controllers.then_some(Protocol::Plaintext))
+            let is_ours = is_among(controllers, name) || is_among(natives, name);
+            map.find(name).or(is_ours.then_some(Protocol::Plaintext))
         };
         let settle = |key: &str, listeners: &mut Vec<Listener>| {
             for listener in listeners {
                 let name = listener.name.clone();
+                if is_among(natives, &name) {
+                    listener.wire = Wire::Native;
+                }
                 listener.protocol = protocol_of(&name).ok_or_else(|| {
                     ConfigError::of_key(key, format!(
                         "{key}: listener {name} has no security protocol: add {name}:PLAINTEXT to listener.security.protocol.map"
@@ -260,6 +261,22 @@ impl BrokerConfig {
         let wrong = |key: &str, why: String| Err(ConfigError::of_key(key, format!("{key}: {why}")));
         if self.client_listeners().next().is_none() {
             return wrong("listeners", "no listener is left for clients".into());
+        }
+        let mut natives = self.listeners.iter().filter(|l| l.wire == Wire::Native);
+        if let Some(both) = natives.find(|l| self.is_controllers(&l.name)) {
+            let name = &both.name;
+            let why = format!("{name} is among controller.listener.names too, and can be one only");
+            return wrong("native.listener.names", why);
+        }
+        let is_missing = |name: &&String| {
+            let mut listeners = self.listeners.iter();
+            !listeners.any(|listener| listener.name.eq_ignore_ascii_case(name))
+        };
+        if let Some(name) = self.native_listener_names.iter().find(is_missing) {
+            return wrong(
+                "native.listener.names",
+                format!("{name} is not among listeners"),
+            );
         }
         for (index, listener) in self.listeners.iter().enumerate() {
             let same = |other: &&Listener| {

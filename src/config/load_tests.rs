@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{BrokerConfig, Dynamic, Protocol, Scope, TOPIC_KEYS, TopicConfig, Warning, broker_key};
+use super::{
+    BrokerConfig, Dynamic, Protocol, Scope, TOPIC_KEYS, TopicConfig, Warning, Wire, broker_key,
+};
 
 fn parse(contents: &str) -> Result<(BrokerConfig, Vec<Warning>), String> {
     BrokerConfig::parse(Some(("server.properties", contents)), &[])
@@ -140,6 +142,49 @@ fn listeners_of_a_combined_node_are_told_apart() {
         told,
         ["INSIDE://box:9092", "PUBLIC://kafka.example.org:9094"]
     );
+}
+
+#[test]
+fn a_listener_speaks_the_native_wire_only_where_its_name_is_told() {
+    let contents = "listeners=PLAINTEXT://:9092,FAST://:9093";
+    let wires = |contents: &str| -> Vec<Wire> {
+        let config = config(contents);
+        let advertised = config.advertised("box", |_| None);
+        let told: Vec<_> = advertised.iter().map(|l| (l.wire, l.protocol)).collect();
+        let served: Vec<_> = config.client_listeners().map(|l| l.wire).collect();
+        let plain = |wire: &Wire| (*wire, Protocol::Plaintext);
+        assert_eq!(told, served.iter().map(plain).collect::<Vec<_>>());
+        served
+    };
+    let native = format!("{contents}\nnative.listener.names=FAST");
+    assert_eq!(wires(&native), [Wire::Kafka, Wire::Native]);
+    let kafka =
+        format!("{contents}\nlistener.security.protocol.map=FAST:PLAINTEXT,PLAINTEXT:PLAINTEXT");
+    assert_eq!(wires(&kafka), [Wire::Kafka, Wire::Kafka]);
+    assert_eq!(wires(""), [Wire::Kafka]);
+}
+
+#[test]
+fn a_native_listener_that_cannot_be_is_refused() {
+    let contents = "listeners=PLAINTEXT://:9092,FAST://:9093";
+    for (more, why) in [
+        (
+            "native.listener.names=FAST\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,FAST:SSL",
+            "FAST speaks SSL",
+        ),
+        (
+            "native.listener.names=FAST\ncontroller.listener.names=FAST",
+            "can be one only",
+        ),
+        (
+            "native.listener.names=FAST,FASTER",
+            "FASTER is not among listeners",
+        ),
+        ("", "FAST has no security protocol"),
+    ] {
+        let error = refusal(&format!("{contents}\n{more}"));
+        assert!(error.contains(why), "{more}: {error}");
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub use describe::{
 pub use error::{ConfigError, Origin, Refusal, Warning};
 pub use group::{GROUP_KEYS, GroupConfig, group_key, validate_group, validate_group_overrides};
 pub use key::{Check, Key, Kind, Scope, Twin};
-pub use listener::{Listener, Protocol, ProtocolMap};
+pub use listener::{Listener, Protocol, ProtocolMap, Wire};
 pub use load::MemoryBudget;
 pub use lookup::{Dynamic, Lookup};
 pub use reference::{Reference, help, reference};

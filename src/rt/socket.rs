@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -29,21 +30,46 @@ pub struct Socket {
     low_water: usize,
 }
 
-/// An accepted connection on its way to the shard that will own it. Dropping it closes it.
+/// A connection on its way to the shard that will own it: just accepted, or given up by another shard. Dropping it closes
+/// it.
 pub struct RawAccepted {
-    accepted: Option<AcceptedTcpStream>,
+    descriptor: Option<Descriptor>,
     peer: SocketAddr,
+    read: BytesMut,
+}
+
+enum Descriptor {
+    Accepted(AcceptedTcpStream),
+    Released(OwnedFd),
 }
 
 impl Socket {
     /// Makes this shard the owner of a connection that any shard accepted. Small writes leave at once (`TCP_NODELAY`),
     /// dead peers are found in the end (`SO_KEEPALIVE`).
     pub fn adopt(mut raw: RawAccepted) -> io::Result<Socket> {
-        let accepted = raw
-            .accepted
+        let descriptor = raw
+            .descriptor
             .take()
             .expect("taken only here and when dropped");
-        Socket::new(accepted.bind_to_executor(), raw.peer)
+        let stream = match descriptor {
+            Descriptor::Accepted(accepted) => accepted.bind_to_executor(),
+            Descriptor::Released(descriptor) => sys::executor_stream(descriptor),
+        };
+        Socket::new(stream, raw.peer)
+    }
+
+    /// Gives the connection up, for another shard to adopt.
+    ///
+    /// - `read`: what was read of it already and whoever adopts it must see first.
+    pub fn release(mut self, read: BytesMut) -> io::Result<RawAccepted> {
+        self.wait_for_bytes(1);
+        // A second descriptor of the same connection: this executor closes its own when the stream is dropped.
+        let descriptor = sys::lend(&self.stream).try_clone_to_owned()?;
+        Ok(RawAccepted {
+            descriptor: Some(Descriptor::Released(descriptor)),
+            peer: self.peer,
+            read,
+        })
     }
 
     fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Socket> {
@@ -183,9 +209,15 @@ impl RawAccepted {
         // On an error the call has closed the descriptor by itself: it must not be touched again.
         let peer = accepted.peer_addr().ok()?;
         Some(RawAccepted {
-            accepted: Some(accepted),
+            descriptor: Some(Descriptor::Accepted(accepted)),
             peer,
+            read: BytesMut::new(),
         })
+    }
+
+    /// What was read of the connection before it came here.
+    pub fn take_read(&mut self) -> BytesMut {
+        std::mem::take(&mut self.read)
     }
 
     /// The other end.
@@ -197,7 +229,9 @@ impl RawAccepted {
 impl Drop for RawAccepted {
     fn drop(&mut self) {
         // The executor's type does not close; only a bound stream does. Outside an executor the process is ending.
-        if let Some(accepted) = self.accepted.take().filter(|_| is_inside()) {
+        if let Some(Descriptor::Accepted(accepted)) = self.descriptor.take()
+            && is_inside()
+        {
             drop(accepted.bind_to_executor());
         }
     }

@@ -33,6 +33,7 @@ fn sockets_on_a_real_ring() {
         large_vectored_writes_arrive_whole_and_in_order(&listener).await;
         both_directions_in_one_task(&listener).await;
         a_dropped_acceptance_closes_the_connection(&listener).await;
+        a_released_connection_goes_on_where_it_is_adopted(&listener).await;
         failing_connects(&listener).await;
     })
     .unwrap();
@@ -128,6 +129,29 @@ async fn a_dropped_acceptance_closes_the_connection(listener: &Listener) {
     assert_send(&raw);
     drop(raw);
     assert_eq!(client.read_buf(&mut BytesMut::new()).await.unwrap(), 0);
+}
+
+async fn a_released_connection_goes_on_where_it_is_adopted(listener: &Listener) {
+    fn assert_send<T: Send>(_: &T) {}
+    let (mut client, mut server) = pair(listener).await;
+    server.wait_for_bytes(1 << 20);
+    client.write_all(b"first").await.unwrap();
+    client.shutdown(Shutdown::Write).await.unwrap();
+    let mut read = BytesMut::with_capacity(2);
+    server.read_buf(&mut read).await.unwrap();
+    let mut raw = server.release(read).unwrap();
+    assert_send(&raw);
+    assert_eq!(raw.peer_addr(), client.local_addr().unwrap());
+    let mut read = raw.take_read();
+    let mut server = Socket::adopt(raw).unwrap();
+    while server.read_buf(&mut read).await.unwrap() > 0 {}
+    assert_eq!(&read[..], b"first");
+    server.write_all(b"second").await.unwrap();
+    // Dropped before it is adopted, it is closed.
+    drop(server.release(BytesMut::new()).unwrap());
+    let mut read = BytesMut::new();
+    while client.read_buf(&mut read).await.unwrap() > 0 {}
+    assert_eq!(&read[..], b"second");
 }
 
 async fn failing_connects(listener: &Listener) {

@@ -10,7 +10,7 @@ use std::task::{Poll, ready};
 
 use bytes::BytesMut;
 use glommio::io::BufferedFile;
-use glommio::net::TcpListener;
+use glommio::net::{TcpListener, TcpStream};
 
 /// Free and whole size of the file system a path is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,6 +158,12 @@ pub(super) fn event_reader(event: &OwnedFd) -> io::Result<BufferedFile> {
 pub(super) fn executor_listener(socket: OwnedFd) -> TcpListener {
     // SAFETY: the descriptor is open, a listening socket, and owned by nobody else from here on.
     unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) }
+}
+
+/// Hands a connected socket to this thread's executor.
+pub(super) fn executor_stream(socket: OwnedFd) -> TcpStream {
+    // SAFETY: the descriptor is open, a connected socket, and owned by nobody else from here on.
+    unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) }
 }
 
 /// Whether a ring can be set up at all: `ENOSYS` without it, `EPERM` where it is forbidden.

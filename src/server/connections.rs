@@ -122,6 +122,13 @@ impl Shared {
         lock(&self.admission).release(address, self.shard.id);
     }
 
+    /// A connection goes on to another shard of this process, which enters it there.
+    pub fn hand_over(&self, slot: usize, to: ShardId) {
+        self.handles.borrow_mut().remove(slot);
+        self.shard.metrics.connections_open.decrement();
+        lock(&self.admission).hand_over(self.shard.id, to);
+    }
+
     pub fn count(&self) -> usize {
         self.handles.borrow().len()
     }
@@ -216,6 +223,12 @@ impl Admission {
         self.by_shard[shard] += 1;
         self.by_address.insert(address, own + 1);
         Ok(ShardId(shard as u16))
+    }
+
+    /// A connection that is let in moves from one shard to another.
+    fn hand_over(&mut self, from: ShardId, to: ShardId) {
+        self.by_shard[from.index()] -= 1;
+        self.by_shard[to.index()] += 1;
     }
 
     fn release(&mut self, address: IpAddr, shard: ShardId) {

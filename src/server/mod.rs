@@ -2,11 +2,13 @@
 //!
 //! **Path.** [`run`] prepares directories and listeners, starts the shards, and prints `ringlog ready`. Then: socket →
 //! `Connection` (frames, in order, within the memory budget) → `api` → back to the socket, records straight from pinned
-//! cache pages. Uses every room above.
+//! cache pages. A listener of the native wire has `NativeConnection` instead, whose streams push by themselves. Uses every
+//! room above.
 //!
 //! **Invariants.** Responses leave in the order of their requests. A connection serves one request at a time, but that
 //! consecutive Produces overlap, as their clients pipeline them. Bytes of requests in flight stay inside the budget:
-//! past it sockets are not read. A connection belongs to one shard for life, and new ones go to the shard with the fewest.
+//! past it sockets are not read. A connection belongs to one shard, and new ones go to the shard with the fewest; a native
+//! one may ask in its handshake to be handed to another shard, once.
 //!
 //! **Faults survived.** Frames that are malformed, oversized, or never end; clients that read nothing, or vanish; more
 //! connections than allowed: each costs its own connection and one rate-limited log line. A taken port, a locked or
@@ -20,6 +22,8 @@ mod connection;
 mod connections;
 mod frames;
 mod memory;
+mod native;
+mod outgoing;
 mod run;
 mod warn;
 

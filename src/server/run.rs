@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::connection;
 use super::connections::{Admission, Shared, lock};
 use super::memory::MemoryGate;
+use super::native;
 use super::warn::RateLimited;
-use crate::config::{BrokerConfig, Listener, Protocol};
+use crate::config::{BrokerConfig, Listener, Protocol, Wire};
 use crate::metadata::{Endpoint, FeatureRange, Registration};
 use crate::rt::{self, BoundListener, Disk, ListenOptions, Options, Queue};
 use crate::shard::{self, Message, Opened, Shard};
@@ -164,11 +165,17 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
     );
     let serving = shared.clone();
     shard.serve_connections(move |listener, accepted| {
-        rt::spawn(
-            Queue::Net,
-            "connection",
-            connection::serve(serving.clone(), listener, accepted),
-        );
+        let shared = serving.clone();
+        match shared.listeners[listener].wire {
+            Wire::Kafka => {
+                let served = connection::serve(shared, listener, accepted);
+                rt::spawn(Queue::Net, "connection", served);
+            }
+            Wire::Native => {
+                let served = native::serve(shared, listener, accepted);
+                rt::spawn(Queue::Net, "native connection", served);
+            }
+        }
     });
     rt::spawn(Queue::Background, "sweep", shared.clone().sweep());
     if own.id == ShardId(0) {

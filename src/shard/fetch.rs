@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
+use crate::record::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::rt::{Foreign, Mailbox, Receiver, Sender, Slice, oneshot};
 use crate::storage::AbortedTransaction;
 use crate::types::{LeaderEpoch, Offset, ShardId, TopicId};
@@ -67,6 +68,56 @@ impl ReadData {
             ReadData::Empty => 0,
             ReadData::Here(slices) => slices.iter().map(|slice| slice.len()).sum(),
             ReadData::There(foreign) => foreign.len(),
+        }
+    }
+}
+
+impl ReadData {
+    /// The bytes, piece by piece.
+    pub fn chunks(&self) -> SmallVec<[&[u8]; 4]> {
+        match self {
+            ReadData::Empty => SmallVec::new(),
+            ReadData::Here(slices) => slices.iter().map(|slice| &**slice).collect(),
+            ReadData::There(foreign) => foreign.chunks().collect(),
+        }
+    }
+
+    /// The whole batches: how many bytes they are, and the offset after the last. `None` if there is none; the limit of a
+    /// read may cut its last batch.
+    pub fn whole_batches(&self) -> Option<(usize, Offset)> {
+        let chunks = self.chunks();
+        let total: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+        // Batches and chunks are both in order: the chunk of the last header is where the next is looked for.
+        let (mut first, mut first_position) = (0, 0);
+        let (mut end, mut next) = (0, None);
+        while end + BATCH_HEADER_BYTES <= total {
+            while end - first_position >= chunks[first].len() {
+                first_position += chunks[first].len();
+                first += 1;
+            }
+            let mut raw = [0; BATCH_HEADER_BYTES];
+            gather(&chunks[first..], end - first_position, &mut raw);
+            let size = BatchHeader::view(&raw).and_then(BatchHeader::size);
+            let Some(size) = size.ok().filter(|size| end + size <= total) else {
+                break;
+            };
+            end += size;
+            next = BatchHeader::view(&raw).ok().map(BatchHeader::next_offset);
+        }
+        next.map(|next| (end, next))
+    }
+}
+
+/// Fills `out` from `chunks`, from `skip` bytes into the first on; they hold enough.
+fn gather(chunks: &[&[u8]], skip: usize, out: &mut [u8]) {
+    let (mut filled, mut skip) = (0, skip);
+    for chunk in chunks {
+        let piece = &chunk[skip..];
+        let count = piece.len().min(out.len() - filled);
+        out[filled..filled + count].copy_from_slice(&piece[..count]);
+        (filled, skip) = (filled + count, 0);
+        if filled == out.len() {
+            return;
         }
     }
 }
