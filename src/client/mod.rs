@@ -1,11 +1,12 @@
 //! A small asynchronous client: what the command line and the load generator stand on.
 //!
 //! **What lives here.** [`Connection`] speaks to one broker, [`Cluster`] to all of one cluster; [`Producer`] and
-//! [`Consumer`] move records, [`GroupConsumer`] as a member of a group; the rest of [`Cluster`] administers. It speaks Kafka's wire to any Kafka broker.
+//! [`Consumer`] move records, [`GroupConsumer`] as a member of a group; the rest of [`Cluster`] administers. It speaks Kafka's wire to any Kafka broker;
+//! [`native`] speaks Ringlog's own.
 //!
 //! **Path.** A caller's request → [`Cluster`] finds the leader → [`Connection`] writes it in the highest version both
 //! sides speak, without waiting for the ones before → the answer is matched by its order and correlation id → the
-//! caller. Uses `rt`, `protocol`, `record` and `types`; everything runs on one executor.
+//! caller. Uses `rt`, `protocol`, `wire`, `record` and `types`; everything runs on one executor.
 //!
 //! **Invariants.** Requests on a connection are written and answered in the order of the calls. A lost connection
 //! fails everything in flight on it, once, with one error, and is never used again. A partition's batches reach it in
@@ -32,6 +33,7 @@ mod frames;
 mod group_consumer;
 mod groups;
 mod member;
+pub mod native;
 mod offsets;
 mod partitioner;
 mod pipeline;

@@ -31,7 +31,7 @@ pub enum Place {
 
 impl Place {
     /// ListOffsets' word for it, where the broker must be asked.
-    fn timestamp(self) -> Option<i64> {
+    pub(super) fn timestamp(self) -> Option<i64> {
         match self {
             Place::Beginning => Some(-2),
             Place::End => Some(-1),

@@ -203,6 +203,13 @@ impl Broker {
         self.status_field("VmRSS:") * 1024
     }
 
+    /// How many descriptors it holds open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .expect("a running process has descriptors")
+            .count()
+    }
+
     fn status_field(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))
             .expect("a running process has a status");

@@ -323,21 +323,15 @@ fn half_closed_and_abandoned_connections_are_let_go() {
             }
         }
         let deadline = Instant::now() + Duration::from_secs(10);
-        while descriptors(broker) > 200 {
+        while broker.descriptors() > 200 {
             assert!(
                 Instant::now() < deadline,
                 "{} descriptors still open",
-                descriptors(broker)
+                broker.descriptors()
             );
             thread::sleep(Duration::from_millis(50));
         }
     });
-}
-
-fn descriptors(broker: &Broker) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", broker.pid()))
-        .expect("a running process has descriptors")
-        .count()
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod groups;
 mod hostile;
 mod import;
 mod many_producers;
+mod native;
 mod retention;
 mod startup;
 mod transactions;

@@ -23,10 +23,10 @@ use ringlog::types::{ProducerEpoch, ProducerId, Str, Timestamp};
 use crate::broker::{Broker, free_port};
 use crate::wire::Client;
 
-const TOPIC: &str = "transactions";
-const UNVERIFIED: &[&str] = &["transaction.partition.verification.enable=false"];
+pub const TOPIC: &str = "transactions";
+pub const UNVERIFIED: &[&str] = &["transaction.partition.verification.enable=false"];
 
-fn batch(id: i64, base_sequence: i32, count: i32, is_transactional: bool) -> Bytes {
+pub fn batch(id: i64, base_sequence: i32, count: i32, is_transactional: bool) -> Bytes {
     let mut builder = BatchBuilder::new(Codec::None, 1024);
     // Of now, as the markers are: a marker a week younger than its segment begins another one.
     let since = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
@@ -48,7 +48,11 @@ fn batch(id: i64, base_sequence: i32, count: i32, is_transactional: bool) -> Byt
 }
 
 /// Error and base offset.
-fn produce(client: &mut Client, transactional_id: Option<&str>, batch: Bytes) -> (ErrorCode, i64) {
+pub fn produce(
+    client: &mut Client,
+    transactional_id: Option<&str>,
+    batch: Bytes,
+) -> (ErrorCode, i64) {
     let data = PartitionProduceData {
         index: 0,
         records: Some(Records::Bytes(batch)),
@@ -70,7 +74,7 @@ fn produce(client: &mut Client, transactional_id: Option<&str>, batch: Bytes) ->
     (error, row.base_offset)
 }
 
-fn mark(client: &mut Client, id: i64, coordinator_epoch: i32, commit: bool) -> ErrorCode {
+pub fn mark(client: &mut Client, id: i64, coordinator_epoch: i32, commit: bool) -> ErrorCode {
     let marker = WritableTxnMarker {
         producer_id: id,
         producer_epoch: 0,

@@ -1,0 +1,252 @@
+//! Reads assigned partitions of a topic: each is pushed by the shard that owns it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::client::backoff::Backoff;
+use crate::client::cluster::new_backoff;
+use crate::client::consumer::Fetched;
+use crate::client::error::ClientError;
+use crate::client::offsets::Place;
+use crate::protocol::ErrorCode;
+use crate::record::split;
+use crate::rt;
+use crate::types::Offset;
+use crate::wire::{BatchesV1, Frame, SubscribeV1, SubscribedV1};
+
+use super::client::{Destination, NativeClient, NativeTopic};
+use super::connection::BatchStream;
+
+/// How much may be on its way to a consumer.
+#[derive(Clone, Debug)]
+pub struct NativeConsumerOptions {
+    /// Bytes that each shard may have sent and the caller not taken yet; a single batch may exceed it.
+    pub buffer_bytes: u64,
+    /// Bytes pushed at once, at most.
+    pub max_bytes: u32,
+}
+
+/// A consumer of fixed partitions, without a group; it reads what is committed to the log, also of open transactions
+/// (`read_uncommitted`). Memory is bounded by `buffer_bytes` for each shard that owns some of the partitions.
+pub struct NativeConsumer {
+    client: Rc<NativeClient>,
+    topic: NativeTopic,
+    options: NativeConsumerOptions,
+    /// The next offset to be pushed, of each partition.
+    positions: BTreeMap<i32, Offset>,
+    streams: Vec<Subscribed>,
+    ready: VecDeque<Fetched>,
+    backoff: Backoff,
+    failing_since: Option<Instant>,
+}
+
+/// One stream and the partitions it was asked for.
+struct Subscribed {
+    stream: BatchStream,
+    /// By their place in the Subscribe; `None` once an error took one out.
+    partitions: Vec<Option<i32>>,
+    /// Taken by the caller and not given back as credits yet.
+    owed_bytes: u64,
+}
+
+impl Default for NativeConsumerOptions {
+    fn default() -> NativeConsumerOptions {
+        NativeConsumerOptions {
+            buffer_bytes: 8 << 20,
+            max_bytes: 1 << 20,
+        }
+    }
+}
+
+impl NativeConsumer {
+    /// Reads `partitions` of `topic` (all, if `None`) from `place` on.
+    ///
+    /// - `Err(Invalid)`: the topic has no such partition.
+    pub async fn open(
+        client: Rc<NativeClient>,
+        topic: &str,
+        partitions: Option<&[i32]>,
+        place: Place,
+        options: NativeConsumerOptions,
+    ) -> Result<NativeConsumer, ClientError> {
+        let topic = client.topic(topic).await?;
+        let partitions: Vec<i32> = match partitions {
+            Some(some) => some.to_vec(),
+            None => (0..topic.partitions.len() as i32).collect(),
+        };
+        let mut positions = BTreeMap::new();
+        for partition in partitions {
+            topic.partition(partition)?;
+            let offset = client.offset(&topic.name, partition, place).await?;
+            positions.insert(partition, offset);
+        }
+        Ok(NativeConsumer {
+            client,
+            topic,
+            options,
+            positions,
+            streams: Vec::new(),
+            ready: VecDeque::new(),
+            backoff: new_backoff(),
+            failing_since: None,
+        })
+    }
+
+    /// The next offset to be pushed, of each partition that is read.
+    pub fn positions(&self) -> &BTreeMap<i32, Offset> {
+        &self.positions
+    }
+
+    /// The next batches of any partition; waits as long as there are none. May be dropped before it is ready: nothing
+    /// is lost.
+    ///
+    /// - Errors that may pass are retried for the client's `retry_for` before they are returned.
+    pub async fn poll(&mut self) -> Result<Fetched, ClientError> {
+        loop {
+            match self.step().await {
+                Ok(fetched) => {
+                    if self.failing_since.take().is_some() {
+                        self.backoff = new_backoff();
+                    }
+                    return Ok(fetched);
+                }
+                Err(error) => self.after(error).await?,
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Fetched, ClientError> {
+        loop {
+            if let Some(fetched) = self.ready.pop_front() {
+                return Ok(fetched);
+            }
+            self.subscribe().await?;
+            let streams = &self.streams;
+            let (index, frame) = poll_fn(|context| next_of(streams, context)).await;
+            let frame = frame.inspect_err(|_| drop(self.streams.swap_remove(index)))?;
+            self.take(index, &frame)?;
+        }
+    }
+
+    /// Subscribes to what no stream brings.
+    async fn subscribe(&mut self) -> Result<(), ClientError> {
+        let mut wanted: BTreeMap<Destination, Vec<i32>> = BTreeMap::new();
+        for &partition in self.positions.keys() {
+            let mut streams = self.streams.iter();
+            if !streams.any(|stream| stream.partitions.contains(&Some(partition))) {
+                let to = self.client.destination(&self.topic, partition)?;
+                wanted.entry(to).or_default().push(partition);
+            }
+        }
+        if self.positions.is_empty() {
+            let what = "no partition is left to read".to_owned();
+            return Err(ClientError::Invalid(what));
+        }
+        for (to, partitions) in wanted {
+            let connection = self.client.open(&to).await?;
+            let rows = partitions.iter().map(|partition| {
+                let known = self.topic.partition(*partition)?;
+                Ok(SubscribedV1 {
+                    topic_id: self.topic.id.0,
+                    partition: *partition,
+                    offset: self.positions[partition].0,
+                    leader_epoch: known.leader_epoch.0,
+                })
+            });
+            let request = SubscribeV1 {
+                isolation: 0,
+                credit_bytes: self.options.buffer_bytes.max(1),
+                max_bytes: self.options.max_bytes,
+                partitions: rows.collect::<Result<_, ClientError>>()?,
+            };
+            self.streams.push(Subscribed {
+                stream: connection.subscribe(&request)?,
+                partitions: partitions.into_iter().map(Some).collect(),
+                owed_bytes: 0,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes in what a stream has brought.
+    fn take(&mut self, index: usize, frame: &Frame) -> Result<(), ClientError> {
+        let subscribed = &mut self.streams[index];
+        let connection = subscribed.stream.connection().clone();
+        let batches = connection.read(frame, Frame::read::<BatchesV1>)?;
+        let place = batches.index.to_native() as usize;
+        let Some(Some(partition)) = subscribed.partitions.get(place).copied() else {
+            return Err(ClientError::Protocol {
+                address: connection.address().to_owned(),
+                what: "a stream brings a partition that was not asked for".to_owned(),
+            });
+        };
+        let from = self.positions[&partition];
+        let about = || format!("partition {}-{partition} at offset {from}", self.topic.name);
+        if let Err(error) = ClientError::check(batches.error.to_native(), about, None) {
+            subscribed.partitions[place] = None;
+            return Err(error);
+        }
+        let (mut next, mut end) = (from, 0);
+        for batch in split(&frame.body) {
+            let batch = batch.map_err(|error| corrupt(about(), error.to_string()))?;
+            next = batch.header.next_offset().max(next);
+            end += batch.bytes.len();
+        }
+        if end < frame.body.len() {
+            return Err(corrupt(about(), "a batch that is cut short".to_owned()));
+        }
+        subscribed.owed_bytes += end as u64;
+        // Few frames carry many credits: half of the buffer is always on its way.
+        if subscribed.owed_bytes >= self.options.buffer_bytes / 2 {
+            subscribed.stream.credit(subscribed.owed_bytes)?;
+            subscribed.owed_bytes = 0;
+        }
+        self.positions.insert(partition, next);
+        self.ready.push_back(Fetched {
+            partition,
+            from,
+            next,
+            batches: frame.body.clone(),
+            high_watermark: Offset(batches.high_watermark.to_native()),
+        });
+        Ok(())
+    }
+
+    /// Waits and learns the leaders anew, unless the error is final or has lasted too long.
+    async fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let wait = self.backoff.next_wait();
+        if !error.is_retriable() || since.elapsed() + wait > self.client.options().retry_for {
+            return Err(error);
+        }
+        rt::sleep(wait).await;
+        // Streams of other shards stay; one that has lost a partition says so itself.
+        if let Ok(topic) = self.client.learn(&self.topic.name).await {
+            self.topic = topic;
+        }
+        Ok(())
+    }
+}
+
+fn corrupt(about: String, what: String) -> ClientError {
+    ClientError::Server {
+        code: ErrorCode::CorruptMessage,
+        about,
+        message: Some(what),
+    }
+}
+
+fn next_of(
+    streams: &[Subscribed],
+    context: &Context<'_>,
+) -> Poll<(usize, Result<Frame, ClientError>)> {
+    for (index, subscribed) in streams.iter().enumerate() {
+        if let Poll::Ready(frame) = subscribed.stream.poll_next(context) {
+            return Poll::Ready((index, frame));
+        }
+    }
+    Poll::Pending
+}
