@@ -7,10 +7,12 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::client::Acks;
-use crate::load::{Consume, Keys, LoadError, Pace, Phase, Plan, Progress, grouped, run};
+use crate::load::{Consume, Keys, LoadError, Pace, Phase, Plan, Progress, Wire, grouped, run};
 use crate::record::Codec;
 
-use super::args::{ClientArgs, acks, bytes, codec, duration, duration_or_zero, rate};
+use super::args::{
+    Bootstrap, ClientArgs, acks, bootstrap, bytes, codec, duration, duration_or_zero, rate,
+};
 use super::failure::Failure;
 use super::output::{Rows, print_json};
 
@@ -28,6 +30,15 @@ pub(super) struct Load {
     /// Partitions of a topic that is created
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
+
+    /// What the records travel over, there and back: Kafka's wire to any broker, or Ringlog's own to one whose listeners
+    /// speak it (native.listener.names)
+    #[arg(long, default_value = "kafka")]
+    wire: WireKind,
+
+    /// With --wire native, the listener to ask first; --bootstrap is still asked for the topic
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9093", value_parser = bootstrap)]
+    native_bootstrap: Bootstrap,
 
     /// Records a second, all producers together
     #[arg(long, value_name = "RECORDS", value_parser = rate)]
@@ -75,7 +86,7 @@ pub(super) struct Load {
     #[arg(long, default_value_t = 1, value_parser = count)]
     producers: usize,
 
-    /// Connections of each producer to each broker
+    /// Connections of each producer to each broker, or to each of its shards on the native wire
     #[arg(long, default_value_t = 1, value_parser = count)]
     connections: usize,
 
@@ -101,6 +112,12 @@ pub(super) struct Load {
 
     #[command(flatten)]
     client: ClientArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum, Debug)]
+enum WireKind {
+    Kafka,
+    Native,
 }
 
 #[derive(Clone, Copy, ValueEnum, Debug)]
@@ -142,6 +159,12 @@ impl Load {
     fn plan(&self) -> Plan {
         Plan {
             bootstrap: self.client.bootstrap.0.clone(),
+            wire: match self.wire {
+                WireKind::Kafka => Wire::Kafka,
+                WireKind::Native => Wire::Native {
+                    bootstrap: self.native_bootstrap.0.clone(),
+                },
+            },
             cluster: self.client.cluster_options(),
             topic: self.topic.clone(),
             partitions: self.partitions,

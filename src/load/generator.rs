@@ -2,32 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_lite::future::or;
 
-use crate::client::{Acks, ClientError, Cluster, Topic, partition_for_key};
+use crate::client::{ClientError, partition_for_key};
 use crate::protocol::ErrorCode;
 use crate::record::{BatchBuilder, Codecs};
 use crate::rt;
-use crate::types::{NodeId, Timestamp};
+use crate::types::Timestamp;
 
 use super::control::Control;
-use super::link::{Link, Outcome, Part, row_of};
+use super::link::{Link, Outcome, Part};
 use super::payload::{Keys, Payload, Stamp};
 use super::plan::{Consume, Pace, Plan};
 use super::schedule::Schedule;
 use super::slot::{Dues, Slot};
 use super::tally::{Tally, Window};
+use super::target::{Place, Target};
 
 /// A producer with its partitions and connections. It runs as one task.
 pub struct Generator {
     plan: Arc<Plan>,
     control: Arc<Control>,
-    topic: Topic,
     run: u64,
     /// This producer's part of the rate and where it begins in the interval.
     phase: f64,
@@ -50,36 +49,30 @@ impl Generator {
     pub async fn open(
         plan: Arc<Plan>,
         control: Arc<Control>,
-        cluster: Rc<Cluster>,
-        topic: Topic,
+        target: &Target,
         run: u64,
         index: usize,
     ) -> Result<Generator, ClientError> {
-        let mut by_node: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
+        let mut by_place: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
         let mut slots = Vec::new();
-        for partition in &topic.partitions {
-            let leader = topic.leader(partition.index)?;
-            by_node.entry(leader).or_default().push(slots.len());
+        for partition in 0..target.partitions_count() as i32 {
+            let place = target.place(partition)?;
+            by_place.entry(place).or_default().push(slots.len());
             let dues = match plan.pace {
                 Pace::Rate(_) => Dues::Each(Vec::new()),
                 Pace::Maximum => Dues::AtSubmit(0),
             };
-            slots.push(Slot::new(
-                partition.index,
-                plan.codec,
-                plan.batch_bytes,
-                dues,
-            ));
+            slots.push(Slot::new(partition, plan.codec, plan.batch_bytes, dues));
         }
         let mut links = Vec::new();
         let mut link_of = vec![0; slots.len()];
-        for (node, of_node) in by_node {
+        for (place, of_place) in by_place {
             let first = links.len();
-            let count = plan.connections.min(of_node.len());
+            let count = plan.connections.min(of_place.len());
             for _ in 0..count {
-                links.push(Link::open(cluster.address(node)?, &plan).await?);
+                links.push(Link::open(target, place.clone(), &plan).await?);
             }
-            for (nth, slot) in of_node.into_iter().enumerate() {
+            for (nth, slot) in of_place.into_iter().enumerate() {
                 let link = first + nth % count;
                 link_of[slot] = link;
                 links[link].slots.push(slot);
@@ -93,7 +86,6 @@ impl Generator {
             sticky: index % slots.len(),
             plan,
             control,
-            topic,
             run,
             links,
             slots,
@@ -184,8 +176,7 @@ impl Generator {
             self.buffered_bytes -= part.buffered_bytes;
             let why = match &outcome.answer {
                 Err(error) => Some(reason(error)),
-                Ok(_) if self.plan.acks == Acks::None => None,
-                Ok(answer) => match row_of(answer, index, part.partition).map(|r| r.error_code) {
+                Ok(codes) => match codes[index] {
                     Some(0) => None,
                     Some(code) => Some(code_name(code)),
                     None => Some("missing in the answer".to_owned()),
@@ -384,7 +375,7 @@ impl Generator {
             return Submitted::Nothing;
         }
         let timeout = self.plan.cluster.connection.request_timeout;
-        match self.links[link].submit(&self.topic, timeout, batches, now_ns) {
+        match self.links[link].submit(timeout, batches, now_ns) {
             None => Submitted::Request,
             Some(outcome) => Submitted::Failed(outcome),
         }

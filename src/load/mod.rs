@@ -1,10 +1,11 @@
 //! The load generator: a workload, a schedule, histograms, a report.
 //!
-//! **What lives here.** [`run`] carries out a [`Plan`] against any Kafka broker and gives a [`Report`].
+//! **What lives here.** [`run`] carries out a [`Plan`] against any Kafka broker, or over Ringlog's own wire, and gives a
+//! [`Report`].
 //!
 //! **Path.** A [`Plan`] → a thread with an executor for some producers each, one more for the consumer → each
 //! producer makes records when they are due, fills batches, and keeps its connections' windows full through `client`
-//! → answers are counted → the counts of all are merged. Uses `client`, `rt`, `protocol`, `record` and `types`.
+//! → answers are counted → the counts of all are merged. Uses `client`, `rt`, `wire`, `protocol`, `record` and `types`.
 //!
 //! **Invariants.** In the open loop a record is due when the schedule says, whatever became of those before it, and
 //! its latency counts from then. Warm-up and drain are not in the figures: throughput counts what was answered inside
@@ -21,6 +22,7 @@
 mod control;
 mod cpu;
 mod generator;
+mod line;
 mod link;
 mod payload;
 mod plan;
@@ -30,8 +32,9 @@ mod schedule;
 mod slot;
 mod tail;
 mod tally;
+mod target;
 
 pub use payload::{Keys, Stamp};
-pub use plan::{Consume, Pace, Plan};
+pub use plan::{Consume, Pace, Plan, Wire};
 pub use report::{Consumed, Percentiles, Report, grouped};
 pub use run::{LoadError, Phase, Progress, run};

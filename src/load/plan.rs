@@ -10,7 +10,9 @@ use super::payload::{Keys, Stamp};
 /// One workload, complete: nothing is asked of anyone after it begins.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Kafka's listeners: the topic is looked up, or created, there on either wire.
     pub bootstrap: Vec<String>,
+    pub wire: Wire,
     pub cluster: ClusterOptions,
     /// Created if it does not exist.
     pub topic: String,
@@ -24,7 +26,7 @@ pub struct Plan {
     /// Executors that the producers are spread over, each a thread.
     pub threads: usize,
     pub producers: usize,
-    /// Of each producer to each broker.
+    /// Of each producer to each broker, or on the native wire to each of its shards.
     pub connections: usize,
     /// Requests in flight on each connection.
     pub window: usize,
@@ -40,6 +42,17 @@ pub struct Plan {
     pub consume: Consume,
     /// Whose processor time is told; found by the port if `None` and on this machine.
     pub broker_pid: Option<u32>,
+}
+
+/// What the records travel over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wire {
+    Kafka,
+    /// Ringlog's own.
+    Native {
+        /// Native listeners of the same brokers.
+        bootstrap: Vec<String>,
+    },
 }
 
 /// When records are sent.

@@ -11,6 +11,8 @@ use super::tally::{Tally, Window};
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub topic: String,
+    /// `kafka` or `native`.
+    pub wire: &'static str,
     pub partitions: usize,
     pub loop_kind: &'static str,
     /// What was asked in the open loop.
@@ -139,8 +141,9 @@ impl Report {
             None => "closed loop at the maximum".to_owned(),
         };
         format!(
-            "{pace} for {:.1} s, {} B records, acks {}, codec {}, {} B batches, {} partitions, {} × {} connections × {} in flight",
+            "{pace} for {:.1} s over the {} wire, {} B records, acks {}, codec {}, {} B batches, {} partitions, {} × {} connections × {} in flight",
             self.seconds,
+            self.wire,
             self.record_bytes,
             self.acks,
             self.codec,

@@ -16,10 +16,11 @@ use crate::types::Prng;
 use super::control::Control;
 use super::cpu;
 use super::generator::Generator;
-use super::plan::{Consume, Pace, Plan};
+use super::plan::{Consume, Pace, Plan, Wire};
 use super::report::{Consumed, Percentiles, Report};
 use super::tail::tail;
 use super::tally::{Tally, Window};
+use super::target::Target;
 
 /// Why a run did not come to a report.
 #[derive(Clone, PartialEq, Debug)]
@@ -183,23 +184,15 @@ async fn produce(
     run: u64,
     thread: usize,
 ) -> Result<Tally, LoadError> {
-    let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
-    let topic = cluster.topic(&name, AutoCreate::Forbid).await?;
-    if topic.partitions.len() != partitions {
+    let target = Target::open(&plan, &name).await?;
+    if target.partitions_count() != partitions {
         return Err(LoadError::Plan(format!(
             "topic {name} changes while it is used"
         )));
     }
     let mut generators = Vec::new();
     for index in (thread..plan.producers).step_by(plan.threads) {
-        let opening = Generator::open(
-            plan.clone(),
-            control.clone(),
-            cluster.clone(),
-            topic.clone(),
-            run,
-            index,
-        );
+        let opening = Generator::open(plan.clone(), control.clone(), &target, run, index);
         generators.push(opening.await?);
     }
     let count = generators.len();
@@ -331,6 +324,10 @@ fn report(
     let broker_rate = cpu.broker_seconds.filter(|&seconds| seconds > 0.0);
     Report {
         topic: plan.topic.clone(),
+        wire: match plan.wire {
+            Wire::Kafka => "kafka",
+            Wire::Native { .. } => "native",
+        },
         partitions: topic.partitions.len(),
         loop_kind: if rate_asked.is_some() {
             "open"

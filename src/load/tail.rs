@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::client::native::{NativeClient, NativeConsumer, NativeConsumerOptions};
 use crate::client::{ClientError, Cluster, Consumer, ConsumerOptions, Fetched, Place};
 use crate::protocol::ErrorCode;
 use crate::record::{Codecs, RecordError, records, split};
@@ -10,17 +11,48 @@ use crate::rt;
 
 use super::control::Control;
 use super::payload::Stamp;
-use super::plan::Plan;
+use super::plan::{Plan, Wire};
 use super::tally::Tally;
+use super::target::native_options;
+
+/// A consumer of all partitions, of either wire.
+enum Reader {
+    Kafka(Box<Consumer>),
+    Native(Box<NativeConsumer>),
+}
+
+impl Reader {
+    /// Reads from where the topic ends now.
+    async fn open(plan: &Plan) -> Result<Reader, ClientError> {
+        match &plan.wire {
+            Wire::Kafka => {
+                let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
+                let options = ConsumerOptions::default();
+                let opened = Consumer::open(cluster, &plan.topic, None, Place::End, options);
+                Ok(Reader::Kafka(Box::new(opened.await?)))
+            }
+            Wire::Native { bootstrap } => {
+                let client = NativeClient::connect(bootstrap, native_options(plan)).await?;
+                let options = NativeConsumerOptions::default();
+                let opened = NativeConsumer::open(client, &plan.topic, None, Place::End, options);
+                Ok(Reader::Native(Box::new(opened.await?)))
+            }
+        }
+    }
+
+    async fn poll(&mut self) -> Result<Fetched, ClientError> {
+        match self {
+            Reader::Kafka(consumer) => consumer.poll().await,
+            Reader::Native(consumer) => consumer.poll().await,
+        }
+    }
+}
 
 /// Reads the topic from where it ends now until everything acknowledged has been read, or nothing more comes.
 ///
 /// - `run`: whose records are counted; others are passed over.
 pub async fn tail(plan: &Plan, control: &Arc<Control>, run: u64) -> Result<Tally, ClientError> {
-    let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
-    let options = ConsumerOptions::default();
-    let opening = Consumer::open(cluster, &plan.topic, None, Place::End, options);
-    let mut consumer = opening.await?;
+    let mut consumer = Reader::open(plan).await?;
     control.worker_ready();
     let window = loop {
         match control.begun() {
