@@ -25,6 +25,7 @@ mod memory;
 mod native;
 mod outgoing;
 mod run;
+mod supervisor;
 mod warn;
 
 pub use run::run;

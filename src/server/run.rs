@@ -10,6 +10,7 @@ use super::connection;
 use super::connections::{Admission, Shared, lock};
 use super::memory::MemoryGate;
 use super::native;
+use super::supervisor;
 use super::warn::RateLimited;
 use crate::config::{BrokerConfig, Listener, Protocol, Wire};
 use crate::metadata::{Endpoint, FeatureRange, Registration};
@@ -20,7 +21,7 @@ use crate::types::{NodeId, ShardId, Str, Uuid};
 
 /// Runs a broker until it is told to stop.
 ///
-/// - Prints `ringlog ready listeners=…` when clients are served.
+/// - Prints `ringlog ready listeners=…` when clients are served, and tells a supervisor that asked for it (sd_notify).
 /// - 0: stopped cleanly. 1: could not start, or a fault.
 pub fn run(config: BrokerConfig) -> ExitCode {
     match Prepared::new(config).and_then(Prepared::serve) {
@@ -192,6 +193,7 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
             Ok(()) => {
                 accept_all(&shard, seed.bound, &seed.admission);
                 println!("ringlog ready listeners={}", told(&seed.advertised));
+                supervisor::tell(supervisor::READY);
             }
             Err(error) => {
                 tracing::error!("{error}");
@@ -201,6 +203,9 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
         }
     }
     own.shutdown.requested().await;
+    if own.id == ShardId(0) {
+        supervisor::tell(supervisor::STOPPING);
+    }
     // A member that waits for others is told to look elsewhere.
     shard.close_coordinators();
     shared.finish_all();

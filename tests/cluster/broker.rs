@@ -112,7 +112,7 @@ impl Broker {
     }
 
     /// Starts it and waits until it answers a request.
-    fn start_command(port: u16, command: &mut Command) -> Broker {
+    pub fn start_command(port: u16, command: &mut Command) -> Broker {
         let (child, output) = spawn(command);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut broker = Broker {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -284,6 +285,37 @@ fn sigterm_and_sigint_stop_it_cleanly_and_the_data_stays() {
             began.elapsed()
         );
     }
+}
+
+/// What `Type=notify` of a systemd unit waits for: without it the service would never count as started.
+#[test]
+fn its_supervisor_is_told_when_it_serves_and_when_it_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let mut heard = [0; 64];
+    let mut hear = || {
+        let length = socket.recv(&mut heard).expect("the broker tells");
+        String::from_utf8_lossy(&heard[..length]).into_owned()
+    };
+    let port = free_port();
+    let mut command = command(port, &dir.path().join("data"), &[]);
+    let mut broker = Broker::start_command(port, command.env("NOTIFY_SOCKET", &path));
+    assert_eq!(hear(), "READY=1");
+    broker.signal(libc::SIGTERM);
+    assert_eq!(hear(), "STOPPING=1");
+    assert!(broker.wait(SOON).status.success());
+    // A socket that is gone costs a line and nothing else.
+    drop(socket);
+    let mut broker = Broker::start_command(port, &mut command);
+    broker.signal(libc::SIGTERM);
+    let ended = broker.wait(SOON);
+    assert!(
+        ended.status.success() && ended.output.contains("NOTIFY_SOCKET"),
+        "{}",
+        ended.output
+    );
 }
 
 #[test]
