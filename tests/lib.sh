@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # what is set here, the scripts that source this read
 # Sourced by the test scripts: where fetched things live, and one function for each thing to fetch.
 # Everything comes by name from the usual package sources and is kept outside the tree.
 
