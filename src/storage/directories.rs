@@ -31,7 +31,7 @@ struct Inner {
     node_id: NodeId,
     dirs: Vec<DirectoryImage>,
     /// What each bears now.
-    loads: Vec<Load>,
+    loads: Arc<[Load]>,
     /// One that was there in an earlier run is not among them.
     is_missing: bool,
     _locks: Vec<std::fs::File>,
@@ -198,7 +198,7 @@ impl Directories {
     }
 
     /// What each directory bears now, all shards together.
-    pub(super) fn loads(&self) -> &[Load] {
+    pub(super) fn loads(&self) -> &Arc<[Load]> {
         &self.0.loads
     }
 

@@ -4,6 +4,7 @@
 //! found at start. The counts are touched where a log comes, goes or moves, and once a minute; never by an append.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::directories::Directories;
@@ -20,7 +21,8 @@ pub(super) struct Load {
 
 /// A log's place in a directory, counted from before the log is made until it is gone.
 pub(super) struct Seat {
-    directories: Directories,
+    /// Not the directories: their locks go when the store does, whoever holds a log.
+    loads: Arc<[Load]>,
     dir: Cell<usize>,
 }
 
@@ -91,7 +93,7 @@ impl Seat {
     pub fn take(directories: &Directories, dir: usize) -> Seat {
         directories.loads()[dir].logs.fetch_add(1, Relaxed);
         Seat {
-            directories: directories.clone(),
+            loads: directories.loads().clone(),
             dir: Cell::new(dir),
         }
     }
@@ -102,18 +104,16 @@ impl Seat {
 
     /// The log lies in another directory now. Returns where it lay.
     pub fn change(&self, dir: usize) -> usize {
-        let loads = self.directories.loads();
         let old = self.dir.replace(dir);
-        loads[dir].logs.fetch_add(1, Relaxed);
-        loads[old].logs.fetch_sub(1, Relaxed);
+        self.loads[dir].logs.fetch_add(1, Relaxed);
+        self.loads[old].logs.fetch_sub(1, Relaxed);
         old
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let load = &self.directories.loads()[self.dir.get()];
-        load.logs.fetch_sub(1, Relaxed);
+        self.loads[self.dir.get()].logs.fetch_sub(1, Relaxed);
     }
 }
 
