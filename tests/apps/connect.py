@@ -133,7 +133,9 @@ def distributed_workers_take_over_exactly_once(lab):
             workers.programs[reader].kill9()
         time.sleep(0.2)
     until("the other worker reads on", lambda: workers.task_of("reads") not in (None, reader), 60, 0.5)
-    until(lambda: f"all lines are copied ({len(set(read(sink)))} of {len(wanted)})", lambda: len(set(read(sink))) >= len(wanted), 90, 0.5)
+    tasks = lambda: ", ".join(f"{name} {workers.ask(f'/connectors/{name}/status')}" for name in ("reads", "writes"))
+    run_on = lambda: all([workers.task_of("reads"), workers.task_of("writes")]) and len(set(read(sink))) >= len(wanted)
+    until(lambda: f"all lines are copied ({len(set(read(sink)))} of {len(wanted)}; {tasks()})", run_on, 90, 0.5)
     in_topic = lab.tools("ConsoleConsumer", "--topic", topic, "--from-beginning", "--timeout-ms", 4000, "--command-property", "isolation.level=read_committed").splitlines()
     in_topic = [line for line in in_topic if line.startswith("line ")]
     same(in_topic == wanted, True, f"every line is in the topic once and in order ({len(in_topic)} of {len(wanted)})")
