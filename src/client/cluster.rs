@@ -145,7 +145,7 @@ impl Cluster {
             }
             _ => self.options.retry_for,
         };
-        self.retry_within(patience, async || match self.known(name) {
+        retry_within(patience, async || match self.known(name) {
             Some(topic) => Ok(topic),
             None => self.learn(name, create).await,
         })
@@ -232,27 +232,7 @@ impl Cluster {
         &self,
         attempt: impl AsyncFnMut() -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        self.retry_within(|_| self.options.retry_for, attempt).await
-    }
-
-    async fn retry_within<T>(
-        &self,
-        patience: impl Fn(&ClientError) -> Duration,
-        mut attempt: impl AsyncFnMut() -> Result<T, ClientError>,
-    ) -> Result<T, ClientError> {
-        let begun = Instant::now();
-        let mut backoff = new_backoff();
-        loop {
-            let error = match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let wait = backoff.next_wait();
-            if !error.is_retriable() || begun.elapsed() + wait > patience(&error) {
-                return Err(error);
-            }
-            rt::sleep(wait).await;
-        }
+        retry_within(|_| self.options.retry_for, attempt).await
     }
 
     fn known(&self, name: &str) -> Option<Topic> {
@@ -265,6 +245,26 @@ impl Cluster {
     }
 }
 
+/// Does `attempt` until it succeeds, fails for good, or the patience with its error is at an end.
+pub(super) async fn retry_within<T>(
+    patience: impl Fn(&ClientError) -> Duration,
+    mut attempt: impl AsyncFnMut() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    let begun = Instant::now();
+    let mut backoff = new_backoff();
+    loop {
+        let error = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let wait = backoff.next_wait();
+        if !error.is_retriable() || begun.elapsed() + wait > patience(&error) {
+            return Err(error);
+        }
+        rt::sleep(wait).await;
+    }
+}
+
 /// The waits between tries, Kafka's defaults: 100 ms doubling to 1 s.
 pub(super) fn new_backoff() -> Backoff {
     let seed = UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
@@ -272,4 +272,4 @@ pub(super) fn new_backoff() -> Backoff {
 }
 
 /// How long a topic that no broker knows is asked for.
-const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(1);

@@ -334,8 +334,8 @@ impl Shared {
         self.wake_waiters();
     }
 
-    /// Fails everything if the oldest request has waited too long.
-    pub fn check_deadline(&self) {
+    /// Fails everything if the oldest request has waited too long. Returns whether the connection is over.
+    pub fn check_deadline(&self) -> bool {
         let oldest = self.pipeline.borrow().oldest();
         if oldest.is_some_and(|asked_at| asked_at.elapsed() >= self.options.request_timeout) {
             self.fail(ClientError::Timeout {
@@ -343,6 +343,7 @@ impl Shared {
                 after: self.options.request_timeout,
             });
         }
+        self.failed().is_some()
     }
 
     pub fn closed(&self) -> ClientError {
@@ -351,12 +352,8 @@ impl Shared {
         }
     }
 
-    /// The connection failed in a way that is not just its end.
-    pub fn broken(&self, error: &io::Error) -> ClientError {
-        ClientError::Connect {
-            address: self.address.clone(),
-            why: error.to_string(),
-        }
+    pub fn lost(&self, error: &io::Error) -> ClientError {
+        ClientError::lost(&self.address, error)
     }
 
     fn protocol(&self, what: String) -> ClientError {

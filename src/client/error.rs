@@ -1,6 +1,7 @@
 //! What can go wrong between a client and a broker, told apart by what the caller can do about it.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::protocol::ErrorCode;
@@ -34,6 +35,20 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// The connection to `address` ended with `error`: closed by the other side, or failed.
+    pub fn lost(address: &str, error: &io::Error) -> ClientError {
+        let address = address.to_owned();
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                ClientError::Closed { address }
+            }
+            _ => ClientError::Connect {
+                address,
+                why: error.to_string(),
+            },
+        }
+    }
+
     /// The error of code `code` about `about`; `None` where the code says that there is none.
     pub fn from_code(
         code: i16,

@@ -23,6 +23,7 @@
 mod admin;
 mod assignor;
 mod backoff;
+mod batching;
 mod cluster;
 mod connection;
 mod consumer;

@@ -1,20 +1,17 @@
 //! Sends records to the partitions of one topic: batches, linger, second tries in order.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
-
-use bytes::Bytes;
 
 use crate::protocol::ErrorCode;
 use crate::protocol::init_producer_id::InitProducerIdRequest;
-use crate::record::{self, BatchBuilder, BatchSeal, Codec, Codecs};
+use crate::record::{BatchBuilder, Codec};
 use crate::rt;
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
 
+use super::batching::{Account, Batch, Filling, Sealing, wants_id};
 use super::cluster::{AutoCreate, Cluster};
 use super::error::ClientError;
 use super::sender;
@@ -67,13 +64,8 @@ pub(super) struct Shared {
     pub cluster: Rc<Cluster>,
     pub topic: Topic,
     pub options: ProducerOptions,
-    identity: Option<(ProducerId, ProducerEpoch)>,
-    codecs: RefCell<Codecs>,
-    stats: Cell<ProducerStats>,
-    buffered_bytes: Cell<usize>,
-    failure: RefCell<Option<ClientError>>,
-    waiters: RefCell<Vec<Waker>>,
-    closed: Cell<bool>,
+    pub account: Account,
+    sealing: Sealing,
 }
 
 /// What a producer has come to.
@@ -83,30 +75,16 @@ pub struct ProducerStats {
     pub batches_acked: u64,
 }
 
-/// One partition's records: the batch being filled and those that are full.
+/// One partition's records, and who sends them.
 pub(super) struct Queue {
     pub partition: i32,
     state: RefCell<QueueState>,
 }
 
 struct QueueState {
-    open: BatchBuilder,
-    opened_at: Option<Instant>,
-    ready: VecDeque<Batch>,
-    sequence_next: i32,
-    /// Counted from 0 over the partition, to name records in errors.
-    records: u64,
+    filling: Filling,
     sender: Option<Waker>,
     is_sending: bool,
-}
-
-/// A finished batch.
-pub(super) struct Batch {
-    pub bytes: Bytes,
-    pub count: i32,
-    pub first_record: u64,
-    /// What it counts for in the buffer.
-    buffered_bytes: usize,
 }
 
 impl Default for ProducerOptions {
@@ -145,13 +123,9 @@ impl Producer {
         topic: &str,
         options: ProducerOptions,
     ) -> Result<Producer, ClientError> {
-        let identity = match options.idempotence {
-            Idempotence::On if options.acks != Acks::All => {
-                let what = "an idempotent producer needs acks all";
-                return Err(ClientError::Invalid(what.to_owned()));
-            }
-            Idempotence::On => Some(producer_id(&cluster).await?),
-            Idempotence::Off => None,
+        let identity = match wants_id(options.idempotence, options.acks)? {
+            true => Some(producer_id(&cluster).await?),
+            false => None,
         };
         let topic = cluster.topic(topic, AutoCreate::Allow).await?;
         let queues = topic
@@ -163,13 +137,8 @@ impl Producer {
             cluster,
             topic,
             options,
-            identity,
-            codecs: RefCell::new(Codecs::new()),
-            stats: Cell::default(),
-            buffered_bytes: Cell::new(0),
-            failure: RefCell::new(None),
-            waiters: RefCell::default(),
-            closed: Cell::new(false),
+            account: Account::default(),
+            sealing: Sealing::new(identity),
         });
         Ok(Producer { shared, queues })
     }
@@ -189,7 +158,7 @@ impl Producer {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), ClientError> {
-        self.shared.failure()?;
+        self.shared.account.check()?;
         let queue = self
             .queues
             .iter()
@@ -214,22 +183,13 @@ impl Producer {
             .queues
             .iter()
             .find(|queue| queue.partition == partition);
-        queue.map_or(0, |queue| {
-            let state = queue.state.borrow();
-            if state.open.is_empty() {
-                0
-            } else {
-                state.open.size()
-            }
-        })
+        queue.map_or(0, |queue| queue.state.borrow().filling.open_bytes())
     }
 
     /// Waits until the buffer has room.
     pub async fn room(&self) -> Result<(), ClientError> {
         let max = self.shared.options.buffer_bytes;
-        self.shared
-            .wait_until(|shared| shared.buffered_bytes.get() < max)
-            .await
+        self.shared.account.below(max).await
     }
 
     /// Sends everything now and waits until all of it is acknowledged (acks none: written to the socket).
@@ -237,9 +197,7 @@ impl Producer {
         for queue in &self.queues {
             queue.seal(&self.shared);
         }
-        self.shared
-            .wait_until(|shared| shared.buffered_bytes.get() == 0)
-            .await?;
+        self.shared.account.below(1).await?;
         if self.shared.options.acks == Acks::None {
             self.shared.cluster.written().await;
         }
@@ -247,65 +205,15 @@ impl Producer {
     }
 
     pub fn stats(&self) -> ProducerStats {
-        self.shared.stats.get()
+        self.shared.account.stats()
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.shared.closed.set(true);
+        self.shared.account.close();
         for queue in &self.queues {
             queue.wake();
-        }
-    }
-}
-
-impl Shared {
-    pub fn is_closed(&self) -> bool {
-        self.closed.get() || self.failure.borrow().is_some()
-    }
-
-    /// Ends the producer: every later call fails with `error`.
-    pub fn fail(&self, error: ClientError) {
-        self.failure.borrow_mut().get_or_insert(error);
-        self.wake_waiters();
-    }
-
-    /// `batch` needs no more care.
-    pub fn acked(&self, batch: &Batch) {
-        let mut stats = self.stats.get();
-        stats.records_acked += batch.count as u64;
-        stats.batches_acked += 1;
-        self.stats.set(stats);
-        self.buffered_bytes
-            .set(self.buffered_bytes.get() - batch.buffered_bytes);
-        self.wake_waiters();
-    }
-
-    fn failure(&self) -> Result<(), ClientError> {
-        match self.failure.borrow().as_ref() {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
-    }
-
-    async fn wait_until(&self, done: impl Fn(&Shared) -> bool) -> Result<(), ClientError> {
-        poll_fn(|context| {
-            if let Err(error) = self.failure() {
-                return Poll::Ready(Err(error));
-            }
-            if done(self) {
-                return Poll::Ready(Ok(()));
-            }
-            self.waiters.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
-        .await
-    }
-
-    fn wake_waiters(&self) {
-        for waiter in self.waiters.take() {
-            waiter.wake();
         }
     }
 }
@@ -315,11 +223,7 @@ impl Queue {
         Queue {
             partition,
             state: RefCell::new(QueueState {
-                open: BatchBuilder::new(options.codec, 0),
-                opened_at: None,
-                ready: VecDeque::new(),
-                sequence_next: 0,
-                records: 0,
+                filling: Filling::new(options.codec),
                 sender: None,
                 is_sending: false,
             }),
@@ -334,27 +238,20 @@ impl Queue {
         value: Option<&[u8]>,
     ) {
         let size = BatchBuilder::record_size_max(key, value, &[]);
+        let batch_bytes = shared.options.batch_bytes;
         let is_full = {
             let state = self.state.borrow();
-            !state.open.is_empty() && state.open.size() + size > shared.options.batch_bytes
+            state.filling.is_too_full_for(size, batch_bytes)
         };
         if is_full {
             self.seal(shared);
         }
         let mut state = self.state.borrow_mut();
-        let before = if state.open.is_empty() {
-            0
-        } else {
-            state.open.size()
-        };
-        state.open.append(timestamp, key, value, &[]);
-        state.records += 1;
-        let grown = state.open.size() - before;
+        let begins = state.filling.opened_at().is_none();
         shared
-            .buffered_bytes
-            .set(shared.buffered_bytes.get() + grown);
-        if before == 0 {
-            state.opened_at = Some(Instant::now());
+            .account
+            .grow(state.filling.append(timestamp, key, value));
+        if begins {
             wake(&mut state.sender);
         }
     }
@@ -362,61 +259,44 @@ impl Queue {
     /// Ends the batch being filled, if it has any records.
     fn seal(&self, shared: &Shared) {
         let mut state = self.state.borrow_mut();
-        if state.open.is_empty() {
-            return;
+        if state.filling.seal(self.partition, &shared.sealing) {
+            wake(&mut state.sender);
         }
-        let count = state.open.count();
-        let base_sequence = state.sequence_next;
-        let seal = BatchSeal {
-            producer: shared.identity.map(|(id, epoch)| record::Producer {
-                id,
-                epoch,
-                base_sequence,
-            }),
-            ..Default::default()
-        };
-        let batch = Batch {
-            buffered_bytes: state.open.size(),
-            count,
-            first_record: state.records - count as u64,
-            bytes: state.open.build(&seal, &mut shared.codecs.borrow_mut()),
-        };
-        // Sequences go from the largest number back to 0 (KIP-98).
-        state.sequence_next = base_sequence.wrapping_add(count) & i32::MAX;
-        state.ready.push_back(batch);
-        state.opened_at = None;
-        wake(&mut state.sender);
     }
 
     /// The next batch to send: a full one, or the open one if it has lingered.
     pub fn take(&self, shared: &Shared, now: Instant) -> Option<Batch> {
         let lingered = {
             let state = self.state.borrow();
-            let due = state.opened_at.map(|at| at + shared.options.linger);
-            state.ready.is_empty() && due.is_some_and(|due| due <= now)
+            let due = state
+                .filling
+                .opened_at()
+                .map(|at| at + shared.options.linger);
+            state.filling.front().is_none() && due.is_some_and(|due| due <= now)
         };
         if lingered {
             self.seal(shared);
         }
-        self.state.borrow_mut().ready.pop_front()
+        self.state.borrow_mut().filling.pop()
     }
 
     /// Whether [`Queue::take`] has something without waiting for the linger.
     pub fn has_ready(&self) -> bool {
-        !self.state.borrow().ready.is_empty()
+        self.state.borrow().filling.front().is_some()
     }
 
     /// When the open batch will have lingered.
     pub fn linger_end(&self, shared: &Shared) -> Option<Instant> {
         let state = self.state.borrow();
-        state.opened_at.map(|at| at + shared.options.linger)
+        let opened_at = state.filling.opened_at();
+        opened_at.map(|at| at + shared.options.linger)
     }
 
     /// Puts batches back in front, the first one foremost.
     pub fn put_back(&self, batches: Vec<Batch>) {
         let mut state = self.state.borrow_mut();
         for batch in batches.into_iter().rev() {
-            state.ready.push_front(batch);
+            state.filling.put_back(batch);
         }
     }
 
@@ -464,17 +344,18 @@ async fn producer_id(cluster: &Cluster) -> Result<(ProducerId, ProducerEpoch), C
 
 impl Batch {
     /// How errors name it.
-    pub fn about(&self, topic: &Topic, partition: i32) -> String {
+    pub fn about(&self, topic: &str) -> String {
+        let partition = self.partition;
         let last = self.first_record + self.count as u64 - 1;
         match self.count {
             1 => format!(
                 "partition {}-{partition}, record {last} sent to it ({} bytes)",
-                topic.name,
+                topic,
                 self.bytes.len()
             ),
             _ => format!(
                 "partition {}-{partition}, records {} to {last} sent to it ({} bytes in one batch)",
-                topic.name,
+                topic,
                 self.first_record,
                 self.bytes.len()
             ),

@@ -15,10 +15,11 @@ use crate::protocol::produce::{
 use crate::rt;
 
 use super::backoff::Backoff;
+use super::batching::Batch;
 use super::cluster::{AutoCreate, new_backoff};
 use super::connection::{Connection, Reply};
 use super::error::ClientError;
-use super::producer::{Acks, Batch, Queue, Shared, is_duplicate};
+use super::producer::{Acks, Queue, Shared, is_duplicate};
 
 /// A batch on its way, and its answer.
 struct InFlight {
@@ -45,9 +46,9 @@ pub(super) async fn run(queue: Rc<Queue>, shared: Rc<Shared>) {
         backoff: new_backoff(),
         failing_since: None,
     };
-    while !sender.shared.is_closed() {
+    while !sender.shared.account.is_closed() {
         if let Err(error) = sender.step().await {
-            sender.shared.fail(error);
+            sender.shared.account.fail(error);
         }
     }
 }
@@ -68,7 +69,7 @@ impl Sender {
             let InFlight { batch, reply } = self.in_flight.pop_front().expect("one was answered");
             return match self.outcome(&batch, reply.await) {
                 Ok(()) => {
-                    self.shared.acked(&batch);
+                    self.shared.account.acked(&batch);
                     self.failing_since = None;
                     Ok(())
                 }
@@ -133,7 +134,7 @@ impl Sender {
             queue.park(context.waker());
             let has_more =
                 !window_is_full && (queue.has_ready() || queue.linger_end(shared) != linger_end);
-            match has_more || shared.is_closed() {
+            match has_more || shared.account.is_closed() {
                 true => Poll::Ready(false),
                 false => Poll::Pending,
             }
@@ -161,7 +162,7 @@ impl Sender {
             return Ok(());
         }
         let rows = answer.responses.iter().flat_map(|t| &t.partition_responses);
-        let about = || batch.about(&self.shared.topic, self.queue.partition);
+        let about = || batch.about(&self.shared.topic.name);
         let Some(row) = rows
             .into_iter()
             .find(|row| row.index == self.queue.partition)
@@ -184,7 +185,7 @@ impl Sender {
         while let Some(InFlight { batch, reply }) = self.in_flight.pop_front() {
             let answer = reply.await;
             match self.outcome(&batch, answer) {
-                Ok(()) => self.shared.acked(&batch),
+                Ok(()) => self.shared.account.acked(&batch),
                 Err(_) => failed.push(batch),
             }
         }

@@ -49,7 +49,8 @@ pub(super) fn start(shared: &Rc<Shared>, socket: rt::Socket) {
         written: 0,
     };
     rt::spawn(rt::Queue::Net, "client connection", pump.run());
-    let watched = watch(Rc::downgrade(shared), shared.request_timeout());
+    let timeout = shared.request_timeout();
+    let watched = watch(Rc::downgrade(shared), timeout, Shared::check_deadline);
     rt::spawn(rt::Queue::Net, "client deadline", watched);
 }
 
@@ -108,7 +109,7 @@ impl Pump {
                 }
                 Ok(true)
             }
-            Poll::Ready(Err(error)) => Err(self.lost(&error)),
+            Poll::Ready(Err(error)) => Err(self.shared.lost(&error)),
         }
     }
 
@@ -121,30 +122,22 @@ impl Pump {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => Err(self.shared.closed()),
             Poll::Ready(Ok(_)) => self.shared.on_received(&mut self.frames).map(|()| true),
-            Poll::Ready(Err(error)) => Err(self.lost(&error)),
-        }
-    }
-
-    fn lost(&self, error: &io::Error) -> ClientError {
-        match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => self.shared.closed(),
-            _ => self.shared.broken(error),
+            Poll::Ready(Err(error)) => Err(self.shared.lost(&error)),
         }
     }
 }
 
-/// Ends the connection when a request has waited too long.
-async fn watch(shared: Weak<Shared>, timeout: Duration) {
+/// Looks at a connection now and then, which ends it when a request has waited too long.
+///
+/// - `look`: returns whether the connection is over.
+pub(super) async fn watch<S>(shared: Weak<S>, timeout: Duration, look: impl Fn(&S) -> bool) {
     let tick = (timeout / 8).clamp(Duration::from_millis(20), Duration::from_secs(1));
     loop {
         rt::sleep(tick).await;
-        let Some(shared) = shared.upgrade() else {
-            return;
-        };
-        if shared.failed().is_some() {
-            return;
+        match shared.upgrade() {
+            Some(shared) if !look(&shared) => {}
+            _ => return,
         }
-        shared.check_deadline();
     }
 }
 
@@ -161,7 +154,7 @@ fn split_address(address: &str) -> Result<(&str, u16), ClientError> {
 }
 
 /// How often a connection moves bytes before it lets other tasks run.
-const TURNS_MAX: usize = 16;
+pub(super) const TURNS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

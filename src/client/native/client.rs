@@ -3,13 +3,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::client::cluster::new_backoff;
+use crate::client::cluster::{UNKNOWN_TOPIC_PATIENCE, retry_within};
 use crate::client::error::ClientError;
 use crate::client::offsets::Place;
 use crate::protocol::ErrorCode;
-use crate::rt;
 use crate::types::{LeaderEpoch, NodeId, Offset, ProducerId, TopicId, Uuid};
 use crate::wire::{
     MetadataRequestV1, MetadataResponseV1, OffsetQueryV1, OffsetsRequestV1, OffsetsResponseV1,
@@ -108,10 +107,10 @@ impl NativeClient {
             Some(ErrorCode::UnknownTopicOrPartition) => UNKNOWN_TOPIC_PATIENCE,
             _ => self.options.retry_for,
         };
-        self.retry(patience, async || self.learn(name).await).await
+        retry_within(patience, async || self.learn(name).await).await
     }
 
-    /// The offsets of one place in several partitions of a topic, each asked of its leader; retried while leaders move.
+    /// The offset of a place in a partition, asked of its leader; retried while leaders move.
     pub async fn offset(
         &self,
         topic: &str,
@@ -121,7 +120,6 @@ impl NativeClient {
         if let Place::At(offset) = place {
             return Ok(offset);
         }
-        let patience = |_: &ClientError| self.options.retry_for;
         let ask = async || {
             let topic = self.learn(topic).await?;
             let found = self.find(&topic, partition, place).await?;
@@ -134,7 +132,7 @@ impl NativeClient {
                 }
             }
         };
-        self.retry(patience, ask).await
+        retry_within(|_| self.options.retry_for, ask).await
     }
 
     async fn find(
@@ -168,7 +166,6 @@ impl NativeClient {
 
     /// An id for a new idempotent producer; its epoch is 0.
     pub async fn producer_id(&self) -> Result<ProducerId, ClientError> {
-        let patience = |_: &ClientError| self.options.retry_for;
         let ask = async || {
             let request = ProducerIdsRequestV1 { count: 1 };
             let answer: ProducerIdsResponseV1 = self.any().await?.call(&request).await?;
@@ -176,7 +173,7 @@ impl NativeClient {
             let id = answer.ids.first().copied().map(ProducerId);
             id.ok_or_else(|| ClientError::Invalid("no producer id was given".to_owned()))
         };
-        self.retry(patience, ask).await
+        retry_within(|_| self.options.retry_for, ask).await
     }
 
     /// Asks for a topic once.
@@ -259,26 +256,6 @@ impl NativeClient {
         let connections = self.connections.borrow();
         connections.get(to).filter(|c| c.is_open()).cloned()
     }
-
-    async fn retry<T>(
-        &self,
-        patience: impl Fn(&ClientError) -> Duration,
-        mut attempt: impl AsyncFnMut() -> Result<T, ClientError>,
-    ) -> Result<T, ClientError> {
-        let begun = Instant::now();
-        let mut backoff = new_backoff();
-        loop {
-            let error = match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let wait = backoff.next_wait();
-            if !error.is_retriable() || begun.elapsed() + wait > patience(&error) {
-                return Err(error);
-            }
-            rt::sleep(wait).await;
-        }
-    }
 }
 
 impl NativeTopic {
@@ -315,6 +292,3 @@ impl NativeTopic {
         })
     }
 }
-
-/// How long a topic that no broker knows is asked for.
-const UNKNOWN_TOPIC_PATIENCE: Duration = Duration::from_secs(1);

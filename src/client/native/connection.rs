@@ -353,8 +353,8 @@ impl Shared {
         Ok(refused.unwrap_or_else(|| self.protocol("an Error without a code".to_owned())))
     }
 
-    /// Fails everything if the oldest request has waited too long.
-    pub fn check_deadline(&self) {
+    /// Fails everything if the oldest request has waited too long. Returns whether the connection is over.
+    pub fn check_deadline(&self) -> bool {
         let timeout = self.options.request_timeout;
         let oldest = self.state.borrow().pending.front().map(|p| p.asked_at);
         if oldest.is_some_and(|asked_at| asked_at.elapsed() >= timeout) {
@@ -363,6 +363,7 @@ impl Shared {
                 after: timeout,
             });
         }
+        self.failed().is_some()
     }
 
     pub fn closed(&self) -> ClientError {

@@ -1,20 +1,20 @@
 //! Sends records to the partitions of one topic: batches, linger, many partitions in one frame.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::client::batching::{Account, Batch, Sealing, wants_id};
 use crate::client::error::ClientError;
 use crate::client::producer::{Acks, Idempotence, ProducerStats};
-use crate::record::{BatchBuilder, Codec, Codecs};
+use crate::record::{BatchBuilder, Codec};
 use crate::rt;
-use crate::types::{ProducerEpoch, ProducerId, Timestamp};
+use crate::types::{ProducerEpoch, Timestamp};
 
 use super::client::{NativeClient, NativeTopic};
-use super::queue::{Batch, Queue};
+use super::queue::Queue;
 use super::sender;
 
 /// How a producer batches and what it waits for.
@@ -46,19 +46,14 @@ pub(super) struct Shared {
     pub client: Rc<NativeClient>,
     pub options: NativeProducerOptions,
     pub topic: RefCell<NativeTopic>,
-    identity: Option<(ProducerId, ProducerEpoch)>,
+    pub account: Account,
+    sealing: Sealing,
     queues: RefCell<Vec<Queue>>,
     /// Partitions that have a batch to send and were not taken up by the sender yet.
     ready: RefCell<VecDeque<usize>>,
     /// Partitions whose open batch lingers, oldest first, each with when it began; some have been sent meanwhile.
     lingering: RefCell<VecDeque<(Instant, usize)>>,
-    codecs: RefCell<Codecs>,
-    stats: Cell<ProducerStats>,
-    buffered_bytes: Cell<usize>,
-    failure: RefCell<Option<ClientError>>,
-    waiters: RefCell<Vec<Waker>>,
     sender: RefCell<Option<Waker>>,
-    closed: Cell<bool>,
 }
 
 impl Default for NativeProducerOptions {
@@ -89,13 +84,9 @@ impl NativeProducer {
         if options.window == 0 {
             return Err(ClientError::Invalid("window: at least 1".to_owned()));
         }
-        let identity = match options.idempotence {
-            Idempotence::On if options.acks != Acks::All => {
-                let what = "an idempotent producer needs acks all";
-                return Err(ClientError::Invalid(what.to_owned()));
-            }
-            Idempotence::On => Some((client.producer_id().await?, ProducerEpoch(0))),
-            Idempotence::Off => None,
+        let identity = match wants_id(options.idempotence, options.acks)? {
+            true => Some((client.producer_id().await?, ProducerEpoch(0))),
+            false => None,
         };
         let topic = client.topic(topic).await?;
         let queues = topic.partitions.iter().map(|_| Queue::new(options.codec));
@@ -104,16 +95,11 @@ impl NativeProducer {
             client,
             options,
             topic: RefCell::new(topic),
-            identity,
+            account: Account::default(),
+            sealing: Sealing::new(identity),
             ready: RefCell::default(),
             lingering: RefCell::default(),
-            codecs: RefCell::new(Codecs::new()),
-            stats: Cell::default(),
-            buffered_bytes: Cell::new(0),
-            failure: RefCell::new(None),
-            waiters: RefCell::default(),
             sender: RefCell::new(None),
-            closed: Cell::new(false),
         });
         rt::spawn(
             rt::Queue::Net,
@@ -139,7 +125,7 @@ impl NativeProducer {
         value: Option<&[u8]>,
     ) -> Result<(), ClientError> {
         let shared = &*self.shared;
-        shared.failure()?;
+        shared.account.check()?;
         let queues = &mut *shared.queues.borrow_mut();
         let place = usize::try_from(partition)
             .ok()
@@ -149,17 +135,15 @@ impl NativeProducer {
         };
         let queue = &mut queues[place];
         let size = BatchBuilder::record_size_max(key, value, &[]);
-        let open_bytes = queue.open_bytes();
-        if open_bytes > 0 && open_bytes + size > shared.options.batch_bytes {
+        let batch_bytes = shared.options.batch_bytes;
+        if queue.filling.is_too_full_for(size, batch_bytes) {
             shared.seal(queue, place);
         }
-        let begins = queue.open_bytes() == 0;
-        let grown = queue.append(timestamp, key, value);
-        shared
-            .buffered_bytes
-            .set(shared.buffered_bytes.get() + grown);
+        let filling = &mut queue.filling;
+        let begins = filling.opened_at().is_none();
+        shared.account.grow(filling.append(timestamp, key, value));
         if begins {
-            let began = queue.opened_at().expect("it has just been opened");
+            let began = filling.opened_at().expect("it has just been opened");
             shared.lingering.borrow_mut().push_back((began, place));
             shared.wake_sender();
         }
@@ -169,9 +153,7 @@ impl NativeProducer {
     /// Waits until the buffer has room.
     pub async fn room(&self) -> Result<(), ClientError> {
         let max = self.shared.options.buffer_bytes;
-        self.shared
-            .wait_until(|shared| shared.buffered_bytes.get() < max)
-            .await
+        self.shared.account.below(max).await
     }
 
     /// Sends everything now and waits until all of it is acknowledged.
@@ -179,47 +161,31 @@ impl NativeProducer {
         for (place, queue) in self.shared.queues.borrow_mut().iter_mut().enumerate() {
             self.shared.seal(queue, place);
         }
-        self.shared
-            .wait_until(|shared| shared.buffered_bytes.get() == 0)
-            .await?;
+        self.shared.account.below(1).await?;
         Ok(self.stats())
     }
 
     pub fn stats(&self) -> ProducerStats {
-        self.shared.stats.get()
+        self.shared.account.stats()
     }
 }
 
 impl Drop for NativeProducer {
     fn drop(&mut self) {
-        self.shared.closed.set(true);
+        self.shared.account.close();
         self.shared.wake_sender();
     }
 }
 
 impl Shared {
-    pub fn is_closed(&self) -> bool {
-        self.closed.get() || self.failure.borrow().is_some()
-    }
-
-    /// Ends the producer: every later call fails with `error`.
-    pub fn fail(&self, error: ClientError) {
-        self.failure.borrow_mut().get_or_insert(error);
-        self.wake_waiters();
-    }
-
-    fn failure(&self) -> Result<(), ClientError> {
-        self.failure.borrow().clone().map_or(Ok(()), Err)
-    }
-
     fn seal(&self, queue: &mut Queue, place: usize) {
-        queue.seal(place, self.identity, &mut self.codecs.borrow_mut());
+        queue.filling.seal(place as i32, &self.sealing);
         self.list(queue, place);
     }
 
     /// Puts the partition among those to be sent, if it has something and is not there.
     fn list(&self, queue: &mut Queue, place: usize) {
-        if queue.may_send() && !queue.listed {
+        if queue.next().is_some() && !queue.listed {
             queue.listed = true;
             self.ready.borrow_mut().push_back(place);
             self.wake_sender();
@@ -232,7 +198,7 @@ impl Shared {
         let lingering = &mut *self.lingering.borrow_mut();
         while let Some((began, place)) = lingering.front().copied() {
             let queue = &mut queues[place];
-            let is_open = queue.opened_at() == Some(began);
+            let is_open = queue.filling.opened_at() == Some(began);
             if is_open && began + self.options.linger > now {
                 return;
             }
@@ -262,14 +228,15 @@ impl Shared {
     /// with no room leaves the partition listed; else it is unlisted when it has nothing more to send now.
     pub fn take(&self, place: usize, room: usize, at_least_one: bool) -> Taken {
         let queue = &mut self.queues.borrow_mut()[place];
-        if queue.may_send() && queue.next_bytes() > room && !at_least_one {
+        let next = queue.next();
+        if next.is_some_and(|next| next.bytes.len() > room) && !at_least_one {
             return Taken::NoRoom;
         }
         match queue.take() {
             Some(batch) => Taken::Batch {
                 batch,
                 more: {
-                    queue.listed = queue.may_send();
+                    queue.listed = queue.next().is_some();
                     queue.listed
                 },
             },
@@ -282,16 +249,10 @@ impl Shared {
 
     /// `batch` needs no more care.
     pub fn acked(&self, batch: Batch) {
-        let mut stats = self.stats.get();
-        stats.records_acked += batch.count as u64;
-        stats.batches_acked += 1;
-        self.stats.set(stats);
-        self.buffered_bytes
-            .set(self.buffered_bytes.get() - batch.buffered_bytes);
-        let queue = &mut self.queues.borrow_mut()[batch.partition];
+        let queue = &mut self.queues.borrow_mut()[batch.partition as usize];
         queue.landed();
-        self.list(queue, batch.partition);
-        self.wake_waiters();
+        self.list(queue, batch.partition as usize);
+        self.account.acked(&batch);
     }
 
     /// Puts batches that failed back in front of their partitions, in their order. Nothing else may be in flight.
@@ -299,9 +260,10 @@ impl Shared {
         batches.sort_by_key(|batch| batch.first_record);
         let queues = &mut *self.queues.borrow_mut();
         for batch in batches.into_iter().rev() {
-            let (queue, place) = (&mut queues[batch.partition], batch.partition);
+            let place = batch.partition as usize;
+            let queue = &mut queues[place];
             queue.landed();
-            queue.put_back(batch);
+            queue.filling.put_back(batch);
             self.list(queue, place);
         }
     }
@@ -326,29 +288,6 @@ impl Shared {
     fn wake_sender(&self) {
         if let Some(waker) = self.sender.take() {
             waker.wake();
-        }
-    }
-
-    async fn wait_until(&self, done: impl Fn(&Shared) -> bool) -> Result<(), ClientError> {
-        poll_fn(|context| {
-            if let Err(error) = self.failure() {
-                return Poll::Ready(Err(error));
-            }
-            if done(self) {
-                return Poll::Ready(Ok(()));
-            }
-            let mut waiters = self.waiters.borrow_mut();
-            if !waiters.iter().any(|kept| kept.will_wake(context.waker())) {
-                waiters.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    fn wake_waiters(&self) {
-        for waiter in self.waiters.take() {
-            waiter.wake();
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::rc::{Rc, Weak};
+use std::io::IoSlice;
+use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 
 use crate::client::error::ClientError;
+use crate::client::socket::{TURNS_MAX, watch};
 use crate::rt;
 use crate::wire::FrameBuffer;
 
@@ -25,7 +25,8 @@ pub(super) fn start(shared: &Rc<Shared>, socket: rt::Socket) {
         writing: VecDeque::new(),
     };
     rt::spawn(rt::Queue::Net, "native client connection", pump.run());
-    let watched = watch(Rc::downgrade(shared), shared.options.request_timeout);
+    let timeout = shared.options.request_timeout;
+    let watched = watch(Rc::downgrade(shared), timeout, Shared::check_deadline);
     rt::spawn(rt::Queue::Net, "native client deadline", watched);
 }
 
@@ -83,7 +84,7 @@ impl Pump {
                 self.advance(count);
                 Ok(true)
             }
-            Poll::Ready(Err(error)) => Err(self.lost(&error)),
+            Poll::Ready(Err(error)) => Err(ClientError::lost(&self.shared.address, &error)),
         }
     }
 
@@ -108,7 +109,7 @@ impl Pump {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(0)) => Err(self.shared.closed()),
             Poll::Ready(Ok(_)) => self.on_received().map(|()| true),
-            Poll::Ready(Err(error)) => Err(self.lost(&error)),
+            Poll::Ready(Err(error)) => Err(ClientError::lost(&self.shared.address, &error)),
         }
     }
 
@@ -121,35 +122,8 @@ impl Pump {
             }
         }
     }
-
-    fn lost(&self, error: &io::Error) -> ClientError {
-        match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => self.shared.closed(),
-            _ => ClientError::Connect {
-                address: self.shared.address.clone(),
-                why: error.to_string(),
-            },
-        }
-    }
 }
 
-/// Ends the connection when a request has waited too long.
-async fn watch(shared: Weak<Shared>, timeout: Duration) {
-    let tick = (timeout / 8).clamp(Duration::from_millis(20), Duration::from_secs(1));
-    loop {
-        rt::sleep(tick).await;
-        let Some(shared) = shared.upgrade() else {
-            return;
-        };
-        if shared.failed().is_some() {
-            return;
-        }
-        shared.check_deadline();
-    }
-}
-
-/// How often a connection moves bytes before it lets other tasks run.
-const TURNS_MAX: usize = 16;
 /// Pieces given to the kernel at once, at most.
 const SLICES_MAX: usize = 64;
 /// Bytes of a large frame that are waited for at once, at most.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use futures_lite::future::or;
 
 use crate::client::backoff::Backoff;
+use crate::client::batching::Batch;
 use crate::client::cluster::new_backoff;
 use crate::client::error::ClientError;
 use crate::client::producer::is_duplicate;
@@ -19,7 +20,6 @@ use crate::wire::{Frame, ProduceBatchV1, ProduceRequestV1, ProduceResponseV1};
 use super::client::Destination;
 use super::connection::{NativeConnection, NativeReply};
 use super::producer::{Shared, Taken};
-use super::queue::Batch;
 
 struct Sender {
     shared: Rc<Shared>,
@@ -58,9 +58,9 @@ pub(super) async fn run(shared: Rc<Shared>) {
         backoff: new_backoff(),
         failing_since: None,
     };
-    while !sender.shared.is_closed() {
+    while !sender.shared.account.is_closed() {
         if let Err(error) = sender.step().await {
-            sender.shared.fail(error);
+            sender.shared.account.fail(error);
         }
     }
 }
@@ -122,7 +122,7 @@ impl Sender {
         let linger_end = self.shared.linger_end();
         let (shared, lanes) = (&self.shared, &self.lanes);
         let event = poll_fn(|context| {
-            let mut due = shared.has_ready() || shared.is_closed();
+            let mut due = shared.has_ready() || shared.account.is_closed();
             due |= shared.linger_end() != linger_end;
             for lane in lanes.values() {
                 let oldest = lane.in_flight.front();
@@ -234,7 +234,7 @@ impl Lane {
         let topic_id = shared.topic.borrow().id.0;
         let rows = batches.iter().map(|batch| ProduceBatchV1 {
             topic_id,
-            partition: batch.partition as i32,
+            partition: batch.partition,
             bytes: batch.bytes.len() as u32,
         });
         let timeout = shared.client.options().connection.request_timeout;
@@ -289,20 +289,11 @@ fn settle(
         }
     };
     for (batch, row) in batches.into_iter().zip(response.batches.iter()) {
-        let about = || about(shared, &batch);
+        let about = || batch.about(&shared.topic.borrow().name);
         let message = row.message.as_ref().map(|message| message.as_str());
         match ClientError::check(row.error.to_native(), about, message) {
             Err(error) if !is_duplicate(&error) => failed.add([batch], error),
             _ => shared.acked(batch),
         }
     }
-}
-
-/// How errors name a batch.
-fn about(shared: &Shared, batch: &Batch) -> String {
-    let topic = shared.topic.borrow();
-    format!(
-        "partition {}-{}, {} records from number {} sent to it on",
-        topic.name, batch.partition, batch.count, batch.first_record
-    )
 }
