@@ -1,7 +1,7 @@
 //! One client's connection: requests in, responses out in the same order.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -10,20 +10,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::connections::{Handle, Order, Receiving, Shared};
+use super::connections::{End, Handle, Order, Shared};
 use super::frames::{BadLength, Frames};
+use super::intake::Intake;
 use super::memory::Reservation;
 use crate::api::{self, Context, Frame, Outcome, Work};
-use crate::rt::{self, RawAccepted, Receiver, Socket};
+use crate::rt::{self, RawAccepted, Socket};
 use crate::shard::ReadData;
 use crate::types::{Micros, Str};
 
 /// Requests of one connection in flight at once; the next is read when one is answered.
-const PIPELINE_MAX: usize = 64;
-/// Frames up to this size need no reservation: every connection may have one.
-const FREE_LEN: usize = 16 << 10;
+pub(super) const PIPELINE_MAX: usize = 64;
 /// What a client that sends nothing more has asked is answered if it takes no longer than this.
-const FINISH_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const FINISH_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes read ahead of the frame being served; past it the socket is not read.
 const READ_AHEAD_MAX: usize = 64 << 10;
 /// Bytes of a large frame that are waited for at once, at most.
@@ -37,9 +36,7 @@ struct Connection {
     frames: Frames,
     /// In the order of the requests.
     pipeline: VecDeque<InFlight>,
-    /// What the frame being read has reserved, and what it waits for.
-    reserved: Option<Reservation>,
-    reserving: Option<Receiver<Reservation>>,
+    intake: Intake,
     /// A whole frame that waits for its turn.
     next: Option<(Bytes, Option<Reservation>)>,
     closing: bool,
@@ -53,20 +50,10 @@ struct InFlight {
     _memory: Option<Reservation>,
 }
 
-/// Why a connection ended.
-enum End {
-    /// The client closed it, or it failed on the way.
-    Gone,
-    /// It is to be told in the log.
-    Fault(String),
-    /// The broker stops.
-    Stopped,
-}
-
 enum Event {
     Read(usize),
     Answer(Outcome),
-    Reserved(Reservation),
+    Reserved,
     Order(Order),
 }
 
@@ -85,12 +72,11 @@ pub async fn serve(shared: Rc<Shared>, listener: usize, accepted: RawAccepted) {
         });
         let mut connection = Connection {
             context: context.clone(),
+            intake: Intake::new(shared.gate.clone(), handle.clone()),
             handle,
             socket,
             frames: Frames::new(shared.shard.config.socket_request_max_bytes as usize),
             pipeline: VecDeque::new(),
-            reserved: None,
-            reserving: None,
             next: None,
             closing: false,
             shared: shared.clone(),
@@ -107,12 +93,6 @@ pub async fn serve(shared: Rc<Shared>, listener: usize, accepted: RawAccepted) {
         let _ = connection.socket.shutdown(Shutdown::Both).await;
     }
     shared.leave(slot, peer.ip());
-}
-
-impl From<io::Error> for End {
-    fn from(_: io::Error) -> End {
-        End::Gone
-    }
 }
 
 impl Connection {
@@ -139,10 +119,7 @@ impl Connection {
                     self.handle.shrunk.set(false);
                 }
                 Event::Answer(outcome) => self.answer(outcome).await?,
-                Event::Reserved(reservation) if reservation.bytes() > 0 => {
-                    self.reserved = Some(reservation)
-                }
-                Event::Reserved(_) => {}
+                Event::Reserved => {}
                 Event::Order(Order::Close(why)) => return Ok(End::Fault(why.into())),
                 Event::Order(Order::Finish) => {
                     self.closing = true;
@@ -168,14 +145,10 @@ impl Connection {
         {
             return Poll::Ready(Ok(Event::Answer(outcome)));
         }
-        if let Some(reserving) = &mut self.reserving
-            && let Poll::Ready(Ok(reservation)) = std::pin::Pin::new(reserving).poll(task)
-        {
-            self.reserving = None;
-            return Poll::Ready(Ok(Event::Reserved(reservation)));
+        if self.intake.poll(task).is_ready() {
+            return Poll::Ready(Ok(Event::Reserved));
         }
-        if self.may_read() && self.shared.gate.is_full() {
-            self.reserving = Some(self.shared.gate.reserve(0));
+        if self.may_read() && self.intake.waits_for_room() {
             return self.poll_event(task);
         }
         if self.may_read() {
@@ -196,7 +169,7 @@ impl Connection {
 
     /// Back-pressure: nothing is read while a frame waits for memory or for its turn with enough behind it.
     fn may_read(&self) -> bool {
-        if self.closing || self.reserving.is_some() {
+        if self.closing || self.intake.is_waiting() {
             return false;
         }
         match &self.next {
@@ -244,40 +217,13 @@ impl Connection {
             ))
         };
         if let Some(frame) = self.frames.next().map_err(bad)? {
-            self.handle.receiving.set(None);
-            self.reserving = None;
-            // A frame that came whole with one read is here already: it is counted, and reading stops until there is
-            // room again.
-            let memory = self.reserved.take();
-            let memory = memory
-                .or_else(|| (frame.len() > FREE_LEN).then(|| self.shared.gate.take(frame.len())));
+            let memory = self.intake.take(frame.len());
             return Ok(Some((frame, memory)));
         }
-        self.reserve_for_pending();
+        let (len, bytes) = (self.frames.pending_len(), self.frames.buffered());
+        self.intake
+            .on_partial(len, bytes, || self.shared.shard.clock.now());
         Ok(None)
-    }
-
-    /// A large frame has begun: its memory is reserved before more of it is read.
-    fn reserve_for_pending(&mut self) {
-        let Some(len) = self.frames.pending_len().filter(|len| *len > FREE_LEN) else {
-            return;
-        };
-        match self.handle.receiving.get() {
-            None => {
-                let since = self.shared.shard.clock.now();
-                self.handle.receiving.set(Some(Receiving {
-                    since,
-                    bytes: self.frames.buffered(),
-                }));
-                self.reserving = Some(self.shared.gate.reserve(len));
-            }
-            Some(receiving) => {
-                self.handle.receiving.set(Some(Receiving {
-                    bytes: self.frames.buffered(),
-                    ..receiving
-                }));
-            }
-        }
     }
 
     /// Answers the request at the front, which is done.

@@ -1,6 +1,7 @@
 //! The connections of one shard: limits, idle ones, slow ones, and their end.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -43,6 +44,22 @@ pub struct Handle {
     pub serving: Cell<bool>,
     /// Bytes of the frame being read that have arrived, and since when it is being read.
     pub receiving: Cell<Option<Receiving>>,
+}
+
+/// Why a connection ended.
+pub enum End {
+    /// The client closed it, or it failed on the way.
+    Gone,
+    /// It is to be told in the log.
+    Fault(String),
+    /// The broker stops.
+    Stopped,
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Gone
+    }
 }
 
 /// A frame on its way in that holds reserved memory.

@@ -21,6 +21,7 @@
 mod connection;
 mod connections;
 mod frames;
+mod intake;
 mod memory;
 mod native;
 mod outgoing;

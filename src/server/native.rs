@@ -12,24 +12,21 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::connection::WAIT_MAX;
-use super::connections::{Handle, Order, Receiving, Shared};
+use super::connection::{FINISH_WITHIN, PIPELINE_MAX, WAIT_MAX};
+use super::connections::{End, Handle, Order, Shared};
+use super::intake::Intake;
 use super::memory::Reservation;
 use super::outgoing::Outgoing;
 use crate::api::native::{
     self, Credits, NativeContext, NativeFrame, NativeWork, Pushes, Started, Stream, refusal,
 };
 use crate::protocol::ErrorCode;
-use crate::rt::{self, RawAccepted, Receiver, Socket};
+use crate::rt::{self, RawAccepted, Socket};
 use crate::types::{Micros, ShardId};
 use crate::wire::{
     Agreed, Frame, FrameBuffer, FrameError, FrameLimits, HelloV1, Kind, WelcomeV1, agree, offer,
 };
 
-/// Requests of one connection in flight at once; the next is read when one is answered.
-const PIPELINE_MAX: usize = 64;
-/// Frames up to this size need no reservation: every connection may have one.
-const FREE_LEN: usize = 16 << 10;
 /// With so many bytes waiting to be sent, nothing more is read, answered or pushed.
 const OUTGOING_MAX: usize = 256 << 10;
 /// The longest control part after the handshake.
@@ -41,8 +38,6 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Streams of one connection, and the partitions of all of them.
 const STREAMS_MAX: usize = 64;
 const STREAM_PARTITIONS_MAX: usize = 16_384;
-/// What a client that sends nothing more has asked is answered if it takes no longer than this.
-const FINISH_WITHIN: Duration = Duration::from_secs(3);
 
 struct NativeConnection<'a> {
     shared: &'a Rc<Shared>,
@@ -51,9 +46,7 @@ struct NativeConnection<'a> {
     /// In the order of the requests.
     pipeline: VecDeque<InFlight>,
     streams: Vec<StreamSlot>,
-    /// What the frame being read has reserved, and what it waits for.
-    reserved: Option<Reservation>,
-    reserving: Option<Receiver<Reservation>>,
+    intake: Intake,
     closing: bool,
 }
 
@@ -84,21 +77,11 @@ struct StreamSlot {
 /// A stream looking for what comes next; it comes back with it.
 type StreamWork = Pin<Box<dyn Future<Output = (Stream, Option<Pushes>)>>>;
 
-/// Why a connection ended.
-enum End {
-    /// The client closed it, or it failed on the way.
-    Gone,
-    /// It is to be told in the log.
-    Fault(String),
-    /// The broker stops.
-    Stopped,
-}
-
 enum Event {
     Read(usize),
     Answer(NativeFrame),
     Push(usize, Stream, Option<Pushes>),
-    Reserved(Reservation),
+    Reserved,
     Order(Order),
 }
 
@@ -112,12 +95,6 @@ enum Greeted {
 struct Hello {
     correlation: u64,
     control_bytes_max: usize,
-}
-
-impl From<io::Error> for End {
-    fn from(_: io::Error) -> End {
-        End::Gone
-    }
 }
 
 /// Serves a connection until it ends or goes to another shard.
@@ -238,11 +215,10 @@ async fn serve_agreed(
     let mut connection = NativeConnection {
         shared,
         context: Rc::new(context),
+        intake: Intake::new(shared.gate.clone(), link.handle.clone()),
         link,
         pipeline: VecDeque::new(),
         streams: Vec::new(),
-        reserved: None,
-        reserving: None,
         closing: false,
     };
     connection.run().await
@@ -338,10 +314,7 @@ impl NativeConnection<'_> {
                 }
                 Event::Answer(frame) => self.on_answer(frame),
                 Event::Push(slot, stream, pushes) => self.on_push(slot, stream, pushes),
-                Event::Reserved(reservation) if reservation.bytes() > 0 => {
-                    self.reserved = Some(reservation)
-                }
-                Event::Reserved(_) => {}
+                Event::Reserved => {}
                 Event::Order(Order::Close(why)) => return Ok(End::Fault(why.into())),
                 Event::Order(Order::Finish) => {
                     self.closing = true;
@@ -362,14 +335,10 @@ impl NativeConnection<'_> {
         if let Poll::Ready(event) = self.poll_outgoing(task)? {
             return Poll::Ready(Ok(event));
         }
-        if let Some(reserving) = &mut self.reserving
-            && let Poll::Ready(Ok(reservation)) = Pin::new(reserving).poll(task)
-        {
-            self.reserving = None;
-            return Poll::Ready(Ok(Event::Reserved(reservation)));
+        if self.intake.poll(task).is_ready() {
+            return Poll::Ready(Ok(Event::Reserved));
         }
-        if self.may_read() && self.shared.gate.is_full() {
-            self.reserving = Some(self.shared.gate.reserve(0));
+        if self.may_read() && self.intake.waits_for_room() {
             return self.poll_event(task);
         }
         if !self.may_read() {
@@ -421,7 +390,7 @@ impl NativeConnection<'_> {
     /// Back-pressure: nothing is read while a frame waits for memory, or answers for the client.
     fn may_read(&self) -> bool {
         !self.closing
-            && self.reserving.is_none()
+            && !self.intake.is_waiting()
             && self.pipeline.len() < PIPELINE_MAX
             && self.link.outgoing.bytes() < OUTGOING_MAX
     }
@@ -508,18 +477,14 @@ impl NativeConnection<'_> {
     fn next_frame(&mut self) -> Result<Option<(Frame, Option<Reservation>)>, End> {
         match self.link.buffer.next_frame() {
             Ok(Some(frame)) => {
-                self.link.handle.receiving.set(None);
-                self.reserving = None;
-                let bytes = frame.control.len() + frame.body.len();
-                // A frame that came whole with one read is here already: it is counted, and reading stops until there
-                // is room again.
-                let memory = self.reserved.take();
-                let memory =
-                    memory.or_else(|| (bytes > FREE_LEN).then(|| self.shared.gate.take(bytes)));
+                let memory = self.intake.take(frame.control.len() + frame.body.len());
                 Ok(Some((frame, memory)))
             }
             Ok(None) => {
-                self.reserve_for_pending();
+                let buffer = &self.link.buffer;
+                let (len, bytes) = (buffer.pending_bytes(), buffer.input().len());
+                self.intake
+                    .on_partial(len, bytes, || self.shared.shard.clock.now());
                 Ok(None)
             }
             Err(error) => Err(self.lost(error)),
@@ -535,26 +500,6 @@ impl NativeConnection<'_> {
         let refused = refusal(0, code, error.to_string(), true);
         self.link.outgoing.push(refused);
         End::Fault(error.to_string())
-    }
-
-    /// A large frame has begun: its memory is reserved before more of it is read.
-    fn reserve_for_pending(&mut self) {
-        let pending = self.link.buffer.pending_bytes();
-        let Some(len) = pending.filter(|len| *len > FREE_LEN) else {
-            return;
-        };
-        let bytes = self.link.buffer.buffered();
-        let since = match self.link.handle.receiving.get() {
-            Some(receiving) => receiving.since,
-            None => {
-                self.reserving = Some(self.shared.gate.reserve(len));
-                self.shared.shard.clock.now()
-            }
-        };
-        self.link
-            .handle
-            .receiving
-            .set(Some(Receiving { since, bytes }));
     }
 
     /// Answers what was asked.

@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 
 use super::frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader};
+use super::input::Input;
 
 /// The longest parts that a side takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,22 +14,14 @@ pub struct FrameLimits {
 
 /// Bytes of one connection that were read and not yet given out as frames.
 pub struct FrameBuffer {
-    input: BytesMut,
+    input: Input,
     limits: FrameLimits,
-    /// Size of recent frames: what a read makes room for, so that a usual frame needs no second buffer.
-    usual_bytes: usize,
     /// Why the stream cannot be read on.
     failed: Option<FrameError>,
 }
 
-/// Room for reading where nothing is known of the other side yet.
-const READ_MIN: usize = 1 << 10;
-/// A frame longer than this is read into memory of its own.
-const LARGE_BYTES: usize = 32 << 10;
 /// What a length alone may reserve of a sender that has not sent as much before.
 const TRUST_MIN: usize = 64 << 10;
-/// A frame longer than this gets room as its bytes arrive, whatever came before.
-const TRUST_MAX: usize = 1 << 20;
 
 impl FrameBuffer {
     /// Empty.
@@ -39,9 +32,8 @@ impl FrameBuffer {
     /// Begins with bytes that were read before.
     pub fn with_input(limits: FrameLimits, input: BytesMut) -> FrameBuffer {
         FrameBuffer {
-            input,
+            input: Input::new(FRAME_HEADER_BYTES, input),
             limits,
-            usual_bytes: READ_MIN,
             failed: None,
         }
     }
@@ -51,40 +43,10 @@ impl FrameBuffer {
         self.limits = limits;
     }
 
-    /// The buffer to read into, and how many bytes of what comes next: the frame that has begun to its end, or as much
-    /// as usual frames take. There is always room for a byte.
-    ///
-    /// A large frame is read into memory of its own, and of the next one only its header with it: what is read of a
-    /// frame before its lengths are known is copied once, and that must not be much.
+    /// Where to read into, and how much: as [`Input::read_buffer`].
     pub fn read_buffer(&mut self) -> (&mut BytesMut, usize) {
-        let have = self.input.len();
-        let Some(whole) = self.pending_bytes().filter(|whole| *whole > have) else {
-            let (wanted, limit) = match self.usual_bytes > LARGE_BYTES {
-                true => (READ_MIN, READ_MIN),
-                false => (self.usual_bytes, usize::MAX),
-            };
-            self.make_room(wanted.max(have + FRAME_HEADER_BYTES));
-            return (&mut self.input, limit);
-        };
-        // Doubling bounds what a lie about the length costs, and keeps the copies of a truth few.
-        let trusted = self.usual_bytes.max(TRUST_MIN).max(have * 2);
-        let wanted = (whole + FRAME_HEADER_BYTES).min(trusted);
-        self.make_room(wanted);
-        match whole > LARGE_BYTES {
-            true => (&mut self.input, wanted - have),
-            false => (&mut self.input, usize::MAX),
-        }
-    }
-
-    /// Room for `wanted` bytes, those that are here included.
-    fn make_room(&mut self, wanted: usize) {
-        if self.input.capacity() >= wanted {
-            return;
-        }
-        // Not by growing: the old memory may be that of a frame that is being served.
-        let mut input = BytesMut::with_capacity(wanted);
-        input.extend_from_slice(&self.input);
-        self.input = input;
+        let trusted = self.input.usual_bytes().max(TRUST_MIN);
+        self.input.read_buffer(self.pending_bytes(), trusted)
     }
 
     /// The next whole frame, its checksum seen.
@@ -99,24 +61,16 @@ impl FrameBuffer {
     }
 
     fn cut(&mut self) -> Result<Option<Frame>, FrameError> {
-        let Some(header) = FrameHeader::peek(&self.input, &self.limits)? else {
+        let Some(header) = FrameHeader::peek(self.input.bytes(), &self.limits)? else {
             return Ok(None);
         };
-        let whole = header.frame_bytes();
-        if self.input.len() < whole {
-            return Ok(None);
-        }
-        // Grows at once, shrinks slowly: a burst of small requests does not forget the large ones.
-        self.usual_bytes = whole
-            .max(self.usual_bytes - self.usual_bytes / 16)
-            .clamp(READ_MIN, TRUST_MAX);
-        let frame = self.input.split_to(whole).freeze();
-        header.open(frame).map(Some)
+        let frame = self.input.take(header.frame_bytes());
+        frame.map(|frame| header.open(frame)).transpose()
     }
 
     /// Length of the frame that has begun, if its header is here and may be believed as a bound.
     pub fn pending_bytes(&self) -> Option<usize> {
-        let header = FrameHeader::peek(&self.input, &self.limits)
+        let header = FrameHeader::peek(self.input.bytes(), &self.limits)
             .ok()
             .flatten()?;
         Some(header.frame_bytes())
@@ -124,34 +78,17 @@ impl FrameBuffer {
 
     /// Bytes that are missing of a large frame that has begun; 0 if there is none.
     pub fn missing(&self) -> usize {
-        let whole = self.pending_bytes().unwrap_or(0);
-        match whole > LARGE_BYTES {
-            true => whole.saturating_sub(self.input.len()),
-            false => 0,
-        }
+        self.input.missing(self.pending_bytes())
     }
 
-    /// Bytes read and not yet given out as frames.
-    pub fn buffered(&self) -> usize {
-        self.input.len()
-    }
-
-    /// Bytes of memory held.
-    pub fn capacity(&self) -> usize {
-        self.input.capacity()
-    }
-
-    /// What was read and not given out.
+    /// What was read and not yet given out as frames.
     pub fn input(&self) -> &[u8] {
-        &self.input
+        self.input.bytes()
     }
 
     /// Lets go of memory that an idle connection does not need.
     pub fn shrink(&mut self) {
-        self.usual_bytes = READ_MIN;
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-        }
+        self.input.shrink();
     }
 }
 

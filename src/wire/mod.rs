@@ -23,6 +23,7 @@ mod error;
 mod fetch;
 mod frame;
 mod handshake;
+mod input;
 mod kind;
 mod metadata;
 mod offsets;
@@ -36,6 +37,7 @@ pub use error::ErrorV1;
 pub use fetch::{AbortedV1, BatchesV1, CreditsV1, SubscribeV1, SubscribedV1, UnsubscribeV1};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, encode, reseal};
 pub use handshake::{Agreed, AuthenticationV1, HelloV1, RangeV1, WelcomeV1, agree, offer};
+pub use input::{Input, READ_MIN, TRUST_MAX};
 pub use kind::{Control, KINDS, Kind, KindRow};
 pub use metadata::{
     EndpointV1, MetadataRequestV1, MetadataResponseV1, PartitionV1, TopicV1, UNKNOWN_ENDPOINT,
