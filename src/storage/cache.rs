@@ -117,8 +117,10 @@ impl ChunkCache {
     }
 
     fn evict_one(&mut self) {
+        // The last slot is the one that came last.
+        let eligible = self.slots.len() - 1;
         loop {
-            self.hand %= self.slots.len();
+            self.hand %= eligible;
             let slot = &mut self.slots[self.hand];
             if !std::mem::take(&mut slot.used) {
                 break;
@@ -126,7 +128,9 @@ impl ChunkCache {
             self.hand += 1;
         }
         let gone = self.slots[self.hand].key;
+        // The newest takes its place: the hand goes by, or that would be the next to go.
         self.remove(self.hand);
+        self.hand += 1;
         if self.ghosts.len() == GHOSTS_MAX {
             self.ghosts.pop_front();
         }
@@ -204,6 +208,27 @@ mod tests {
         assert_eq!(cache.size(), 4 * 4096);
         assert!(cache.find(key(1), 0, 1).is_some());
         assert!(cache.find(key(0), 0, 1).is_none());
+    }
+
+    /// Each lookup begins in the chunk that the one before ended in, and may find it though chunks came in since.
+    #[test]
+    fn readers_in_sequence_find_what_they_ended_in_and_take_no_more_memory() {
+        let mut cache = ChunkCache::new(64 * 4096);
+        cache.budget = 16 * 4096;
+        let (streams, chunks) = (3, 4);
+        for step in 0..100 {
+            for stream in 0..streams {
+                let first = stream * 1_000 + step * chunks;
+                let is_there = cache.find(key(first), 0, 1).is_some();
+                assert!(is_there || step == 0, "step {step} of stream {stream}");
+                for number in first..=first + chunks {
+                    if cache.find(key(number), 0, 1).is_none() {
+                        cache.insert(key(number), page(0));
+                    }
+                }
+            }
+        }
+        assert_eq!(cache.budget, 16 * 4096);
     }
 
     #[test]
