@@ -5,6 +5,10 @@
 //! sync costs milliseconds, rounds that begin at once split those who write into two halves that take turns: the half
 //! that was just answered comes back a moment after the other half's round has begun, and waits for the whole of it.
 //! A small part of a sync spent waiting brings both into one round.
+//!
+//! A round costs processor time too, whatever it carries: submissions, interrupts, a wake-up, an answer for each. Where
+//! data flows in, and waiting was seen to bring more of it, a round on any device waits a moment, so that fewer rounds
+//! carry the same (measured: a sixth less of the broker's time for a record of 1 KB in batches of 16 KiB).
 
 use std::cell::Cell;
 use std::task::{Poll, Waker};
@@ -19,6 +23,43 @@ const WINDOW_PART: u64 = 8;
 const ENOUGH: f64 = 0.9;
 /// What waiting gains must be this many times what it costs.
 const GAIN_MIN: f64 = 2.0;
+
+/// Less than this is no flow of data: whoever sends it waits for the answer.
+const FLOW_BYTES_MIN: u64 = 64 << 10;
+/// This much is worth a round of its own (measured: more is no cheaper).
+const FLOW_BYTES_ENOUGH: u64 = 192 << 10;
+/// How long a round waits for more of a flow.
+const FLOW_WAIT_US: u64 = 300;
+/// A flow has paused when no round was under way for so long.
+const FLOW_PAUSE_US: u64 = 1_000;
+/// Waits of late that brought more, as a part of all, from which on waiting pays.
+const FLOW_WORTH_MIN: f64 = 0.25;
+/// Where it did not pay, it is tried again every so many rounds.
+const FLOW_TRY_EVERY: u32 = 64;
+
+/// What the rule for flowing data looks at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlowFacts {
+    /// That the round would carry now.
+    pub bytes: u64,
+    /// Since the last round ended.
+    pub idle_us: u64,
+    /// Part of the waits of late that brought more.
+    pub worth: f64,
+    /// Rounds of a flow since the last that waited.
+    pub unwaited: u32,
+}
+
+/// For how many microseconds a round waits for more of a flow; 0, not at all.
+pub(super) fn flow_patience_us(facts: FlowFacts) -> u64 {
+    let flows =
+        (FLOW_BYTES_MIN..FLOW_BYTES_ENOUGH).contains(&facts.bytes) && facts.idle_us < FLOW_PAUSE_US;
+    let pays = facts.worth >= FLOW_WORTH_MIN || facts.unwaited >= FLOW_TRY_EVERY;
+    match flows && pays {
+        true => FLOW_WAIT_US,
+        false => 0,
+    }
+}
 
 /// What the rule looks at.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +110,29 @@ pub(super) struct Gathering {
     usual: Cell<f64>,
     /// The round that waits.
     waiter: Cell<Option<Waker>>,
+    flow: Flow,
+}
+
+/// What was seen of data that flows in.
+struct Flow {
+    /// Appended since the last round began.
+    bytes: Cell<u64>,
+    worth: Cell<f64>,
+    unwaited: Cell<u32>,
+    /// The round that waits until there is enough.
+    waiter: Cell<Option<Waker>>,
+}
+
+impl Default for Flow {
+    fn default() -> Flow {
+        Flow {
+            bytes: Cell::new(0),
+            // Whoever is new is believed to send more.
+            worth: Cell::new(1.0),
+            unwaited: Cell::new(0),
+            waiter: Cell::new(None),
+        }
+    }
 }
 
 impl Gathering {
@@ -89,8 +153,60 @@ impl Gathering {
         }
     }
 
+    /// Bytes were appended, on whatever device.
+    pub fn on_bytes(&self, bytes: u64) {
+        let bytes = self.flow.bytes.get() + bytes;
+        self.flow.bytes.set(bytes);
+        if bytes >= FLOW_BYTES_ENOUGH
+            && let Some(waiter) = self.flow.waiter.take()
+        {
+            waiter.wake();
+        }
+    }
+
     pub fn on_round(&self) {
         self.gathered.set(0);
+        self.flow.bytes.set(0);
+    }
+
+    /// How long the round that could begin `now` waits for more of a flow; 0, not at all.
+    pub fn flow_patience_us(&self, now: Micros) -> u64 {
+        let flow = &self.flow;
+        let patience_us = flow_patience_us(FlowFacts {
+            bytes: flow.bytes.get(),
+            idle_us: self.idle_us(now),
+            worth: flow.worth.get(),
+            unwaited: flow.unwaited.get(),
+        });
+        if patience_us == 0 && flow.bytes.get() >= FLOW_BYTES_MIN {
+            flow.unwaited.set(flow.unwaited.get().saturating_add(1));
+        }
+        patience_us
+    }
+
+    /// Bytes that the next round carries by now.
+    pub fn flow_bytes(&self) -> u64 {
+        self.flow.bytes.get()
+    }
+
+    /// Returns when the next round has enough.
+    pub async fn flow_enough(&self) {
+        std::future::poll_fn(|context| {
+            if self.flow.bytes.get() >= FLOW_BYTES_ENOUGH {
+                return Poll::Ready(());
+            }
+            self.flow.waiter.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// A round has waited for more of a flow; it had so much before.
+    pub fn on_flow_waited(&self, had: u64) {
+        let flow = &self.flow;
+        let brought = f64::from(u8::from(flow.bytes.get() > had));
+        flow.worth.set((flow.worth.get() * 7.0 + brought) / 8.0);
+        flow.unwaited.set(0);
     }
 
     /// - `sync_us`: what a small durable write costs in the slowest directory that was written to.
@@ -315,6 +431,62 @@ mod tests {
             assert_eq!(at_once.latency_mean_us, gathers.latency_mean_us);
             assert_eq!(at_once.appends_per_second, gathers.appends_per_second);
         }
+    }
+
+    #[test]
+    fn a_round_waits_for_a_flow_where_that_brought_more_before() {
+        let facts = FlowFacts {
+            bytes: 90 << 10,
+            idle_us: 400,
+            worth: 0.5,
+            unwaited: 0,
+        };
+        assert_eq!(flow_patience_us(facts), FLOW_WAIT_US);
+        for at_once in [
+            FlowFacts {
+                bytes: 1_000,
+                ..facts
+            },
+            FlowFacts {
+                bytes: 200 << 10,
+                ..facts
+            },
+            FlowFacts {
+                idle_us: 2_000,
+                ..facts
+            },
+            FlowFacts {
+                worth: 0.1,
+                ..facts
+            },
+        ] {
+            assert_eq!(flow_patience_us(at_once), 0, "{at_once:?}");
+        }
+        let tried_again = FlowFacts {
+            worth: 0.0,
+            unwaited: FLOW_TRY_EVERY,
+            ..facts
+        };
+        assert_eq!(flow_patience_us(tried_again), FLOW_WAIT_US);
+    }
+
+    /// One client that sends 100 KB, waits for the answer and sends again gains nothing by waits: all but a few go.
+    #[test]
+    fn who_waits_for_each_answer_is_not_kept_waiting() {
+        let gathering = Gathering::default();
+        let mut waits = 0;
+        for round in 0..1_000 {
+            let now = Micros(round * 500);
+            gathering.on_bytes(100_000);
+            if gathering.flow_patience_us(now) > 0 {
+                let had = gathering.flow_bytes();
+                gathering.on_flow_waited(had);
+                waits += 1;
+            }
+            gathering.on_round();
+            gathering.on_round_end(now, 100);
+        }
+        assert!((10..50).contains(&waits), "{waits} waits");
     }
 
     #[test]

@@ -46,8 +46,10 @@ pub(super) struct Shared {
     pub evictable: RefCell<VecDeque<(LogId, Offset, u32)>>,
     /// Bytes of memory in extents.
     pub tail_bytes: Cell<usize>,
-    /// How much of it is kept once it is written; grows with what readers miss.
+    /// How much of it is kept once it is written; grows with what readers miss, and slowly by itself.
     tail_target: Cell<usize>,
+    /// [`Stats::append_bytes`] up to which it has grown.
+    tail_grown_at: Cell<u64>,
     /// Damaged batches that were told of: (log, segment, position).
     pub rot_told: RefCell<HashSet<(LogId, Offset, u32)>>,
     /// For looking at records: timestamps inside compressed batches.
@@ -75,7 +77,11 @@ pub(super) struct Shared {
 /// Tails are kept to this size until readers miss more.
 const TAIL_TARGET_MIN: usize = 64 << 20;
 /// A chunk that was missed behind a tail lengthens it by this much.
-const TAIL_TARGET_STEP: usize = super::cache::CHUNK_BYTES as usize / 4;
+const TAIL_TARGET_STEP: usize = super::cache::CHUNK_BYTES as usize / 16;
+
+/// Tails grow by this part of what is appended: new memory then costs little beside the appends themselves, and a broker
+/// that runs for a while has all of its budget full of what was written last.
+const TAIL_GROWTH_PART: u64 = 64;
 
 /// One of the store's log directories.
 pub(super) struct Directory {
@@ -240,6 +246,7 @@ impl Shared {
             evictable: RefCell::default(),
             tail_bytes: Cell::new(0),
             tail_target,
+            tail_grown_at: Cell::new(0),
             rot_told: RefCell::default(),
             codecs: RefCell::default(),
             chores: RefCell::default(),
@@ -267,6 +274,7 @@ impl Shared {
         self.stats
             .append_bytes
             .set(self.stats.append_bytes.get() + bytes as u64);
+        self.gathering.on_bytes(bytes as u64);
         if self.gathering.is_counting() {
             self.gathering.on_append(self.clock.now());
         }
@@ -323,9 +331,15 @@ impl Shared {
 
     /// Gives back the oldest extents that are wholly in their files until the budget holds.
     ///
-    /// Memory is taken as it pays: a page touched for the first time costs more than the same page written again, so a
-    /// log that nobody reads behind keeps a small tail, and one with readers grows it up to the budget.
+    /// Memory is taken as it pays: a page touched for the first time costs more than the same page written again, so
+    /// tails grow to the budget slowly, unless readers miss what they would have kept.
     pub fn evict_tails(&self) {
+        let appended = self.stats.append_bytes.get();
+        let part = appended.saturating_sub(self.tail_grown_at.get()) / TAIL_GROWTH_PART;
+        if part >= TAIL_TARGET_STEP as u64 {
+            self.tail_grown_at.set(appended);
+            self.grow_tails(part as usize);
+        }
         while self.tail_bytes.get() > self.tail_target.get() {
             let Some((id, base, start)) = self.evictable.borrow_mut().pop_front() else {
                 return;
@@ -341,11 +355,14 @@ impl Shared {
 
     /// A reader missed bytes that lie `behind` the end of a log: a longer tail would have had them.
     pub fn missed_behind(&self, behind: usize) {
-        let budget = self.config.cache_bytes / 2;
-        if behind <= budget {
-            let grown = self.tail_target.get() + TAIL_TARGET_STEP;
-            self.tail_target.set(grown.min(budget));
+        if behind <= self.config.cache_bytes / 2 {
+            self.grow_tails(TAIL_TARGET_STEP);
         }
+    }
+
+    fn grow_tails(&self, bytes: usize) {
+        let grown = self.tail_target.get().saturating_add(bytes);
+        self.tail_target.set(grown.min(self.config.cache_bytes / 2));
     }
 
     /// The open file of a segment, opening it if need be; `create` makes one that is not there.

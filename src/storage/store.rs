@@ -518,8 +518,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Lets a round on a slow device wait for what comes a moment later.
+    /// Lets a round wait for what comes a moment later, where that pays.
     async fn gather(&self) {
+        let patience_us = self.gathering.flow_patience_us(self.clock.now());
+        if patience_us > 0 {
+            let had = self.gathering.flow_bytes();
+            let patience = Duration::from_micros(patience_us);
+            let _ = timeout(patience, self.gathering.flow_enough()).await;
+            self.gathering.on_flow_waited(had);
+        }
         loop {
             let patience_us = self.gathering.patience_us(self.clock.now());
             if patience_us == 0 {
