@@ -69,6 +69,17 @@ impl ChunkCache {
         Some(slot.page.slice(position as usize..end as usize))
     }
 
+    /// Whether a chunk is there as a whole.
+    pub fn holds(&self, key: ChunkKey) -> bool {
+        let slot = self.by_key.get(&key).map(|&i| &self.slots[i]);
+        slot.is_some_and(|slot| slot.page.len() >= CHUNK_BYTES as usize)
+    }
+
+    /// Bytes that it may hold now.
+    pub fn budget(&self) -> usize {
+        self.budget
+    }
+
     /// Takes a chunk in, in place of an earlier and shorter reading of it.
     pub fn insert(&mut self, key: ChunkKey, page: Page) {
         if self.ghosts.contains(&key) {

@@ -45,7 +45,7 @@ impl Log {
 
     /// Reads one chunk as far as it is written, or takes what another reader is reading; `None` if that came to nothing, or
     /// the chunk is gone meanwhile.
-    async fn load_chunk(
+    pub(super) async fn load_chunk(
         &self,
         base: Offset,
         number: u32,

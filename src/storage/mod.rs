@@ -27,6 +27,7 @@
 
 mod aborted;
 mod adopt;
+mod ahead;
 mod cache;
 mod change;
 mod checkpoint;

@@ -4,8 +4,11 @@
 //! asynchronous form fetches those and asks again. After each fetch all is looked up anew, since appends,
 //! truncation and eviction go on meanwhile; only the position reached is kept, and not across a truncation.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
+use super::ahead::Place;
 use super::cache::ChunkKey;
 use super::error::ReadError;
 use super::index::relative;
@@ -288,9 +291,29 @@ impl Log {
         read.bytes = (end - first.position) as usize;
         if checksums == Checksums::Held {
             self.keep_sound(state, first.base, first.position, &mut read)?;
+            let end = first.position + read.bytes as u32;
+            self.note_read(state.generation, first.base, first.position..end, cursor);
         }
         Stats::add(&self.shared.stats.served_bytes, read.bytes as u64);
         Ok(read)
+    }
+
+    /// Has what follows read ahead, if this reader goes through the log in sequence.
+    fn note_read(&self, generation: u32, base: Offset, read: Range<u32>, cursor: &Cursor) {
+        let mut ahead = self.shared.ahead.borrow_mut();
+        let waited = !cursor.pins.is_empty();
+        if !waited && !ahead.has_readers() {
+            return;
+        }
+        let place = Place {
+            log: self.id,
+            generation,
+            base,
+        };
+        let cache_bytes = self.shared.chunks.borrow().budget();
+        ahead.on_read(place, read, waited, cache_bytes);
+        drop(ahead);
+        self.shared.start_reading_ahead();
     }
 
     pub(super) fn check_readable(&self, state: &State) -> Result<(), ReadError> {

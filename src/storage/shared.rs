@@ -9,6 +9,7 @@ use std::task::{Poll, Waker};
 
 use hashbrown::{HashMap, HashSet};
 
+use super::ahead::Ahead;
 use super::cache::ChunkCache;
 use super::chores::Chore;
 use super::error::{AppendError, Fault, StorageError, fault_of};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     files: RefCell<Files>,
     pub chunks: RefCell<ChunkCache>,
     pub loading: Loading,
+    pub ahead: RefCell<Ahead>,
     /// Extents that are wholly in their files, oldest first: (log, segment, start).
     pub evictable: RefCell<VecDeque<(LogId, Offset, u32)>>,
     /// Bytes of memory in extents.
@@ -243,6 +245,7 @@ impl Shared {
             files: RefCell::default(),
             chunks: RefCell::new(chunks),
             loading: Loading::default(),
+            ahead: RefCell::default(),
             evictable: RefCell::default(),
             tail_bytes: Cell::new(0),
             tail_target,

@@ -296,6 +296,7 @@ impl Store {
         };
         self.shared.close_files(log.id, None);
         self.shared.chunks.borrow_mut().forget(log.id);
+        self.shared.ahead.borrow_mut().forget(log.id);
         self.shared.logs.borrow_mut()[log.id.0 as usize] = None;
         self.shared
             .retire(log.dir(), &path, &log.partition.to_string(), delay_ms)

@@ -1,14 +1,16 @@
-//! Goal: a hundred readers of the same history cost one read of the disk, and none of them waits for ever, whoever goes away.
+//! Goal: a hundred readers of the same history cost one read of the disk, and none of them waits for ever, whoever goes away;
+//! what a reader in sequence asks for next is in memory before it asks.
 //!
 //! Method: a log that is in no memory, on the simulated disk, whose operations take turns at random; readers side by side;
-//! the store's count of device reads.
+//! the store's count of device reads. On a real disk: how often a lookup finds all in memory.
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once, yield_now};
 use ringlog::record::Codecs;
-use ringlog::rt::{Clock, Disk, SimClock, SimDisk};
+use ringlog::rt::{Clock, Disk, SimClock, SimDisk, run_local, sleep};
 use ringlog::storage::{Directories, Log, LogConfig, Store, StoreConfig, join_bounded};
 use ringlog::types::{
     LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, Str, Timestamp, TopicPartition, Uuid,
@@ -126,4 +128,71 @@ fn readers_that_go_away_while_they_read_leave_the_others_their_data() {
             "seed {seed}"
         );
     }
+}
+
+#[test]
+fn a_reader_in_sequence_finds_in_memory_what_it_asks_for() {
+    const READ_BYTES: usize = 300_000;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let paths = [dir.path().to_owned()];
+    let (at_once, lookups, reads, bytes) = run_local(async move {
+        let disk = Disk::Ring;
+        let (mut prng, mut codecs) = (Prng::new(3), Codecs::new());
+        let mut at_once = 0;
+        for life in 0..2 {
+            let prepared = Directories::prepare(&disk, &paths, NodeId(1), None).await;
+            let directories = prepared.expect("prepares");
+            let config = StoreConfig::default();
+            let store = Store::open(disk.clone(), &directories, config, Clock::Real);
+            let partition = TopicPartition {
+                topic: Str::from("t"),
+                partition: PartitionIndex(0),
+            };
+            let opened = store.open_log(&partition, Uuid([3; 16]), LogConfig::default());
+            let log = opened.await.expect("opens");
+            log.latest_snapshot().await.expect("reads");
+            log.recover(|_| ()).await.expect("recovers");
+            if life == 0 {
+                for _ in 0..10 * BATCHES {
+                    let made = batch(&[(1000, BATCH_BYTES)], &mut prng, &mut codecs);
+                    let end = log.end_offset();
+                    log.append(&made, end, LeaderEpoch(0), Timestamp(0))
+                        .expect("there is room");
+                }
+                assert!(store.commit().await.failed.is_empty());
+                let end = log.end_offset();
+                log.write_snapshot(end, b"none").await.expect("writes");
+                store.close().await.expect("closes");
+                continue;
+            }
+            let before = store.stats();
+            let (mut lookups, mut next, end) = (0, Offset(0), log.end_offset());
+            while next < end {
+                lookups += 1;
+                let found = log.try_read(next, end, READ_BYTES, true).expect("readable");
+                let read = match found {
+                    Ok(read) => {
+                        at_once += 1;
+                        read
+                    }
+                    Err(_) => log.read(next, end, READ_BYTES, true).await.expect("reads"),
+                };
+                next = read.end_offset();
+                // What a client takes to come back.
+                sleep(Duration::from_millis(10)).await;
+            }
+            let after = store.stats();
+            let bytes = after.served_bytes - before.served_bytes;
+            store.close().await.expect("closes");
+            return (at_once, lookups, after.reads - before.reads, bytes);
+        }
+        unreachable!("the second life returns")
+    })
+    .expect("io_uring works here");
+    assert!(
+        lookups > 30 && at_once >= lookups * 3 / 4,
+        "{at_once} of {lookups} lookups found all in memory"
+    );
+    let chunks = bytes.div_ceil(CHUNK_BYTES as u64);
+    assert!(reads <= chunks + 2, "{reads} reads of {chunks} chunks");
 }
