@@ -148,7 +148,7 @@ know_host() {
   BOOT=$REPLY
 }
 
-# What the broker is told: LOG_DIRS, unless given already, and SHARDS (0: one for each CPU).
+# What the broker is told: LOG_DIRS, unless given already, with journal.dir behind them, and SHARDS (0: one for each CPU).
 know_broker() {
   SHARDS=0
   local line key value dir
@@ -168,6 +168,7 @@ know_broker() {
       num.shards) SHARDS=$value ;;
       log.dirs) CONFIG_DIRS=$value ;;
       log.dir) CONFIG_DIR=$value ;;
+      journal.dir) CONFIG_JOURNAL=$value ;;
       esac
     done <"$CONFIG"
     is_number "$SHARDS" || die "$CONFIG: num.shards is \"$SHARDS\", not a number"
@@ -181,6 +182,7 @@ know_broker() {
       dir=${dir%"${dir##*[![:space:]]}"}
       [ -z "$dir" ] || LOG_DIRS+=("$dir")
     done
+    [ -z "${CONFIG_JOURNAL:-}" ] || LOG_DIRS+=("$CONFIG_JOURNAL")
   fi
   for dir in "${LOG_DIRS[@]}"; do
     case $dir in
