@@ -52,8 +52,16 @@ pub(super) fn builder(placement: Placement, ring_depth: usize) -> LocalExecutorB
 /// - Tasks still running when `main` ends are dropped.
 /// - `Err`: io_uring is not to be had, or memory cannot be locked.
 pub fn run_local<T>(main: impl Future<Output = T>) -> Result<T, StartError> {
+    run_local_deep(128, main)
+}
+
+/// [`run_local`], with rings that take so many operations at once.
+pub fn run_local_deep<T>(
+    ring_depth: usize,
+    main: impl Future<Output = T>,
+) -> Result<T, StartError> {
     check_io_uring()?;
-    let made = builder(Placement::Unbound, 128).make();
+    let made = builder(Placement::Unbound, ring_depth).make();
     let executor = made.map_err(|error| StartError::Executor(error.to_string()))?;
     // Boxed, because the executor moves its main future about on the stack.
     let main = Box::pin(main);

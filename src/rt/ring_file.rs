@@ -136,7 +136,7 @@ impl RingFile {
 /// answers that read without reaching the device: "yes" is remembered, and every later read fails with `EOPNOTSUPP`
 /// on kernels from 6.14 on. A file open for writing only answers `EBADF`, which means "no": the truth for most
 /// devices and no loss for the rest, since polling burns the core.
-async fn prime(directory: &Path) {
+pub(super) async fn prime(directory: &Path) {
     thread_local! {
         static PRIMED: RefCell<HashSet<u64>> = RefCell::new(HashSet::new());
         static PROBES: Cell<u32> = const { Cell::new(0) };

@@ -38,7 +38,7 @@ pub(super) fn file_len(fd: BorrowedFd<'_>) -> io::Result<u64> {
 }
 
 /// Space on the file system that holds `path`. Blocks.
-pub(super) fn space(path: &Path) -> io::Result<Space> {
+pub fn space(path: &Path) -> io::Result<Space> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut stat = MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: `path` ends with a zero byte, and `stat` has room for the answer, complete when the call returns 0.

@@ -11,6 +11,7 @@ use super::checkpoint::{Checkpoint, LogEntry};
 use super::compact::CleanedOffsets;
 use super::error::StorageError;
 use super::journal::journal_path;
+use super::measured::Measured;
 use super::names::{
     CHECKPOINT_PREFIX, CLEANED_OFFSETS, DELETED_SUFFIX, FUTURE_SUFFIX, META_PROPERTIES,
     parse_partition,
@@ -53,6 +54,8 @@ pub(super) struct DirectoryImage {
     pub journal_dir: PathBuf,
     /// What a small durable write costs there.
     pub sync_cost: SyncCost,
+    /// How many I/Os of the background may be under way, where a self-test found that out.
+    pub places: Option<u32>,
 }
 
 /// One partition's directory.
@@ -224,12 +227,34 @@ impl DirectoryImage {
             cleaned: CleanedOffsets::default(),
             journal_dir: path.to_owned(),
             sync_cost: SyncCost::UNKNOWN,
+            places: None,
             is_offline: true,
         }
     }
 
-    /// Finds out what a durable write costs. Its journal must hold nothing.
+    /// Finds out what a durable write costs and how much the device bears beside: from a self-test's result if there is
+    /// one to be believed, else by a short measurement of the former. Its journal must hold nothing.
     async fn measure(&mut self, disk: &Disk, budget: Duration) {
+        let own = Measured::trusted(disk, &self.path, &self.path).await;
+        self.places = own.as_ref().and_then(|measured| measured.places);
+        // A journal apart lies in `journal.dir`, of which the self-test keeps its result.
+        let apart = self
+            .journal_dir
+            .parent()
+            .filter(|_| self.journal_dir != self.path);
+        let of_journal = match apart {
+            None => own.clone(),
+            Some(parent) => Measured::trusted(disk, parent, &self.journal_dir).await,
+        };
+        let directory = self.path.display();
+        if let Some(places) = self.places {
+            tracing::info!(%directory, "{places} places for background I/O, by the self-test");
+        }
+        if let Some(measured) = of_journal {
+            self.sync_cost = measured.sync_cost();
+            tracing::info!(%directory, "journal writes by {}, by the self-test", self.sync_cost);
+            return;
+        }
         let file = journal_path(&self.journal_dir, "0", 0);
         self.sync_cost = sync_cost(disk, &self.journal_dir, &file, budget).await;
     }
@@ -480,6 +505,7 @@ async fn read_directory(
         cleaned: read_cleaned(disk, path, entries).await,
         is_offline: false,
         sync_cost: SyncCost::UNKNOWN,
+        places: None,
     })
 }
 

@@ -63,6 +63,8 @@ pub(super) struct Lanes {
     stepped_back: Cell<Micros>,
     /// What a small commit costs on the quiet device; 0, not known.
     sync_us: Cell<u64>,
+    /// Places that a self-test found right for this device.
+    measured: Cell<Option<u32>>,
 }
 
 /// One I/O that waits for its turn.
@@ -83,6 +85,11 @@ impl Lanes {
     /// The device was measured.
     pub fn set_sync_us(&self, sync_us: u64) {
         self.sync_us.set(sync_us);
+    }
+
+    /// A self-test found that so many I/Os may be under way beside commits; `None`: there is none, and the rules of thumb hold.
+    pub fn set_places(&self, measured: Option<u32>) {
+        self.measured.set(measured);
     }
 
     /// Waits for a place. Who holds one may wait for nothing that waits for a place of the same class.
@@ -133,9 +140,20 @@ impl Lanes {
     }
 
     fn total_max(&self) -> u32 {
-        match self.sync_us.get() >= SLOW_SYNC_US {
-            true => TOTAL_MAX_SLOW,
-            false => TOTAL_MAX,
+        match (self.measured.get(), self.sync_us.get() >= SLOW_SYNC_US) {
+            (Some(measured), _) => measured.max(TOTAL_MIN),
+            (None, true) => TOTAL_MAX_SLOW,
+            (None, false) => TOTAL_MAX,
+        }
+    }
+
+    /// Places of one class. On a device that was found to bear more than usual they grow with the whole, but for the classes
+    /// that nobody waits for.
+    fn places_max(&self, class: IoClass) -> u32 {
+        let usual = PLACES_MAX[class as usize];
+        match class {
+            IoClass::ColdRead | IoClass::Drain => (usual * self.total_max() / TOTAL_MAX).max(usual),
+            IoClass::Compaction | IoClass::Removal => usual,
         }
     }
 
@@ -151,7 +169,7 @@ impl Lanes {
     fn has_place(&self, class: IoClass) -> bool {
         let own = self.in_flight[class as usize].get();
         let is_room = own == 0 || self.total_in_flight() < self.total();
-        own < PLACES_MAX[class as usize] && is_room
+        own < self.places_max(class) && is_room
     }
 
     /// Gives free places to those that wait: each to the class that has the least for its share.
@@ -350,5 +368,28 @@ mod tests {
         assert_eq!(held.len() as u32, TOTAL_MAX_SLOW);
         lanes.on_commit(60_000, Micros(STEP_BACK_EVERY_US));
         assert_eq!(lanes.total(), TOTAL_MIN);
+    }
+
+    #[test]
+    fn what_a_self_test_found_takes_the_place_of_the_rules_of_thumb() {
+        let places = |measured, sync_us, class| {
+            let lanes = Lanes::default();
+            lanes.set_sync_us(sync_us);
+            lanes.set_places(measured);
+            let held: Vec<_> = (0..100)
+                .filter_map(|_| now_or_never(&lanes, class))
+                .collect();
+            held.len() as u32
+        };
+        assert_eq!(places(Some(6), 100, IoClass::ColdRead), 6);
+        assert_eq!(
+            places(Some(8), 8_000, IoClass::ColdRead),
+            8,
+            "a fast array of slow disks"
+        );
+        assert_eq!(places(Some(60), 100, IoClass::ColdRead), 48);
+        assert_eq!(places(Some(60), 100, IoClass::Drain), 24);
+        assert_eq!(places(Some(60), 100, IoClass::Compaction), 2);
+        assert_eq!(places(None, 100, IoClass::ColdRead), PLACES_MAX[0]);
     }
 }

@@ -25,7 +25,7 @@ const BELIEVED_RESERVES: u64 = 4;
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Bytes of a file system that batches may not take.
-fn reserve_bytes(space: Space) -> u64 {
+pub fn reserve_bytes(space: Space) -> u64 {
     (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX)
 }
 

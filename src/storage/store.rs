@@ -102,6 +102,7 @@ impl Store {
                 dir.set_offline();
             }
             dir.set_sync_cost(image.sync_cost);
+            dir.lanes.set_places(image.places);
             dir
         });
         let shared = Shared::new(disk, clock, config, dirs.collect());

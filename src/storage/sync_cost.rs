@@ -54,7 +54,7 @@ impl SyncCost {
     };
 
     /// The rule, all of it.
-    fn of(dsync_us: u64, datasync_us: u64) -> SyncCost {
+    pub(super) fn of(dsync_us: u64, datasync_us: u64) -> SyncCost {
         let mode = match datasync_us * 100 < dsync_us * CHEAPER_PERCENT {
             true => SyncMode::Datasync,
             false => SyncMode::Dsync,
