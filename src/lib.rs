@@ -39,6 +39,7 @@
 //! | [`api`] | one file per Kafka API |
 //! | [`server`] | start-up, listeners, connections, shutdown |
 //! | [`load`] | the load generator |
+//! | [`host`] | the host judged before a start, and measured |
 //! | [`cli`] | one file per subcommand |
 //!
 //! Everything up to `txn` is sans-IO: no async, no clock, no file, no log line.
@@ -64,4 +65,5 @@ pub mod shard;
 pub mod storage;
 
 pub mod cli;
+pub mod host;
 pub mod load;

@@ -4,7 +4,7 @@
 //! printed: tables for people, JSON for programs (`--json`), progress only on a terminal.
 //!
 //! **Path.** `main` → [`run`] → a subcommand → `client` or `load` (most), `record` (on segment files), `config` and
-//! `protocol` (their tables), `server` (the broker) → an exit status: 0 done, 1 a fault, 2 bad usage or configuration.
+//! `protocol` (their tables), `server` (the broker), `host` (check, selftest) → an exit status: 0 done, 1 a fault, 2 bad usage or configuration.
 //!
 //! **Invariants.** Everything that is not the broker is a client and works against any Kafka broker. What a program
 //! may want to read goes to standard output, everything else to standard error. Bad usage is told before anything is
@@ -19,6 +19,7 @@
 
 mod args;
 mod broker;
+mod check;
 mod cluster;
 mod completions;
 mod config;
@@ -55,6 +56,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Broker(broker::Broker),
+    Check(check::Check),
     #[command(subcommand)]
     Topic(topic::Command),
     #[command(subcommand)]
@@ -80,6 +82,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Broker(broker) => return broker.run(),
+        Command::Check(command) => command.run(),
         Command::Topic(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Produce(command) => command.run(),

@@ -29,4 +29,4 @@ mod run;
 mod supervisor;
 mod warn;
 
-pub use run::run;
+pub use run::{available_memory, run, shards_count};

@@ -85,10 +85,7 @@ impl Prepared {
         };
         let locked = |error: &StorageError| matches!(error, StorageError::Locked { .. });
         let directories = retried(prepare, locked).map_err(|error| error.to_string())?;
-        let shards_count = match config.num_shards {
-            0 => usual_shards(rt::cpu_count()),
-            count => count as u16,
-        };
+        let shards_count = shards_count(&config, rt::cpu_count());
         Ok(Prepared {
             config: Arc::new(config),
             directories,
@@ -328,6 +325,14 @@ fn registration(
     }
 }
 
+/// How many shards a broker of this configuration runs where it may use `cpus` CPUs.
+pub fn shards_count(config: &BrokerConfig, cpus: usize) -> u16 {
+    match config.num_shards {
+        0 => usual_shards(cpus),
+        count => count as u16,
+    }
+}
+
 /// A second shard on a machine of two CPUs competes with the kernel's own work and with whoever drives the broker:
 /// measured, it costs twice the processor time for each record and makes nothing faster.
 fn usual_shards(cpus: usize) -> u16 {
@@ -364,8 +369,8 @@ fn hostname() -> String {
         .map_or_else(|_| "localhost".into(), |name| name.trim().into())
 }
 
-/// The memory this process may use: the machine's, or its control group's.
-fn available_memory() -> u64 {
+/// The memory this process may use, in bytes: the machine's, or its control group's.
+pub fn available_memory() -> u64 {
     let machine = std::fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| {

@@ -16,6 +16,7 @@ mod exactly_once;
 mod group_abuse;
 mod group_storage;
 mod groups;
+mod host;
 mod hostile;
 mod import;
 mod many_producers;
