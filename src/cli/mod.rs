@@ -37,6 +37,7 @@ mod output;
 mod produce;
 mod protocol;
 mod reset;
+mod selftest;
 mod time;
 mod topic;
 mod txn;
@@ -57,6 +58,8 @@ struct Cli {
 enum Command {
     Broker(broker::Broker),
     Check(check::Check),
+    #[command(subcommand)]
+    Selftest(selftest::Command),
     #[command(subcommand)]
     Topic(topic::Command),
     #[command(subcommand)]
@@ -83,6 +86,7 @@ pub fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Broker(broker) => return broker.run(),
         Command::Check(command) => command.run(),
+        Command::Selftest(command) => command.run(),
         Command::Topic(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Produce(command) => command.run(),

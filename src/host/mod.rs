@@ -1,7 +1,9 @@
 //! The host: what it is, judged before a broker starts on it, and what its disks, network and CPUs do, measured.
 //!
 //! **Path.** The command line → [`Host::look`] reads `/proc` and `/sys` below a [`Root`] and walks from the directories to
-//! their disks → [`check`] holds all of it against the configuration, each thing an [`Item`].  Uses `types`, `config`, `record`, `rt`, `storage` and `server`.
+//! their disks → [`check`] holds all of it against the configuration, each thing an [`Item`]. [`selftest`] measures, by the
+//! same files and rings as the broker's, and leaves what it found in `storage`'s [`crate::storage::Measured`], which a start
+//! reads.  Uses `types`, `config`, `record`, `rt`, `storage` and `server`.
 //!
 //! **Invariants.** Nothing is changed: what is written goes to files without names, but for the one that keeps the
 //! measurement. An item that `tuning/check` has too is judged by the same rule and told in the same words; a test holds both
@@ -23,6 +25,7 @@ mod kernel;
 mod limits;
 mod memory;
 mod root;
+pub mod selftest;
 
 use std::path::PathBuf;
 

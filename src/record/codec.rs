@@ -95,13 +95,7 @@ impl Codecs {
     /// Appends `records`, compressed, to `out`.
     ///
     /// - `level`: gzip 1–9, zstd −131072–22, clamped; the codec's default if `None`. Lz4 and snappy have one level.
-    pub(super) fn deflate(
-        &mut self,
-        codec: Codec,
-        level: Option<i32>,
-        records: &[u8],
-        out: &mut Vec<u8>,
-    ) {
+    pub fn deflate(&mut self, codec: Codec, level: Option<i32>, records: &[u8], out: &mut Vec<u8>) {
         match codec {
             Codec::None => out.extend_from_slice(records),
             Codec::Gzip => self.gzip(level.unwrap_or(GZIP_LEVEL), records, out),

@@ -1,4 +1,4 @@
-//! `ringlog check`: what it says of hosts, and that it leaves nothing behind.
+//! `ringlog check` and `ringlog selftest`: what they say of hosts, and that they leave nothing behind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -198,4 +198,212 @@ fn names(directory: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// A short one: `--seconds` and `--bytes` as small as they go.
+fn selftest_disk(directory: &Path, more: &[&str]) -> Output {
+    let dir = directory.display().to_string();
+    let short = [
+        "selftest",
+        "disk",
+        "--json",
+        "--seconds",
+        "2",
+        "--bytes",
+        "160m",
+    ];
+    ringlog(&[&short[..], &["--dir", &dir], more].concat())
+}
+
+#[test]
+fn selftest_measures_within_its_bounds_leaves_only_its_result_and_the_broker_reads_it() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("theirs"), "untouched").unwrap();
+    let began = std::time::Instant::now();
+    let output = selftest_disk(dir.path(), &[]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+    let report = json(&output)["directories"][0].clone();
+    let figures = report["figures"].as_array().expect("a list");
+    let bytes: f64 = figures
+        .iter()
+        .map(|figure| {
+            figure["operations"].as_f64().unwrap() * figure["block_bytes"].as_f64().unwrap()
+        })
+        .sum();
+    // What is under way when the bound is reached is finished: at most a window of each measurement.
+    assert!(bytes < 400.0 * f64::from(1 << 20), "{bytes}");
+    for figure in figures {
+        assert!(figure["operations"].as_u64().unwrap() > 0, "{figure}");
+        assert!(
+            figure["p50_us"].as_f64() <= figure["p99.9_us"].as_f64(),
+            "{figure}"
+        );
+    }
+    let result = dir.path().join("ringlog-selftest");
+    assert_eq!(
+        report["kept"]["in"],
+        Value::from(result.display().to_string())
+    );
+    assert_eq!(
+        names(dir.path()),
+        [result.clone(), dir.path().join("theirs")]
+    );
+    assert_eq!(
+        fs::read_to_string(dir.path().join("theirs")).unwrap(),
+        "untouched"
+    );
+
+    let mut broker = Broker::start(free_port(), dir.path());
+    broker.client().create_topic("t", 1).unwrap();
+    let log = broker.output();
+    let dsync_us = report["result"]["dsync_us"].as_u64().unwrap();
+    for word in ["by the self-test", &format!("{dsync_us} us")] {
+        assert!(log.contains(word), "no '{word}' in:\n{log}");
+    }
+    // On a machine that does much else it cannot be told.
+    let told = match report["result"]["background_places"].as_u64() {
+        Some(places) => log.contains(&format!("{places} places for background I/O")),
+        None => !log.contains("places for background I/O"),
+    };
+    assert!(told, "{log}");
+    // Beside a running broker it is measured and not kept.
+    let before = fs::read(&result).unwrap();
+    let beside = selftest_disk(dir.path(), &[]);
+    assert_eq!(beside.status.code(), Some(0));
+    let kept = json(&beside)["directories"][0]["kept"]["not"].clone();
+    assert!(
+        kept.as_str()
+            .is_some_and(|why| why.contains("a broker uses")),
+        "{kept}"
+    );
+    assert_eq!(fs::read(&result).unwrap(), before);
+    broker.assert_running();
+    drop(broker);
+
+    // One that is not to be believed costs one line, and never a start.
+    let mut spoilt = before;
+    spoilt[30] ^= 1;
+    fs::write(&result, spoilt).unwrap();
+    let mut broker = Broker::start(free_port(), dir.path());
+    broker.client().create_topic("u", 1).unwrap();
+    let log = broker.output();
+    assert_eq!(
+        log.matches("self-test's result is not used").count(),
+        1,
+        "{log}"
+    );
+    assert!(!log.contains("by the self-test"), "{log}");
+}
+
+#[test]
+fn a_selftest_that_is_killed_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display().to_string();
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("ringlog"))
+        .args(["selftest", "disk", "--dir", &path, "--seconds", "60"])
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "it goes on for a minute"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(names(dir.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn selftest_refuses_wrong_use_and_measures_parts_and_peers() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("none");
+    let path = dir.path().display().to_string();
+    for (output, status, word) in [
+        (selftest_disk(&missing, &[]), 2, "is not a directory"),
+        (
+            selftest_disk(dir.path(), &["--only", "nothing"]),
+            2,
+            "mix:2",
+        ),
+        (
+            ringlog(&["selftest", "disk", "--dir", &path, "--bytes", "1m"]),
+            2,
+            "128 MiB",
+        ),
+        (
+            ringlog(&["selftest", "net", "--peer", "nowhere"]),
+            2,
+            "HOST:PORT",
+        ),
+        (
+            ringlog(&["selftest", "net", "--seconds", "1", "--peer", "127.0.0.1:1"]),
+            1,
+            "127.0.0.1:1",
+        ),
+    ] {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        assert!(said.contains(word), "no {word} in: {said}");
+    }
+    assert!(!missing.exists());
+    let part = json(&selftest_disk(
+        dir.path(),
+        &["--only", "durable-dsync:4k:1"],
+    ));
+    let figures = part["directories"][0]["figures"].as_array().unwrap();
+    let found: Vec<&str> = figures
+        .iter()
+        .map(|figure| figure["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        found,
+        ["durable-dsync:4k:1", "durable-dsync:4k:16"],
+        "by the names' beginning"
+    );
+    assert_eq!(
+        names(dir.path()),
+        Vec::<PathBuf>::new(),
+        "a part is not kept"
+    );
+
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let mut server = Command::new(assert_cmd::cargo::cargo_bin!("ringlog"))
+        .args(["selftest", "net", "--serve", &address, "--seconds", "4"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut line = String::new();
+    let stdout = server.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    assert!(line.contains(&address), "{line}");
+    let report = json(&ringlog(&[
+        "selftest",
+        "net",
+        "--peer",
+        &address,
+        "--seconds",
+        "1",
+        "--json",
+    ]));
+    let figures = report["figures"].as_array().unwrap();
+    assert_eq!(figures.len(), 4);
+    assert!(
+        figures
+            .iter()
+            .all(|figure| figure["messages"].as_u64() > Some(0)),
+        "{report}"
+    );
+    assert!(
+        server.wait().unwrap().success(),
+        "it ends when its time is up"
+    );
 }

@@ -1,0 +1,269 @@
+//! One pattern of I/O on one file, run for a while and counted.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::lat::{Latencies, Latency};
+use crate::rt::{Buffer, File, Open, Page, Unnamed, yield_if_needed};
+use crate::storage::join_bounded;
+use crate::types::Prng;
+
+/// How a write becomes durable, if it does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    /// It need not: the device may keep it in its cache.
+    None,
+    /// The write returns when it is (`O_DSYNC`).
+    Dsync,
+    /// An `fdatasync` follows each write.
+    Fdatasync,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    Read,
+    Write,
+}
+
+/// One block after the other, so many at a time; from the start again at the end of the area.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pattern {
+    pub direction: Direction,
+    pub block_bytes: usize,
+    pub depth: usize,
+    pub sync: Sync,
+}
+
+/// What a pattern came to.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Figure {
+    /// As `--only` takes it.
+    pub name: String,
+    pub block_bytes: usize,
+    pub depth: usize,
+    pub sync: Sync,
+    pub operations: u64,
+    pub seconds: f64,
+    pub mib_per_second: f64,
+    pub operations_per_second: f64,
+    #[serde(flatten)]
+    pub latency: Latency,
+    /// MiB a second of what went on beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside_mib_per_second: Option<f64>,
+}
+
+/// When a measurement ends: whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    pub time: Duration,
+    pub bytes: u64,
+}
+
+/// The file measured on: one area, written once, that patterns go round in.
+pub struct Area {
+    plain: File,
+    dsync: File,
+    start: u64,
+    bytes: u64,
+}
+
+impl Area {
+    /// Opens a part of a file that holds content already.
+    pub async fn open(file: &Unnamed, start: u64, bytes: u64) -> io::Result<Area> {
+        Ok(Area {
+            plain: file.open(Open::WRITE).await?,
+            dsync: file.open(Open::WRITE.dsync()).await?,
+            start,
+            bytes,
+        })
+    }
+
+    /// Writes it, with what does not compress, so that later writes change no metadata and reads reach the device. Becomes
+    /// smaller, though not below `least`, where that takes longer than `time`; returns its size.
+    pub async fn fill(&mut self, least: u64, time: Duration) -> io::Result<u64> {
+        const BLOCK: u64 = 1 << 20;
+        let page = noise(BLOCK as usize, 1);
+        let began = Instant::now();
+        let mut filled = 0;
+        while filled < self.bytes && (filled < least || began.elapsed() < time) {
+            let end = (filled + least).min(self.bytes);
+            let positions = (filled / BLOCK..end / BLOCK).map(|block| self.start + block * BLOCK);
+            let writes = positions.map(|position| self.plain.write(page.clone(), position));
+            for written in join_bounded(writes, 8).await {
+                written?;
+            }
+            filled = end;
+        }
+        self.plain.datasync().await?;
+        self.bytes = filled;
+        Ok(filled)
+    }
+
+    pub async fn close(self) -> io::Result<()> {
+        self.plain.close().await?;
+        self.dsync.close().await
+    }
+}
+
+/// A pattern under way or done.
+pub struct Run<'a> {
+    area: &'a Area,
+    pattern: Pattern,
+    page: Page,
+    next: Cell<u64>,
+    bytes: Cell<u64>,
+    latencies: RefCell<Latencies>,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(area: &'a Area, pattern: Pattern) -> Run<'a> {
+        let window = pattern.depth as u64 * pattern.block_bytes as u64;
+        assert!(
+            window <= area.bytes,
+            "{window} bytes at once in an area of {}",
+            area.bytes
+        );
+        Run {
+            area,
+            pattern,
+            page: noise(pattern.block_bytes, 7),
+            next: Cell::new(0),
+            bytes: Cell::default(),
+            latencies: RefCell::default(),
+        }
+    }
+
+    /// Goes on until the bound is reached, or `is_over` says so; one block for each of the depth at least.
+    pub async fn go(&self, bound: Bound, is_over: &Cell<bool>) -> io::Result<Duration> {
+        let began = Instant::now();
+        let bytes_end = self.bytes.get().saturating_add(bound.bytes);
+        let workers = (0..self.pattern.depth).map(|_| async {
+            loop {
+                self.step().await?;
+                yield_if_needed().await;
+                let is_spent = self.bytes.get() >= bytes_end || began.elapsed() >= bound.time;
+                if is_spent || is_over.get() {
+                    return io::Result::Ok(());
+                }
+            }
+        });
+        let ended = join_bounded(workers, self.pattern.depth).await;
+        let took = began.elapsed();
+        ended.into_iter().collect::<io::Result<Vec<()>>>()?;
+        Ok(took)
+    }
+
+    async fn step(&self) -> io::Result<()> {
+        let Pattern {
+            direction,
+            block_bytes,
+            sync,
+            ..
+        } = self.pattern;
+        let blocks = self.area.bytes / block_bytes as u64;
+        let block = self.next.get();
+        self.next.set(block + 1);
+        self.bytes.set(self.bytes.get() + block_bytes as u64);
+        let position = self.area.start + block % blocks * block_bytes as u64;
+        let file = match sync {
+            Sync::Dsync => &self.area.dsync,
+            Sync::None | Sync::Fdatasync => &self.area.plain,
+        };
+        let began = Instant::now();
+        match direction {
+            Direction::Read => {
+                let read = file.read(position, block_bytes).await?;
+                if read.len() != block_bytes {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            Direction::Write => file.write(self.page.clone(), position).await?,
+        }
+        if sync == Sync::Fdatasync {
+            file.datasync().await?;
+        }
+        self.latencies.borrow_mut().record(began.elapsed());
+        Ok(())
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// MiB a second.
+    pub fn rate(&self, took: Duration) -> f64 {
+        rate(self.bytes.get(), took)
+    }
+
+    pub fn quantile_us(&self, quantile: f64) -> f64 {
+        self.latencies.borrow().quantile_us(quantile)
+    }
+
+    pub fn figure(&self, name: String, took: Duration) -> Figure {
+        let operations = self.bytes.get() / self.pattern.block_bytes as u64;
+        Figure {
+            name,
+            block_bytes: self.pattern.block_bytes,
+            depth: self.pattern.depth,
+            sync: self.pattern.sync,
+            operations,
+            seconds: took.as_secs_f64(),
+            mib_per_second: self.rate(took),
+            operations_per_second: operations as f64 / took.as_secs_f64().max(1e-9),
+            latency: self.latencies.borrow().told(),
+            beside_mib_per_second: None,
+        }
+    }
+}
+
+/// MiB a second.
+pub fn rate(bytes: u64, took: Duration) -> f64 {
+    bytes as f64 / f64::from(1 << 20) / took.as_secs_f64().max(1e-9)
+}
+
+/// Bytes that do not compress: a device that does would be told apart from one that does not.
+fn noise(bytes: usize, seed: u64) -> Page {
+    let mut prng = Prng::new(seed);
+    let mut buffer = Buffer::zeroed(bytes);
+    prng.fill(&mut buffer);
+    buffer.freeze()
+}
+
+/// Two runs side by side: the first decides when both end. Returns what each took.
+pub async fn beside(
+    first: &Run<'_>,
+    second: &[&Run<'_>],
+    bound: Bound,
+) -> io::Result<(Duration, Duration)> {
+    let is_over = Rc::new(Cell::new(false));
+    let never = Cell::new(false);
+    let began = Instant::now();
+    let background = Bound {
+        time: bound.time * 4,
+        ..bound
+    };
+    let mut all: Vec<std::pin::Pin<Box<dyn Future<Output = io::Result<Duration>> + '_>>> =
+        Vec::new();
+    let over = is_over.clone();
+    let never = &never;
+    all.push(Box::pin(async move {
+        let took = first.go(bound, never).await;
+        over.set(true);
+        took
+    }));
+    for run in second {
+        let over = is_over.clone();
+        all.push(Box::pin(async move { run.go(background, &over).await }));
+    }
+    let count = all.len();
+    let ended = join_bounded(all, count).await;
+    let took = began.elapsed();
+    let mut ended = ended.into_iter().collect::<io::Result<Vec<Duration>>>()?;
+    Ok((ended.swap_remove(0), took))
+}
