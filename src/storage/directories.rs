@@ -11,7 +11,7 @@ use super::checkpoint::{Checkpoint, LogEntry};
 use super::compact::CleanedOffsets;
 use super::error::StorageError;
 use super::journal::journal_path;
-use super::measured::Measured;
+use super::measured::measured;
 use super::names::{
     CHECKPOINT_PREFIX, CLEANED_OFFSETS, DELETED_SUFFIX, FUTURE_SUFFIX, META_PROPERTIES,
     parse_partition,
@@ -235,24 +235,10 @@ impl DirectoryImage {
     /// Finds out what a durable write costs and how much the device bears beside: from a self-test's result if there is
     /// one to be believed, else by a short measurement of the former. Its journal must hold nothing.
     async fn measure(&mut self, disk: &Disk, budget: Duration) {
-        let own = Measured::trusted(disk, &self.path, &self.path).await;
-        self.places = own.as_ref().and_then(|measured| measured.places);
-        // A journal apart lies in `journal.dir`, of which the self-test keeps its result.
-        let apart = self
-            .journal_dir
-            .parent()
-            .filter(|_| self.journal_dir != self.path);
-        let of_journal = match apart {
-            None => own.clone(),
-            Some(parent) => Measured::trusted(disk, parent, &self.journal_dir).await,
-        };
-        let directory = self.path.display();
-        if let Some(places) = self.places {
-            tracing::info!(%directory, "{places} places for background I/O, by the self-test");
-        }
-        if let Some(measured) = of_journal {
-            self.sync_cost = measured.sync_cost();
-            tracing::info!(%directory, "journal writes by {}, by the self-test", self.sync_cost);
+        let (places, cost) = measured(disk, &self.path, &self.journal_dir).await;
+        self.places = places;
+        if let Some(cost) = cost {
+            self.sync_cost = cost;
             return;
         }
         let file = journal_path(&self.journal_dir, "0", 0);

@@ -227,6 +227,33 @@ impl Measured {
     }
 }
 
+/// What self-tests say of a log directory and its journal, as far as it may be believed: the places for the background, and what a
+/// durable write costs.
+pub(super) async fn measured(
+    disk: &Disk,
+    directory: &Path,
+    journal_dir: &Path,
+) -> (Option<u32>, Option<SyncCost>) {
+    let own = Measured::trusted(disk, directory, directory).await;
+    let places = own.as_ref().and_then(|own| own.places);
+    // A journal apart lies in `journal.dir`, of which the self-test keeps its result.
+    let of_journal = match journal_dir.parent() {
+        Some(parent) if journal_dir != directory => {
+            Measured::trusted(disk, parent, journal_dir).await
+        }
+        _ => own,
+    };
+    let cost = of_journal.map(|measured| measured.sync_cost());
+    let directory = directory.display();
+    if let Some(places) = places {
+        tracing::info!(%directory, "{places} places for background I/O, by the self-test");
+    }
+    if let Some(cost) = cost {
+        tracing::info!(%directory, "journal writes by {cost}, by the self-test");
+    }
+    (places, cost)
+}
+
 fn figures(text: &str) -> Option<Figures> {
     let mut numbers = text.split(',').map(|number| number.parse::<u64>().ok());
     let mut next = || numbers.next()?;
@@ -251,7 +278,7 @@ mod tests {
     use crate::rt::run_local;
     use crate::types::NodeId;
 
-    fn measured() -> Measured {
+    fn sample() -> Measured {
         let figures = Figures {
             taken_ms: 1_700_000_000_000,
             dsync_us: 112,
@@ -277,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_back_and_every_part_or_changed_byte_is_refused() {
-        let whole = measured();
+        let whole = sample();
         let text = whole.encode();
         assert_eq!(Measured::decode(text.as_bytes()), Ok(whole.clone()));
         let unknown = Measured {
@@ -302,7 +329,7 @@ mod tests {
 
     #[test]
     fn numbers_out_of_bounds_are_refused_though_the_checksum_holds() {
-        let good = measured().encode();
+        let good = sample().encode();
         let (body, _) = good.rsplit_once("crc32c=").expect("it has one");
         assert!(Measured::decode(sealed(body).as_bytes()).is_ok());
         for (from, to) in [
@@ -347,7 +374,7 @@ mod tests {
             assert_eq!(Measured::trusted(&disk, &path, &path).await, None);
             let mut kept = Measured {
                 machine: own.clone(),
-                ..measured()
+                ..sample()
             };
             kept.keep(&disk, &path).await.expect("writes");
             let trusted = Measured::trusted(&disk, &path, &path).await;
@@ -379,7 +406,7 @@ mod tests {
         }
         run_local(async move {
             let keep = async |path: &Path, places, datasync_us| {
-                let measured = measured();
+                let measured = sample();
                 let kept = Measured {
                     machine: Machine::of(path).expect("the mount can be told"),
                     places,
