@@ -290,7 +290,7 @@ fn selftest_measures_within_its_bounds_leaves_only_its_result_and_the_broker_rea
     let mut spoilt = before;
     spoilt[30] ^= 1;
     fs::write(&result, spoilt).unwrap();
-    let mut broker = Broker::start(free_port(), dir.path());
+    let broker = Broker::start(free_port(), dir.path());
     broker.client().create_topic("u", 1).unwrap();
     let log = broker.output();
     assert_eq!(
