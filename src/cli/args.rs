@@ -15,20 +15,27 @@ use super::failure::Failure;
 /// Where the broker is and how the answer is printed: every client subcommand takes these.
 #[derive(Args, Clone, Debug)]
 pub struct ClientArgs {
-    /// A broker to ask first; several, separated by commas, are tried in turn
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = bootstrap)]
-    pub bootstrap: Bootstrap,
+    #[command(flatten)]
+    pub reach: ReachArgs,
 
     /// Print JSON instead of tables
     #[arg(long)]
     pub json: bool,
+}
+
+/// Where the broker is, and how long to wait for it.
+#[derive(Args, Clone, Debug)]
+pub struct ReachArgs {
+    /// A broker to ask first; several, separated by commas, are tried in turn
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = bootstrap)]
+    pub bootstrap: Bootstrap,
 
     /// How long to go on trying before giving up
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
 }
 
-impl ClientArgs {
+impl ReachArgs {
     /// Patience as `--timeout` says.
     pub fn cluster_options(&self) -> ClusterOptions {
         let mut connection = ConnectionOptions {
@@ -41,6 +48,13 @@ impl ClientArgs {
             retry_for: self.timeout,
         }
     }
+}
+
+impl ClientArgs {
+    /// Patience as `--timeout` says.
+    pub fn cluster_options(&self) -> ClusterOptions {
+        self.reach.cluster_options()
+    }
 
     /// Does `task` with the cluster, on an executor of this thread.
     pub fn with_cluster<T>(
@@ -49,7 +63,7 @@ impl ClientArgs {
     ) -> Result<T, Failure> {
         let options = self.cluster_options();
         rt::run_local(async {
-            let cluster = Cluster::connect(&self.bootstrap.0, options).await?;
+            let cluster = Cluster::connect(&self.reach.bootstrap.0, options).await?;
             task(cluster).await
         })?
     }

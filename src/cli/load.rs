@@ -1,26 +1,27 @@
 //! `ringlog load`: a workload against a broker, and a table of what came of it.
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::client::Acks;
-use crate::load::{Consume, Keys, LoadError, Pace, Phase, Plan, Progress, Wire, grouped, run};
+use crate::load::{Consume, Keys, LoadError, Observe, Pace, Plan, Wire, run};
 use crate::record::Codec;
 
 use super::args::{
-    Bootstrap, ClientArgs, acks, bootstrap, bytes, codec, duration, duration_or_zero, rate,
+    Bootstrap, ReachArgs, acks, bootstrap, bytes, codec, duration, duration_or_zero, rate,
 };
 use super::failure::Failure;
-use super::output::{Rows, print_json};
+use super::load_output::{ObserveArgs, OutputArgs};
+use super::load_progress::Shown;
 
 /// Load a broker with records and measure it
 ///
 /// With --rate an open loop: records are due at that rate whatever the broker does, and latency counts from when a
 /// record was due, so that a stall shows. Without it a closed loop at the maximum: --window requests are kept in flight
 /// on every connection, and latency counts from when a request was submitted.
+///
+/// Exit status 1 where a record was not acknowledged or not read back.
 #[derive(Args, Debug)]
 pub(super) struct Load {
     /// Created with --partitions if it does not exist
@@ -106,12 +107,14 @@ pub(super) struct Load {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Whose processor time is told; found by the port if it is a process of this machine
-    #[arg(long, value_name = "PID")]
-    broker_pid: Option<u32>,
+    #[command(flatten)]
+    observe: ObserveArgs,
 
     #[command(flatten)]
-    client: ClientArgs,
+    output: OutputArgs,
+
+    #[command(flatten)]
+    reach: ReachArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum, Debug)]
@@ -128,23 +131,17 @@ enum KeyKind {
 
 impl Load {
     pub fn run(self) -> Result<(), Failure> {
-        let bar = Bar::new();
-        let outcome = run(self.plan(), &mut |progress| bar.show(&progress));
-        bar.0.finish_and_clear();
-        let report = outcome.map_err(|error| match error {
+        let targets = self.output.open()?;
+        let mut shown = Shown::new();
+        let plan = self.plan(self.observe.observe()?);
+        let outcome = run(plan, &mut |progress| shown.tell(&progress));
+        shown.end();
+        let mut report = outcome.map_err(|error| match error {
             LoadError::Plan(why) => Failure::Usage(why),
             LoadError::Client(error) => error.into(),
             other => Failure::Fault(other.to_string()),
         })?;
-        if self.client.json {
-            print_json(&report)?;
-        } else {
-            let mut rows = Rows::new(&["measured", ""]);
-            for (what, figure) in report.rows() {
-                rows.push(vec![what, figure]);
-            }
-            rows.print()?;
-        }
+        targets.write(&mut report)?;
         let missing = report
             .consumed
             .as_ref()
@@ -156,16 +153,16 @@ impl Load {
         }
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self, observe: Observe) -> Plan {
         Plan {
-            bootstrap: self.client.bootstrap.0.clone(),
+            bootstrap: self.reach.bootstrap.0.clone(),
             wire: match self.wire {
                 WireKind::Kafka => Wire::Kafka,
                 WireKind::Native => Wire::Native {
                     bootstrap: self.native_bootstrap.0.clone(),
                 },
             },
-            cluster: self.client.cluster_options(),
+            cluster: self.reach.cluster_options(),
             topic: self.topic.clone(),
             partitions: self.partitions,
             pace: self.rate.map_or(Pace::Maximum, Pace::Rate),
@@ -193,46 +190,9 @@ impl Load {
             } else {
                 Consume::No
             },
-            broker_pid: self.broker_pid,
+            observe,
+            label: self.output.label.clone(),
         }
-    }
-}
-
-/// A bar on a terminal, and nothing elsewhere.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new() -> Bar {
-        if !io::stderr().is_terminal() {
-            return Bar(ProgressBar::hidden());
-        }
-        let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template("{prefix:>10} [{bar:40}] {msg}")
-            .expect("the template is a constant");
-        bar.set_style(style.progress_chars("=> "));
-        Bar(bar)
-    }
-
-    fn show(&self, progress: &Progress) {
-        let (phase, is_timed) = match progress.phase {
-            Phase::Connecting => ("connecting", false),
-            Phase::WarmUp => ("warm-up", true),
-            Phase::Measured => ("measuring", true),
-            Phase::Drain => ("draining", false),
-        };
-        self.0.set_prefix(phase);
-        if is_timed {
-            self.0.set_length(progress.length.as_millis() as u64);
-            self.0.set_position(progress.elapsed.as_millis() as u64);
-        }
-        let mut message = format!("{} records acknowledged", grouped(progress.acked as f64));
-        if progress.consumed > 0 {
-            message += &format!(", {} read", grouped(progress.consumed as f64));
-        }
-        if progress.errors > 0 {
-            message += &format!(", {} failed", grouped(progress.errors as f64));
-        }
-        self.0.set_message(message);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The command line: one file per subcommand.
 //!
 //! **What lives here.** Arguments and what is allowed in them, what is asked of which room, and how the answer is
-//! printed: tables for people, JSON for programs (`--json`), progress only on a terminal.
+//! printed: tables for people, JSON for programs (`--json`), progress on a terminal; `load`, which may run for hours, also
+//! tells it elsewhere, a line now and then.
 //!
 //! **Path.** `main` → [`run`] → a subcommand → `client` or `load` (most), `record` (on segment files), `config` and
 //! `protocol` (their tables), `server` (the broker), `host` (check, selftest) → an exit status: 0 done, 1 a fault, 2 bad usage or configuration.
@@ -30,6 +31,8 @@ mod group;
 mod input;
 mod lines;
 mod load;
+mod load_output;
+mod load_progress;
 mod log;
 mod log_import;
 mod log_verify;

@@ -129,7 +129,7 @@ impl Produce {
             },
             // Without idempotence, a second try behind another batch would break the order.
             window: if idempotent { 5 } else { 1 },
-            request_timeout: self.client.timeout,
+            request_timeout: self.client.reach.timeout,
             ..Default::default()
         }
     }

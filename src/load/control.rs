@@ -1,9 +1,12 @@
 //! What the threads of one run share: the clock, the start, the end, and counts for the progress.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::tally::Window;
+use super::pause::Pauses;
+use super::series::{Grid, Live, Series};
+use super::tally::{Tally, Window};
 
 /// The run's clock counts nanoseconds from when this was made. Touched once a request, never once a record.
 #[derive(Debug)]
@@ -19,11 +22,27 @@ pub struct Control {
     acked: AtomicU64,
     consumed: AtomicU64,
     errors: AtomicU64,
+    interval: Duration,
+    live: [Arc<Live>; 2],
+    pauses: [Pauses; 2],
+}
+
+/// The two ways of the records of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stream {
+    Produced,
+    Consumed,
 }
 
 impl Control {
     /// - `producers`: how many will call [`Control::producer_ended`].
-    pub fn new(warm_up: Duration, duration: Duration, producers: usize) -> Control {
+    /// - `interval`: of the time line.
+    pub fn new(
+        warm_up: Duration,
+        duration: Duration,
+        producers: usize,
+        interval: Duration,
+    ) -> Control {
         Control {
             epoch: Instant::now(),
             warm_up,
@@ -35,6 +54,9 @@ impl Control {
             acked: AtomicU64::new(0),
             consumed: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            interval,
+            live: Default::default(),
+            pauses: [Pauses::new(), Pauses::new()],
         }
     }
 
@@ -64,6 +86,7 @@ impl Control {
     /// Begins the run a moment from now; returns its measured part.
     pub fn begin(&self) -> Window {
         let start_ns = self.now_ns() + LEAD.as_nanos() as u64;
+        self.pauses.iter().for_each(|pauses| pauses.begin(start_ns));
         self.start_ns.store(start_ns, Ordering::Release);
         self.window(start_ns)
     }
@@ -84,6 +107,27 @@ impl Control {
         }
     }
 
+    /// An empty tally of one worker, with a time line and a part in the progress.
+    pub fn tally(&self, window: Window, stream: Stream) -> Tally {
+        let live = self.live[stream as usize].clone();
+        Tally::with_series(window, Series::new(self.grid(window), Some(live)))
+    }
+
+    /// The intervals of the time line.
+    pub fn grid(&self, window: Window) -> Grid {
+        Grid::new(window, self.interval)
+    }
+
+    /// The newest latencies of all workers of one way.
+    pub fn live(&self, stream: Stream) -> &Live {
+        &self.live[stream as usize]
+    }
+
+    /// When nothing arrived.
+    pub fn pauses(&self, stream: Stream) -> &Pauses {
+        &self.pauses[stream as usize]
+    }
+
     /// Ends the run early: a worker has failed.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
@@ -102,6 +146,7 @@ impl Control {
     }
 
     pub fn count_acked(&self, records: u64) {
+        self.pauses(Stream::Produced).arrived(self.now_ns());
         self.acked.fetch_add(records, Ordering::Relaxed);
     }
 
@@ -110,6 +155,9 @@ impl Control {
     }
 
     pub fn count_consumed(&self, records: u64) {
+        if records > 0 {
+            self.pauses(Stream::Consumed).arrived(self.now_ns());
+        }
         self.consumed.fetch_add(records, Ordering::Relaxed);
     }
 

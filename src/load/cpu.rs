@@ -1,16 +1,71 @@
-//! Processor time of a process, and which process listens on a port, from `/proc`.
+//! What a process uses, and which process listens on a port, from `/proc`.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 
-/// Processor seconds, user and system, that process `pid` has used; `None` once it has gone.
-pub fn process_seconds(pid: u32) -> Option<f64> {
-    seconds_in_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+/// Processor seconds since a process started.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct CpuSeconds {
+    pub user: f64,
+    pub system: f64,
 }
 
-/// Processor seconds that this process has used.
+/// What a process has used by now.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Process {
+    pub cpu: CpuSeconds,
+    pub resident_bytes: u64,
+    pub threads: u64,
+    /// What it had the kernel read from and write to storage; `None` where it may not be looked at.
+    pub storage: Option<Storage>,
+}
+
+/// `read_bytes` and `write_bytes` of `/proc/PID/io`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Storage {
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+}
+
+impl Process {
+    /// Looks at process `pid`.
+    ///
+    /// `Err`: it is not there, or may not be looked at.
+    pub fn look(pid: u32) -> io::Result<Process> {
+        let read = |what: &str| fs::read_to_string(format!("/proc/{pid}/{what}"));
+        let (stat, status) = (read("stat")?, read("status")?);
+        let storage = read("io").ok().and_then(|text| storage_in(&text));
+        let unlike = || io::Error::new(io::ErrorKind::InvalidData, "not of proc(5)'s form");
+        let cpu = seconds_in_stat(&stat).ok_or_else(unlike)?;
+        // What has ended stays in the table until its parent asks for it, without memory.
+        let resident = field(&status, "VmRSS:")
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it has ended"))?;
+        Ok(Process {
+            cpu,
+            resident_bytes: resident * 1024,
+            threads: field(&status, "Threads:").ok_or_else(unlike)?,
+            storage,
+        })
+    }
+}
+
+/// The name of process `pid`'s program, at most fifteen bytes of it; `None` once it has gone.
+pub fn program_name(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// Processor seconds, user and system, that this process has used.
 pub fn own_seconds() -> f64 {
-    process_seconds(std::process::id()).unwrap_or(0.0)
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    seconds_in_stat(&stat).map_or(0.0, CpuSeconds::total)
+}
+
+impl CpuSeconds {
+    pub fn total(self) -> f64 {
+        self.user + self.system
+    }
 }
 
 /// The process on this machine that listens where `address` connects to, if it may be looked at.
@@ -43,13 +98,29 @@ fn holds(pid: u32, link: &str) -> bool {
 }
 
 /// `utime` and `stime` are fields 14 and 15 (proc(5)); the name in field 2 may hold spaces and parentheses.
-fn seconds_in_stat(stat: &str) -> Option<f64> {
+fn seconds_in_stat(stat: &str) -> Option<CpuSeconds> {
     let mut fields = stat[stat.rfind(')')? + 1..]
         .split_ascii_whitespace()
         .skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
-    Some((user + system) as f64 / TICKS_PER_SECOND)
+    Some(CpuSeconds {
+        user: user as f64 / TICKS_PER_SECOND,
+        system: system as f64 / TICKS_PER_SECOND,
+    })
+}
+
+fn storage_in(io: &str) -> Option<Storage> {
+    Some(Storage {
+        read_bytes: field(io, "read_bytes:")?,
+        written_bytes: field(io, "write_bytes:")?,
+    })
+}
+
+/// The number after `name` at the beginning of a line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The socket listening on `port` in a table of `/proc/net/tcp`'s form: local address in field 1, state in 3,
@@ -74,8 +145,34 @@ mod tests {
     #[test]
     fn reads_times_after_a_name_with_spaces_and_parentheses() {
         let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0";
-        assert_eq!(seconds_in_stat(stat), Some(3.0));
+        let wanted = CpuSeconds {
+            user: 2.5,
+            system: 0.5,
+        };
+        assert_eq!(seconds_in_stat(stat), Some(wanted));
+        assert_eq!(wanted.total(), 3.0);
         assert_eq!(seconds_in_stat("12 (short) S 1"), None);
+    }
+
+    #[test]
+    fn fields_are_found_at_the_beginning_of_a_line() {
+        let io = "rchar: 1\nwchar: 2\nread_bytes: 3\nwrite_bytes: 4\ncancelled_write_bytes: 5\n";
+        let wanted = Storage {
+            read_bytes: 3,
+            written_bytes: 4,
+        };
+        assert_eq!(storage_in(io), Some(wanted));
+        assert_eq!(field("Threads:\t17\n", "Threads:"), Some(17));
+        assert_eq!(field("NoThreads:\t17\n", "Threads:"), None);
+    }
+
+    #[test]
+    fn this_process_has_memory_and_threads_and_one_that_is_not_there_has_not() {
+        let own = Process::look(std::process::id()).unwrap();
+        assert!(own.resident_bytes > 1 << 20 && own.threads > 0, "{own:?}");
+        assert!(own.storage.is_some());
+        let gone = Process::look(u32::MAX).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

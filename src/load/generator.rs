@@ -14,7 +14,7 @@ use crate::record::{BatchBuilder, Codecs};
 use crate::rt;
 use crate::types::Timestamp;
 
-use super::control::Control;
+use super::control::{Control, Stream};
 use super::link::{Link, Outcome, Part};
 use super::payload::{Keys, Payload, Stamp};
 use super::plan::{Consume, Pace, Plan};
@@ -113,7 +113,7 @@ impl Generator {
                 None => rt::sleep(Duration::from_millis(1)).await,
             }
         };
-        let mut tally = Tally::new(window);
+        let mut tally = self.control.tally(window, Stream::Produced);
         let schedule = match self.plan.pace {
             Pace::Rate(rate) => {
                 let own = rate / self.plan.producers as f64;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::client::{Acks, ClusterOptions};
 use crate::record::Codec;
 
+use super::observe::Observe;
 use super::payload::{Keys, Stamp};
 
 /// One workload, complete: nothing is asked of anyone after it begins.
@@ -40,8 +41,10 @@ pub struct Plan {
     pub request_bytes: usize,
     pub seed: u64,
     pub consume: Consume,
-    /// Whose processor time is told; found by the port if `None` and on this machine.
-    pub broker_pid: Option<u32>,
+    /// What is looked at, and done, beside the records.
+    pub observe: Observe,
+    /// Runs of the same label are repeats of one another to whoever compares.
+    pub label: Option<String>,
 }
 
 /// What the records travel over.
@@ -98,6 +101,43 @@ impl Plan {
                 self.threads, self.producers
             ));
         }
-        None
+        self.observe.fault(self.duration)
+    }
+}
+
+#[cfg(test)]
+impl Plan {
+    /// A small workload, for tests of what becomes of one.
+    pub fn for_tests() -> Plan {
+        Plan {
+            bootstrap: vec!["127.0.0.1:9092".to_owned()],
+            wire: Wire::Kafka,
+            cluster: ClusterOptions::default(),
+            topic: "load".to_owned(),
+            partitions: 6,
+            pace: Pace::Rate(10.0),
+            warm_up: Duration::from_secs(1),
+            duration: Duration::from_millis(4_500),
+            threads: 1,
+            producers: 1,
+            connections: 1,
+            window: 5,
+            record_bytes: 100,
+            keys: Keys::None,
+            acks: Acks::All,
+            codec: Codec::None,
+            batch_bytes: 65_536,
+            linger: Duration::from_millis(5),
+            request_bytes: 1 << 20,
+            seed: 1,
+            consume: Consume::Yes,
+            observe: Observe {
+                interval: None,
+                broker: super::observe::BrokerAt::Port,
+                hooks: Vec::new(),
+                hook_limit: Duration::from_secs(60),
+            },
+            label: None,
+        }
     }
 }

@@ -1,20 +1,37 @@
 //! What a run found, as JSON for programs and as rows for people.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::hdr::{self, Logged};
+use super::observe::{BrokerUse, Observed, Usage};
+use super::pause::{Outage, Pause, outages};
+use super::plan::{Consume, Plan};
+use super::series::Series;
+use super::settings::{self, Machine, Settings};
 use super::tally::{Tally, Window};
 
-/// The result of one run. Times in milliseconds, sizes in bytes, MB = 1,000,000 bytes.
-#[derive(Clone, Debug, Serialize)]
+/// The result of one run. Times in milliseconds where the name does not say otherwise, sizes in bytes, MB = 1,000,000
+/// bytes. Programs may rely on every name of a version: later ones only add.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
+    /// [`Report::FORMAT`].
+    pub format: String,
+    /// [`Report::VERSION`] of the program that wrote it.
+    pub version: u32,
+    pub label: Option<String>,
+    /// When the measured part began, in milliseconds since 1970.
+    pub began_unix_ms: u64,
+    pub machine: Machine,
+    pub settings: Settings,
     pub topic: String,
     /// `kafka` or `native`.
-    pub wire: &'static str,
+    pub wire: String,
     pub partitions: usize,
-    pub loop_kind: &'static str,
+    pub loop_kind: String,
     /// What was asked in the open loop.
     pub rate_asked: Option<f64>,
     pub record_bytes: usize,
@@ -41,12 +58,20 @@ pub struct Report {
     pub broker_pid: Option<u32>,
     pub broker_cpu_seconds: Option<f64>,
     pub records_per_broker_cpu_second: Option<f64>,
+    pub broker: BrokerUse,
     /// What made the figures smaller than the broker's own limit, if this program knows.
     pub limited_by: Option<String>,
+    pub events: Vec<Event>,
+    /// The time line: the measured part and the drain after it.
+    pub intervals: Vec<Interval>,
+    pub histograms: Histograms,
+    /// What the intervals' histograms are made from; they are not in the JSON, but in HDR interval logs.
+    #[serde(skip)]
+    pub logs: Logs,
 }
 
 /// What the consumers of a run saw.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Consumed {
     pub records: u64,
     pub records_per_second: f64,
@@ -58,7 +83,7 @@ pub struct Consumed {
 }
 
 /// Points of a latency distribution, in milliseconds.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Percentiles {
     pub count: u64,
     pub mean: f64,
@@ -68,6 +93,80 @@ pub struct Percentiles {
     pub p99_9: f64,
     pub p99_99: f64,
     pub max: f64,
+}
+
+/// One interval of the time line. Seconds since the measured part began.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Interval {
+    pub start_seconds: f64,
+    pub end_seconds: f64,
+    pub part: Part,
+    pub produced: Flow,
+    pub consumed: Option<Flow>,
+    /// `None` where the run ended inside it.
+    pub usage: Option<Usage>,
+}
+
+/// Where in the run an interval lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    Measured,
+    Drain,
+}
+
+/// What went one way in an interval.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Flow {
+    pub records: u64,
+    pub records_per_second: f64,
+    pub mb_per_second: f64,
+    /// Of the records due in this interval, those that were never acknowledged.
+    pub errors: u64,
+    /// Of the answers that came in this interval, for records due in the measured part.
+    pub latency_ms: Option<Percentiles>,
+}
+
+/// A command that was run, and how long the service was away after it. Seconds since the measured part began.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    pub command: String,
+    pub began_seconds: f64,
+    pub ended_seconds: f64,
+    pub outcome: String,
+    pub exit_status: Option<i32>,
+    /// The longest time without an acknowledgement; `None` where none was longer than everyday pauses are.
+    pub unacknowledged: Option<Outage>,
+    /// The longest time in which consumers received nothing.
+    pub unreceived: Option<Outage>,
+}
+
+/// Latencies in microseconds, as HdrHistogram's V2 encoding, deflated, in base64.
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Histograms {
+    pub latency_us: Option<String>,
+    pub end_to_end_us: Option<String>,
+}
+
+/// The counts behind the time line.
+#[derive(Clone, Default, Debug)]
+pub struct Logs {
+    pub produced: Option<Series>,
+    pub consumed: Option<Series>,
+}
+
+/// What a run has to make a report from.
+pub struct Found {
+    /// Of the topic.
+    pub partitions: usize,
+    /// When the measured part began.
+    pub began: SystemTime,
+    pub window: Window,
+    pub produced: Tally,
+    pub consumed: Option<Tally>,
+    pub produced_pauses: Vec<Pause>,
+    pub consumed_pauses: Vec<Pause>,
+    pub observed: Observed,
 }
 
 impl Percentiles {
@@ -104,102 +203,254 @@ impl Consumed {
 }
 
 impl Report {
-    /// The rows of the table for people: what, and its figure.
-    pub fn rows(&self) -> Vec<(String, String)> {
-        let mut rows = Vec::new();
-        let mut row = |what: &str, figure: String| rows.push((what.to_owned(), figure));
-        row("workload", self.workload());
-        row("records/s", grouped(self.records_per_second));
-        row("MB/s", format!("{:.1}", self.mb_per_second));
-        push_latency(&mut row, "latency", &self.latency_ms);
-        if let Some(consumed) = &self.consumed {
-            row("consumed records/s", grouped(consumed.records_per_second));
-            push_latency(&mut row, "end to end", &consumed.end_to_end_ms);
-            row("not read back", consumed.missing.to_string());
-        }
-        row("errors", self.errors.to_string());
-        for (why, count) in &self.errors_by_reason {
-            row(&format!("  {why}"), count.to_string());
-        }
-        row(
-            "client CPU",
-            format!(
-                "{:.2} s ({:.2} cores)",
-                self.client_cpu_seconds, self.client_cpu_cores
+    pub const FORMAT: &str = "ringlog-load";
+    pub const VERSION: u32 = 1;
+
+    pub fn of(plan: &Plan, mut found: Found) -> Report {
+        let seconds = found.window.seconds();
+        let intervals = intervals(&mut found);
+        let events = events(&found);
+        let Found {
+            window,
+            produced,
+            consumed,
+            observed,
+            ..
+        } = found;
+        let records_per_second = produced.records as f64 / seconds;
+        let client_cpu_cores = observed.client_cpu_seconds / seconds;
+        let rate_asked = settings::rate_asked(plan);
+        let threads = plan.threads + usize::from(plan.consume == Consume::Yes);
+        let broker_rate = observed.broker_cpu_seconds.filter(|&seconds| seconds > 0.0);
+        let histogram = |us: &Histogram<u64>| (!us.is_empty()).then(|| hdr::encoded(us));
+        Report {
+            format: Report::FORMAT.to_owned(),
+            version: Report::VERSION,
+            label: plan.label.clone(),
+            began_unix_ms: found
+                .began
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as u64),
+            machine: Machine::this(),
+            settings: settings::settings(plan, found.partitions),
+            topic: plan.topic.clone(),
+            wire: settings::wire(plan).to_owned(),
+            partitions: found.partitions,
+            loop_kind: settings::loop_kind(plan).to_owned(),
+            rate_asked,
+            record_bytes: plan.record_bytes,
+            batch_bytes: plan.batch_bytes,
+            acks: settings::acks(plan),
+            codec: plan.codec.to_string(),
+            producers: plan.producers,
+            connections: plan.connections,
+            window: plan.window,
+            seconds,
+            records: produced.records,
+            records_per_second,
+            mb_per_second: produced.bytes as f64 / 1e6 / seconds,
+            latency_ms: Percentiles::of(&produced.latency_us),
+            consumed: consumed
+                .as_ref()
+                .map(|own| Consumed::of(own, window, produced.records_ever)),
+            errors: produced.errors_total(),
+            errors_by_reason: produced.errors.clone(),
+            client_cpu_seconds: observed.client_cpu_seconds,
+            client_cpu_cores,
+            broker_pid: observed.broker_pid,
+            broker_cpu_seconds: observed.broker_cpu_seconds,
+            records_per_broker_cpu_second: broker_rate.map(|s| produced.records as f64 / s),
+            broker: observed.broker,
+            limited_by: limit(
+                rate_asked,
+                records_per_second,
+                client_cpu_cores / threads as f64,
             ),
-        );
-        row("broker CPU", self.broker_cpu());
-        if let Some(limit) = &self.limited_by {
-            row("limited by", limit.clone());
+            events,
+            intervals,
+            histograms: Histograms {
+                latency_us: histogram(&produced.latency_us),
+                end_to_end_us: consumed.as_ref().and_then(|own| histogram(&own.latency_us)),
+            },
+            logs: Logs {
+                produced: Some(produced.series),
+                consumed: consumed.map(|own| own.series),
+            },
         }
-        rows
     }
 
-    fn workload(&self) -> String {
-        let pace = match self.rate_asked {
-            Some(rate) => format!("open loop at {} records/s", grouped(rate)),
-            None => "closed loop at the maximum".to_owned(),
-        };
-        format!(
-            "{pace} for {:.1} s over the {} wire, {} B records, acks {}, codec {}, {} B batches, {} partitions, {} × {} connections × {} in flight",
-            self.seconds,
-            self.wire,
-            self.record_bytes,
-            self.acks,
-            self.codec,
-            self.batch_bytes,
-            self.partitions,
-            self.producers,
-            self.connections,
-            self.window,
-        )
-    }
-
-    fn broker_cpu(&self) -> String {
-        match (self.broker_cpu_seconds, self.records_per_broker_cpu_second) {
-            (Some(seconds), Some(rate)) => format!(
-                "{seconds:.2} s ({:.2} cores, {} records per CPU second)",
-                seconds / self.seconds,
-                grouped(rate)
-            ),
-            (Some(seconds), None) => format!("{seconds:.2} s"),
-            (None, _) if self.broker_pid.is_some() => "unknown: its process has ended".to_owned(),
-            (None, _) => "unknown: not a process of this machine (or give --broker-pid)".to_owned(),
+    /// Reads what an earlier run wrote. `Err` says what is wrong with it, for people.
+    pub fn read(text: &str) -> Result<Report, String> {
+        let json: serde_json::Value =
+            serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
+        if json["format"] != Report::FORMAT {
+            return Err(
+                "no result of ringlog load: it lacks \"format\": \"ringlog-load\"".to_owned(),
+            );
         }
+        match json["version"].as_u64() {
+            Some(version) if version <= Report::VERSION as u64 => {}
+            Some(version) => {
+                return Err(format!(
+                    "version {version} of the format: this program reads up to {}",
+                    Report::VERSION
+                ));
+            }
+            None => return Err("no version".to_owned()),
+        }
+        serde_json::from_value(json)
+            .map_err(|error| format!("a broken result of ringlog load: {error}"))
     }
 }
 
-fn push_latency(row: &mut impl FnMut(&str, String), what: &str, points: &Option<Percentiles>) {
-    let Some(points) = points else {
-        row(what, "nothing measured".to_owned());
-        return;
+impl Logs {
+    /// The intervals of a time line for an HDR interval log.
+    pub fn logged(series: &mut Series) -> Vec<Logged> {
+        let grid = series.grid();
+        let since = |ns| std::time::Duration::from_secs_f64(grid.seconds_at(ns).max(0.0));
+        let intervals = series.intervals().iter().enumerate();
+        intervals
+            .map(|(index, counted)| {
+                let (start_ns, end_ns) = grid.bounds(index);
+                Logged {
+                    since: since(start_ns),
+                    length: std::time::Duration::from_nanos(end_ns - start_ns),
+                    latency_us: counted.latency_us(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The time line: the whole of the measured part, and the drain as far as anything was counted in it.
+fn intervals(found: &mut Found) -> Vec<Interval> {
+    let grid = found.produced.series.grid();
+    let produced = flows(&mut found.produced.series);
+    let consumed = found
+        .consumed
+        .as_mut()
+        .map(|tally| flows(&mut tally.series));
+    let reached = consumed.as_ref().map_or(0, Vec::len).max(produced.len());
+    let seconds = |index| {
+        let (start_ns, end_ns) = grid.bounds(index);
+        (end_ns - start_ns) as f64 / 1e9
     };
-    for (name, ms) in [
-        ("p50", points.p50),
-        ("p99", points.p99),
-        ("p99.9", points.p99_9),
-        ("max", points.max),
-    ] {
-        row(&format!("{what} {name}"), format!("{ms:.3} ms"));
+    let at = |flows: &[Flow], index: usize| {
+        let empty = || Flow::new(0, 0, 0, None, seconds(index));
+        flows.get(index).cloned().unwrap_or_else(empty)
+    };
+    (0..reached.max(grid.measured_count()))
+        .map(|index| {
+            let (start_ns, end_ns) = grid.bounds(index);
+            Interval {
+                start_seconds: grid.seconds_at(start_ns),
+                end_seconds: grid.seconds_at(end_ns),
+                part: match index < grid.measured_count() {
+                    true => Part::Measured,
+                    false => Part::Drain,
+                },
+                produced: at(&produced, index),
+                consumed: consumed.as_ref().map(|flows| at(flows, index)),
+                usage: found.observed.usage.get(index).cloned(),
+            }
+        })
+        .collect()
+}
+
+fn flows(series: &mut Series) -> Vec<Flow> {
+    let grid = series.grid();
+    let intervals = series.intervals().iter().enumerate();
+    intervals
+        .map(|(index, counted)| {
+            let (start_ns, end_ns) = grid.bounds(index);
+            let latency_ms = Percentiles::of(&counted.latency_us());
+            let seconds = (end_ns - start_ns) as f64 / 1e9;
+            Flow::new(
+                counted.records,
+                counted.bytes,
+                counted.errors,
+                latency_ms,
+                seconds,
+            )
+        })
+        .collect()
+}
+
+impl Flow {
+    fn new(
+        records: u64,
+        bytes: u64,
+        errors: u64,
+        latency_ms: Option<Percentiles>,
+        seconds: f64,
+    ) -> Flow {
+        Flow {
+            records,
+            records_per_second: records as f64 / seconds,
+            mb_per_second: bytes as f64 / 1e6 / seconds,
+            errors,
+            latency_ms,
+        }
     }
 }
 
-/// A count with its thousands apart.
-pub fn grouped(number: f64) -> String {
-    let digits = format!("{:.0}", number.max(0.0));
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
+fn events(found: &Found) -> Vec<Event> {
+    let window = found.window;
+    let at_ns: Vec<u64> = found
+        .observed
+        .ran
+        .iter()
+        .map(|ran| window.start_ns + (ran.began_seconds.max(0.0) * 1e9) as u64)
+        .collect();
+    let unacknowledged = outages(&at_ns, &found.produced_pauses, window);
+    let unreceived = match found.consumed {
+        Some(_) => outages(&at_ns, &found.consumed_pauses, window),
+        None => vec![None; at_ns.len()],
+    };
+    let ran = found.observed.ran.iter().cloned();
+    ran.zip(unacknowledged.into_iter().zip(unreceived))
+        .map(|(ran, (unacknowledged, unreceived))| Event {
+            command: ran.command,
+            began_seconds: ran.began_seconds,
+            ended_seconds: ran.ended_seconds,
+            outcome: ran.outcome,
+            exit_status: ran.exit_status,
+            unacknowledged,
+            unreceived,
+        })
+        .collect()
+}
+
+/// What kept the figures down, as far as this program can see.
+fn limit(rate_asked: Option<f64>, rate: f64, busy: f64) -> Option<String> {
+    if busy > 0.9 {
+        return Some(format!(
+            "this program: its threads were busy {:.0} % of the time (see --threads)",
+            busy * 100.0
+        ));
     }
-    out
+    let asked = rate_asked.filter(|&asked| rate < 0.98 * asked)?;
+    Some(format!(
+        "the broker or the way to it: {:.0} % of the rate asked",
+        rate / asked * 100.0
+    ))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use super::super::pause::Ends;
+    use super::super::series::Grid;
     use super::*;
+
+    #[test]
+    fn the_limit_is_named_only_where_there_is_one() {
+        assert_eq!(limit(None, 1e6, 0.5), None);
+        assert_eq!(limit(Some(1e6), 0.99e6, 0.5), None);
+        assert!(limit(Some(1e6), 0.5e6, 0.5).unwrap().contains("50 %"));
+        assert!(limit(None, 1e6, 0.97).unwrap().contains("this program"));
+    }
 
     #[test]
     fn percentiles_are_in_milliseconds() {
@@ -222,13 +473,6 @@ mod tests {
     }
 
     #[test]
-    fn thousands_are_told_apart() {
-        assert_eq!(grouped(0.4), "0");
-        assert_eq!(grouped(999.0), "999");
-        assert_eq!(grouped(1234567.0), "1,234,567");
-    }
-
-    #[test]
     fn what_was_acknowledged_and_not_read_is_missing() {
         let window = Window {
             start_ns: 0,
@@ -239,5 +483,117 @@ mod tests {
         let consumed = Consumed::of(&tally, window, 12);
         assert_eq!((consumed.records, consumed.missing), (10, 2));
         assert_eq!(consumed.records_per_second, 5.0);
+    }
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    /// Ten records a second for four seconds and a half, none for 1.5 seconds from 2.0 on, one late answer.
+    fn found() -> Found {
+        let window = Window {
+            start_ns: SECOND_NS,
+            end_ns: SECOND_NS * 11 / 2,
+        };
+        let grid = Grid::new(window, Duration::from_secs(1));
+        let mut produced = Tally::with_series(window, Series::new(grid, None));
+        let mut consumed = produced.clone();
+        for tenth in (0..45).filter(|tenth| !(20..35).contains(tenth)) {
+            let due_ns = window.start_ns + tenth * SECOND_NS / 10;
+            produced.answered(due_ns, due_ns + 1_000_000, 1, 100);
+            consumed.answered(due_ns, due_ns + 2_000_000, 1, 100);
+        }
+        produced.failed(SECOND_NS * 3, 2, "connection closed");
+        produced.answered(SECOND_NS * 5, SECOND_NS * 6, 1, 100);
+        let ran = super::super::chaos::Ran {
+            command: "kill -9 '1' <&2".to_owned(),
+            began_seconds: 2.0,
+            ended_seconds: 2.1,
+            outcome: "exit status 0".to_owned(),
+            exit_status: Some(0),
+        };
+        Found {
+            partitions: 6,
+            began: UNIX_EPOCH + Duration::from_millis(5_000),
+            window,
+            produced,
+            consumed: Some(consumed),
+            produced_pauses: vec![Pause {
+                start_ns: SECOND_NS * 29 / 10,
+                end_ns: SECOND_NS * 45 / 10,
+                ends: Ends::WithAnArrival,
+            }],
+            consumed_pauses: Vec::new(),
+            observed: Observed {
+                ran: vec![ran],
+                client_cpu_seconds: 0.9,
+                broker_cpu_seconds: Some(2.0),
+                usage: vec![Usage::default(); 3],
+                ..Default::default()
+            },
+        }
+    }
+
+    /// A report with an outage, an event and consumers.
+    pub fn sample() -> Report {
+        Report::of(&Plan::for_tests(), found())
+    }
+
+    #[test]
+    fn a_report_comes_back_from_its_json() {
+        let report = sample();
+        let text = serde_json::to_string(&report).unwrap();
+        let back = Report::read(&text).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), text);
+        assert_eq!(back.intervals, report.intervals);
+        assert_eq!(back.events, report.events);
+        assert_eq!(back.began_unix_ms, 5_000);
+        let encoded = back.histograms.latency_us.as_deref().unwrap();
+        let points = Percentiles::of(&hdr::decoded(encoded).unwrap());
+        assert_eq!(points, report.latency_ms);
+    }
+
+    #[test]
+    fn the_time_line_shows_the_outage_and_the_drain() {
+        let report = sample();
+        let rates: Vec<f64> = report
+            .intervals
+            .iter()
+            .map(|i| i.produced.records_per_second)
+            .collect();
+        assert_eq!(
+            rates,
+            [10.0, 10.0, 0.0, 5.0, 10.0, 1.0],
+            "the fifth is half a second long"
+        );
+        assert_eq!(report.intervals[5].part, Part::Drain);
+        assert_eq!(report.intervals[2].produced.errors, 2);
+        assert!(report.intervals[2].usage.is_some() && report.intervals[3].usage.is_none());
+        let outage = report.events[0].unacknowledged.as_ref().unwrap();
+        assert!(
+            (outage.seconds - 1.6).abs() < 1e-9 && outage.is_over,
+            "{outage:?}"
+        );
+        assert_eq!(report.events[0].unreceived, None);
+        assert_eq!(report.records, 30);
+        assert_eq!(report.records_per_broker_cpu_second, Some(15.0));
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused_with_its_reason() {
+        let report = sample();
+        let mut newer = serde_json::to_value(&report).unwrap();
+        newer["version"] = 2.into();
+        let mut broken = serde_json::to_value(&report).unwrap();
+        broken["records_per_second"] = "fast".into();
+        let whole = serde_json::to_string(&report).unwrap();
+        for (text, why) in [
+            (&whole[..whole.len() / 2], "no JSON"),
+            ("{}", "no result of ringlog load"),
+            ("[1]", "no result of ringlog load"),
+            (&newer.to_string(), "version 2"),
+            (&broken.to_string(), "broken result"),
+        ] {
+            let error = Report::read(text).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

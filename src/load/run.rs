@@ -2,22 +2,21 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::net::ToSocketAddrs;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::client::{AutoCreate, ClientError, Cluster, Mode, NewTopic, Topic};
 use crate::protocol::ErrorCode;
 use crate::rt::{self, StartError};
 use crate::types::Prng;
 
-use super::control::Control;
-use super::cpu;
+use super::control::{Control, Stream};
 use super::generator::Generator;
-use super::plan::{Consume, Pace, Plan, Wire};
-use super::report::{Consumed, Percentiles, Report};
+use super::observe::Observer;
+use super::plan::{Consume, Plan};
+use super::report::{Found, Percentiles, Report};
 use super::tail::tail;
 use super::tally::{Tally, Window};
 use super::target::Target;
@@ -29,6 +28,8 @@ pub enum LoadError {
     Plan(String),
     /// Some worker could not go on.
     Client(ClientError),
+    /// What shall be looked at beside the records cannot be.
+    Observe(String),
     /// No executor can be started here.
     Start(String),
     /// A thread died: a defect of this program.
@@ -46,6 +47,9 @@ pub struct Progress {
     pub acked: u64,
     pub errors: u64,
     pub consumed: u64,
+    /// Of the newest interval of the time line that is over.
+    pub latency_ms: Option<Percentiles>,
+    pub end_to_end_ms: Option<Percentiles>,
 }
 
 /// The parts of a run.
@@ -67,8 +71,16 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
         return Err(LoadError::Plan(fault));
     }
     let plan = Arc::new(plan);
+    let observer =
+        Observer::new(plan.observe.clone(), &plan.bootstrap).map_err(LoadError::Observe)?;
     let topic = rt::run_local(prepare(&plan))??;
-    let control = Arc::new(Control::new(plan.warm_up, plan.duration, plan.producers));
+    let interval = plan.observe.interval(plan.duration);
+    let control = Arc::new(Control::new(
+        plan.warm_up,
+        plan.duration,
+        plan.producers,
+        interval,
+    ));
     let seed = UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
     let run = Prng::new(seed).next_u64();
 
@@ -88,16 +100,13 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
         thread::sleep(Duration::from_millis(5));
     }
     let window = control.begin();
-    let pid = plan.broker_pid.or_else(|| broker_pid(&plan.bootstrap));
-    let cpu = watch(
-        &control,
-        window,
-        pid,
-        &mut || workers().all(JoinHandle::is_finished),
-        on_progress,
-    );
+    let began =
+        SystemTime::now() + Duration::from_nanos(window.start_ns.saturating_sub(control.now_ns()));
+    let observing = observer.begin(&control, window);
+    let mut is_done = || workers().all(JoinHandle::is_finished);
+    watch(&control, window, &mut is_done, on_progress);
 
-    let mut tally = Tally::new(window);
+    let mut tally = control.tally(window, Stream::Produced);
     let mut first_error = None;
     for worker in producers {
         match joined(worker) {
@@ -108,16 +117,29 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
         }
     }
     let consumed = match consumer.map(joined) {
-        Some(Ok(own)) => Some(Consumed::of(&own, window, tally.records_ever)),
+        Some(Ok(own)) => Some(own),
         Some(Err(error)) => {
             first_error.get_or_insert(error);
             None
         }
         None => None,
     };
+    let observed = observing.end();
     match first_error {
         Some(error) => Err(error),
-        None => Ok(report(&plan, &topic, window, &tally, consumed, cpu)),
+        None => Ok(Report::of(
+            &plan,
+            Found {
+                partitions: topic.partitions.len(),
+                began,
+                window,
+                produced: tally,
+                consumed,
+                produced_pauses: control.pauses(Stream::Produced).all(window),
+                consumed_pauses: control.pauses(Stream::Consumed).all(window),
+                observed,
+            },
+        )),
     }
 }
 
@@ -235,31 +257,15 @@ fn joined(worker: Worker) -> Result<Tally, LoadError> {
         .unwrap_or_else(|_| Err(LoadError::Worker("a worker's thread panicked".to_owned())))
 }
 
-/// Processor seconds in the measured part.
-struct Cpu {
-    client_seconds: f64,
-    broker_pid: Option<u32>,
-    broker_seconds: Option<f64>,
-}
-
-/// Tells the progress until `is_done`, and measures processor time over the window.
+/// Tells the progress until `is_done`.
 fn watch(
     control: &Control,
     window: Window,
-    pid: Option<u32>,
     is_done: &mut dyn FnMut() -> bool,
     on_progress: &mut dyn FnMut(Progress),
-) -> Cpu {
-    let sample = || (cpu::own_seconds(), pid.and_then(cpu::process_seconds));
-    let (mut at_start, mut at_end) = (None, None);
+) {
     while !is_done() {
         let now_ns = control.now_ns();
-        if now_ns >= window.start_ns && at_start.is_none() {
-            at_start = Some(sample());
-        }
-        if now_ns >= window.end_ns && at_end.is_none() {
-            at_end = Some(sample());
-        }
         let warm_up_start = window.start_ns - control.warm_up().as_nanos() as u64;
         let (phase, since, length) = match now_ns {
             now if now < window.start_ns => (Phase::WarmUp, warm_up_start, control.warm_up()),
@@ -268,20 +274,7 @@ fn watch(
         };
         let elapsed = Duration::from_nanos(now_ns.saturating_sub(since));
         on_progress(progress(control, phase, elapsed, length));
-        let next_ns = [window.start_ns, window.end_ns]
-            .into_iter()
-            .find(|&ns| ns > now_ns);
-        let wait = next_ns.map_or(TICK, |ns| Duration::from_nanos(ns - now_ns));
-        thread::sleep(wait.min(TICK).max(Duration::from_micros(100)));
-    }
-    let (start, end) = (
-        at_start.unwrap_or_else(sample),
-        at_end.unwrap_or_else(sample),
-    );
-    Cpu {
-        client_seconds: end.0 - start.0,
-        broker_pid: pid,
-        broker_seconds: start.1.zip(end.1).map(|(start, end)| end - start),
+        thread::sleep(TICK);
     }
 }
 
@@ -293,100 +286,18 @@ fn progress(control: &Control, phase: Phase, elapsed: Duration, length: Duration
         acked: control.acked(),
         errors: control.errors(),
         consumed: control.consumed(),
+        latency_ms: control.live(Stream::Produced).percentiles(),
+        end_to_end_ms: control.live(Stream::Consumed).percentiles(),
     }
-}
-
-/// The process behind the first bootstrap address, if it is on this machine.
-fn broker_pid(bootstrap: &[String]) -> Option<u32> {
-    let address = bootstrap.first()?.to_socket_addrs().ok()?.next()?;
-    if !cpu::is_local(address) {
-        return None;
-    }
-    cpu::listener_pid(address)
-}
-
-fn report(
-    plan: &Plan,
-    topic: &Topic,
-    window: Window,
-    tally: &Tally,
-    consumed: Option<Consumed>,
-    cpu: Cpu,
-) -> Report {
-    let seconds = window.seconds();
-    let records_per_second = tally.records as f64 / seconds;
-    let client_cpu_cores = cpu.client_seconds / seconds;
-    let rate_asked = match plan.pace {
-        Pace::Rate(rate) => Some(rate),
-        Pace::Maximum => None,
-    };
-    let threads = plan.threads + usize::from(plan.consume == Consume::Yes);
-    let broker_rate = cpu.broker_seconds.filter(|&seconds| seconds > 0.0);
-    Report {
-        topic: plan.topic.clone(),
-        wire: match plan.wire {
-            Wire::Kafka => "kafka",
-            Wire::Native { .. } => "native",
-        },
-        partitions: topic.partitions.len(),
-        loop_kind: if rate_asked.is_some() {
-            "open"
-        } else {
-            "closed"
-        },
-        rate_asked,
-        record_bytes: plan.record_bytes,
-        batch_bytes: plan.batch_bytes,
-        acks: match plan.acks.code() {
-            -1 => "all".to_owned(),
-            code => code.to_string(),
-        },
-        codec: plan.codec.to_string(),
-        producers: plan.producers,
-        connections: plan.connections,
-        window: plan.window,
-        seconds,
-        records: tally.records,
-        records_per_second,
-        mb_per_second: tally.bytes as f64 / 1e6 / seconds,
-        latency_ms: Percentiles::of(&tally.latency_us),
-        consumed,
-        errors: tally.errors_total(),
-        errors_by_reason: tally.errors.clone(),
-        client_cpu_seconds: cpu.client_seconds,
-        client_cpu_cores,
-        broker_pid: cpu.broker_pid,
-        broker_cpu_seconds: cpu.broker_seconds,
-        records_per_broker_cpu_second: broker_rate.map(|s| tally.records as f64 / s),
-        limited_by: limit(
-            rate_asked,
-            records_per_second,
-            client_cpu_cores / threads as f64,
-        ),
-    }
-}
-
-/// What kept the figures down, as far as this program can see.
-fn limit(rate_asked: Option<f64>, rate: f64, busy: f64) -> Option<String> {
-    if busy > 0.9 {
-        return Some(format!(
-            "this program: its threads were busy {:.0} % of the time (see --threads)",
-            busy * 100.0
-        ));
-    }
-    let asked = rate_asked.filter(|&asked| rate < 0.98 * asked)?;
-    Some(format!(
-        "the broker or the way to it: {:.0} % of the rate asked",
-        rate / asked * 100.0
-    ))
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LoadError::Plan(why) | LoadError::Start(why) | LoadError::Worker(why) => {
-                f.write_str(why)
-            }
+            LoadError::Plan(why)
+            | LoadError::Observe(why)
+            | LoadError::Start(why)
+            | LoadError::Worker(why) => f.write_str(why),
             LoadError::Client(error) => error.fmt(f),
         }
     }
@@ -407,16 +318,3 @@ impl From<StartError> for LoadError {
 }
 
 const TICK: Duration = Duration::from_millis(200);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_is_named_only_where_there_is_one() {
-        assert_eq!(limit(None, 1e6, 0.5), None);
-        assert_eq!(limit(Some(1e6), 0.99e6, 0.5), None);
-        assert!(limit(Some(1e6), 0.5e6, 0.5).unwrap().contains("50 %"));
-        assert!(limit(None, 1e6, 0.97).unwrap().contains("this program"));
-    }
-}

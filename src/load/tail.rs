@@ -9,7 +9,7 @@ use crate::protocol::ErrorCode;
 use crate::record::{Codecs, RecordError, records, split};
 use crate::rt;
 
-use super::control::Control;
+use super::control::{Control, Stream};
 use super::payload::Stamp;
 use super::plan::{Plan, Wire};
 use super::tally::Tally;
@@ -61,7 +61,7 @@ pub async fn tail(plan: &Plan, control: &Arc<Control>, run: u64) -> Result<Tally
             None => rt::sleep(Duration::from_millis(1)).await,
         }
     };
-    let mut tally = Tally::new(window);
+    let mut tally = control.tally(window, Stream::Consumed);
     let mut codecs = Codecs::new();
     let mut last_arrival = Instant::now();
     loop {

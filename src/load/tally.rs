@@ -1,8 +1,11 @@
 //! What one producer or consumer of a run has counted.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
+
+use super::series::{Grid, Series};
 
 /// The measured part of a run, in nanoseconds since its clock began: warm-up before, drain after.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +28,8 @@ pub struct Tally {
     pub errors: BTreeMap<String, u64>,
     /// Records acknowledged at any time, warm-up and drain included.
     pub records_ever: u64,
+    /// The same by interval, the drain included.
+    pub series: Series,
 }
 
 impl Window {
@@ -38,9 +43,16 @@ impl Window {
 }
 
 impl Tally {
+    /// Counts without a time line: all of the window is one interval.
     pub fn new(window: Window) -> Tally {
+        let whole = Duration::from_nanos(window.end_ns - window.start_ns);
+        Tally::with_series(window, Series::new(Grid::new(window, whole), None))
+    }
+
+    pub fn with_series(window: Window, series: Series) -> Tally {
         Tally {
             window,
+            series,
             latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
                 .expect("1 µs to an hour with three digits is a valid histogram"),
             records: 0,
@@ -60,14 +72,16 @@ impl Tally {
     pub fn latency(&mut self, due_ns: u64, now_ns: u64, count: u64) {
         if self.window.contains(due_ns) {
             let us = now_ns.saturating_sub(due_ns) / 1000;
-            self.latency_us
-                .saturating_record_n(us.clamp(1, LATENCY_US_MAX), count);
+            let us = us.clamp(1, LATENCY_US_MAX);
+            self.latency_us.saturating_record_n(us, count);
+            self.series.latency(now_ns, us, count);
         }
     }
 
     /// `count` records arrived at `now_ns`.
     pub fn received(&mut self, now_ns: u64, count: u64, bytes: u64) {
         self.records_ever += count;
+        self.series.received(now_ns, count, bytes);
         if self.window.contains(now_ns) {
             self.records += count;
             self.bytes += bytes;
@@ -79,6 +93,7 @@ impl Tally {
         if !self.window.contains(due_ns) || count == 0 {
             return;
         }
+        self.series.failed(due_ns, count);
         match self.errors.get_mut(why) {
             Some(failed) => *failed += count,
             None => {
@@ -95,6 +110,7 @@ impl Tally {
         self.records += other.records;
         self.bytes += other.bytes;
         self.records_ever += other.records_ever;
+        self.series.merge(&other.series);
         for (why, count) in &other.errors {
             *self.errors.entry(why.clone()).or_default() += count;
         }
@@ -106,7 +122,7 @@ impl Tally {
 }
 
 /// Latencies above an hour are counted as an hour.
-const LATENCY_US_MAX: u64 = 3_600_000_000;
+pub const LATENCY_US_MAX: u64 = 3_600_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -143,6 +159,31 @@ mod tests {
         a.merge(&b);
         assert_eq!((a.records, a.bytes, a.latency_us.len()), (3, 30, 3));
         assert_eq!(a.errors_total(), 7);
+    }
+
+    #[test]
+    fn the_intervals_together_hold_what_the_whole_holds() {
+        let grid = Grid::new(WINDOW, Duration::from_nanos(300_000));
+        let mut tally = Tally::with_series(WINDOW, Series::new(grid, None));
+        for step in 0..2_000 {
+            let due_ns = 900_000 + step * 1_000;
+            tally.answered(due_ns, due_ns + step * 500, 1, 10);
+            tally.failed(due_ns, step % 2, "CLOSED");
+        }
+        let measured = grid.measured_count();
+        let mut sum = Histogram::<u64>::new(3).unwrap();
+        let (mut records, mut errors) = (0, 0);
+        for (index, counted) in tally.series.intervals().iter().enumerate() {
+            sum.add(counted.latency_us()).unwrap();
+            records += if index < measured { counted.records } else { 0 };
+            errors += counted.errors;
+        }
+        assert_eq!(sum.len(), tally.latency_us.len());
+        assert_eq!(
+            sum.value_at_quantile(0.9),
+            tally.latency_us.value_at_quantile(0.9)
+        );
+        assert_eq!((records, errors), (tally.records, tally.errors_total()));
     }
 
     #[test]

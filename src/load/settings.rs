@@ -1,0 +1,130 @@
+//! What a run was told to do, and where, as its report keeps it.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::payload::Keys;
+use super::plan::{Consume, Pace, Plan, Wire};
+
+/// The settings of a run by name: sizes in bytes, times in milliseconds.
+///
+/// Runs are alike where all of these are: what only names or places a run is not among them.
+pub type Settings = BTreeMap<String, Value>;
+
+/// Where a run was made.
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Machine {
+    /// The version of this program.
+    pub ringlog: String,
+    pub kernel: String,
+    pub cpu: String,
+    pub cores: usize,
+    pub memory_bytes: u64,
+}
+
+/// - `partitions`: the topic's own, which may differ from those asked for.
+pub fn settings(plan: &Plan, partitions: usize) -> Settings {
+    let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    let (keys, key_count) = match plan.keys {
+        Keys::None => ("none", None),
+        Keys::Uniform { count } => ("uniform", Some(count)),
+    };
+    let all = json!({
+        "wire": wire(plan),
+        "partitions": partitions,
+        "loop": loop_kind(plan),
+        "rate": rate_asked(plan),
+        "warm_up_ms": ms(plan.warm_up),
+        "duration_ms": ms(plan.duration),
+        "threads": plan.threads,
+        "producers": plan.producers,
+        "connections": plan.connections,
+        "window": plan.window,
+        "record_bytes": plan.record_bytes,
+        "keys": keys,
+        "key_count": key_count,
+        "acks": acks(plan),
+        "codec": plan.codec.to_string(),
+        "batch_bytes": plan.batch_bytes,
+        "linger_ms": ms(plan.linger),
+        "request_bytes": plan.request_bytes,
+        "consume": plan.consume == Consume::Yes,
+        "interval_ms": ms(plan.observe.interval(plan.duration)),
+        "hooks": plan.observe.hooks.iter()
+            .map(|hook| format!("{}s {}", hook.at.as_secs_f64(), hook.command))
+            .collect::<Vec<_>>(),
+    });
+    match all {
+        Value::Object(map) => map
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .collect(),
+        _ => unreachable!("an object was made"),
+    }
+}
+
+pub fn wire(plan: &Plan) -> &'static str {
+    match plan.wire {
+        Wire::Kafka => "kafka",
+        Wire::Native { .. } => "native",
+    }
+}
+
+pub fn rate_asked(plan: &Plan) -> Option<f64> {
+    match plan.pace {
+        Pace::Rate(rate) => Some(rate),
+        Pace::Maximum => None,
+    }
+}
+
+pub fn loop_kind(plan: &Plan) -> &'static str {
+    match plan.pace {
+        Pace::Rate(_) => "open",
+        Pace::Maximum => "closed",
+    }
+}
+
+pub fn acks(plan: &Plan) -> String {
+    match plan.acks.code() {
+        -1 => "all".to_owned(),
+        code => code.to_string(),
+    }
+}
+
+impl Machine {
+    /// This one; what the kernel does not tell is left empty.
+    pub fn this() -> Machine {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let after = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let memory = after(&read("/proc/meminfo"), "MemTotal");
+        let memory_kb = memory.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+        Machine {
+            ringlog: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            cpu: after(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_bytes: memory_kb.unwrap_or(0) * 1024,
+        }
+    }
+
+    /// One line for people.
+    pub fn line(&self) -> String {
+        let cpu = match self.cpu.as_str() {
+            "" => "unknown processor",
+            cpu => cpu,
+        };
+        format!(
+            "{} cores of {cpu}, {:.1} GB memory, Linux {}, ringlog {}",
+            self.cores,
+            self.memory_bytes as f64 / 1e9,
+            self.kernel,
+            self.ringlog
+        )
+    }
+}
