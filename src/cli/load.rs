@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::client::Acks;
 use crate::load::{Consume, Keys, LoadError, Observe, Pace, Plan, Wire, run};
@@ -12,6 +12,7 @@ use super::args::{
     Bootstrap, ReachArgs, acks, bootstrap, bytes, codec, duration, duration_or_zero, rate,
 };
 use super::failure::Failure;
+use super::load_compare::Compare;
 use super::load_output::{ObserveArgs, OutputArgs};
 use super::load_progress::Shown;
 
@@ -23,7 +24,11 @@ use super::load_progress::Shown;
 ///
 /// Exit status 1 where a record was not acknowledged or not read back.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Load {
+    #[command(subcommand)]
+    command: Option<LoadCommand>,
+
     /// Created with --partitions if it does not exist
     #[arg(long, default_value = "load")]
     topic: String,
@@ -117,6 +122,11 @@ pub(super) struct Load {
     reach: ReachArgs,
 }
 
+#[derive(Subcommand, Debug)]
+enum LoadCommand {
+    Compare(Compare),
+}
+
 #[derive(Clone, Copy, ValueEnum, Debug)]
 enum WireKind {
     Kafka,
@@ -131,6 +141,9 @@ enum KeyKind {
 
 impl Load {
     pub fn run(self) -> Result<(), Failure> {
+        if let Some(LoadCommand::Compare(compare)) = self.command {
+            return compare.run();
+        }
         let targets = self.output.open()?;
         let mut shown = Shown::new();
         let plan = self.plan(self.observe.observe()?);

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
 
-use crate::load::{BrokerAt, Hook, Logs, MetricsUrl, Observe, Report, write_log};
+use crate::load::{BrokerAt, Hook, Logs, MetricsUrl, Observe, Report, page, write_log};
 
 use super::args::{duration, duration_or_zero};
 use super::failure::Failure;
@@ -45,6 +45,10 @@ pub(super) struct OutputArgs {
     #[arg(long, value_name = "FILE|-", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
 
+    /// Write a page with plots that needs nothing but itself
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
     /// Write the latencies of each interval as HdrHistogram logs: produce.hlog, and end-to-end.hlog with --consume
     #[arg(long, value_name = "DIR")]
     hdr_log: Option<PathBuf>,
@@ -57,6 +61,7 @@ pub(super) struct OutputArgs {
 /// The outputs of a run, opened before it begins, so that an hour's measuring does not end at a wrong path.
 pub(super) struct Targets {
     json: Json,
+    html: Option<(PathBuf, File)>,
     hdr_log: Option<PathBuf>,
 }
 
@@ -104,11 +109,16 @@ impl OutputArgs {
             Some(path) if path.as_os_str() == "-" => Json::Stdout,
             Some(path) => Json::File(path.clone(), created(path)?),
         };
+        let html = match &self.html {
+            None => None,
+            Some(path) => Some((path.clone(), created(path)?)),
+        };
         if let Some(dir) = &self.hdr_log {
             fs::create_dir_all(dir).map_err(|error| Failure::io(dir.display(), &error))?;
         }
         Ok(Targets {
             json,
+            html,
             hdr_log: self.hdr_log.clone(),
         })
     }
@@ -118,6 +128,9 @@ impl Targets {
     pub fn write(self, report: &mut Report) -> Result<(), Failure> {
         if let Some(dir) = &self.hdr_log {
             write_logs(dir, report)?;
+        }
+        if let Some((path, file)) = self.html {
+            written(&path, file, page(report).as_bytes())?;
         }
         match self.json {
             Json::Stdout => return print_json(report),

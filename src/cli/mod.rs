@@ -31,6 +31,7 @@ mod group;
 mod input;
 mod lines;
 mod load;
+mod load_compare;
 mod load_output;
 mod load_progress;
 mod log;

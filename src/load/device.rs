@@ -121,7 +121,7 @@ mod tests {
             wide,
             Device {
                 major: 0x456,
-                minor: 0x12_3001 & !0xff | 0x01
+                minor: 0x123_0001
             }
         );
     }

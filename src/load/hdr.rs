@@ -71,7 +71,8 @@ fn in_ns(us: &Histogram<u64>) -> Histogram<u64> {
     let mut ns = Histogram::new(3).expect("three digits are allowed");
     for value in us.iter_recorded() {
         let middle_us = us.median_equivalent(value.value_iterated_to());
-        ns.saturating_record_n(middle_us * 1000, value.count_at_value());
+        // It grows as needed, which only memory could refuse.
+        let _ = ns.record_n(middle_us * 1000, value.count_at_value());
     }
     ns
 }

@@ -22,6 +22,8 @@
 //! request carries at most one batch of each partition, which is the protocol's rule.
 
 mod chaos;
+mod chart;
+mod compare;
 mod control;
 mod cpu;
 mod device;
@@ -30,6 +32,7 @@ mod hdr;
 mod line;
 mod link;
 mod observe;
+mod page;
 mod pause;
 mod payload;
 mod plan;
@@ -46,8 +49,10 @@ mod tally;
 mod target;
 
 pub use chaos::Hook;
+pub use compare::{Better, Comparison, Labelled, Ratio, Verdict, compare};
 pub use hdr::write_log;
 pub use observe::{BrokerAt, Observe};
+pub use page::page;
 pub use payload::{Keys, Stamp};
 pub use plan::{Consume, Pace, Plan, Wire};
 pub use report::{Consumed, Logs, Percentiles, Report};
