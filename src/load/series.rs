@@ -85,6 +85,8 @@ pub struct Series {
     /// The latencies of the interval being counted; it is kept small, as pairs, once that is over.
     open: Histogram<u64>,
     open_index: usize,
+    /// Of that interval: most of what comes is in it, and need not be divided.
+    open_bounds: (u64, u64),
     live: Option<Arc<Live>>,
 }
 
@@ -96,6 +98,7 @@ impl Series {
             intervals: Vec::new(),
             open: Histogram::new(3).expect("three digits are allowed"),
             open_index: 0,
+            open_bounds: grid.bounds(0),
             live,
         }
     }
@@ -105,7 +108,7 @@ impl Series {
     }
 
     pub fn received(&mut self, now_ns: u64, records: u64, bytes: u64) {
-        if let Some(index) = self.grid.index(now_ns) {
+        if let Some(index) = self.index(now_ns) {
             let counted = self.at(index);
             counted.records += records;
             counted.bytes += bytes;
@@ -114,12 +117,13 @@ impl Series {
 
     /// `count` latencies of `us` microseconds, known at `now_ns`.
     pub fn latency(&mut self, now_ns: u64, us: u64, count: u64) {
-        let Some(index) = self.grid.index(now_ns) else {
+        let Some(index) = self.index(now_ns) else {
             return;
         };
         if index != self.open_index {
             self.close();
             self.open_index = index;
+            self.open_bounds = self.grid.bounds(index);
         }
         // It grows as needed, which only memory could refuse.
         let _ = self.open.record_n(us, count);
@@ -149,6 +153,14 @@ impl Series {
     pub fn intervals(&mut self) -> &[Counted] {
         self.close();
         &self.intervals
+    }
+
+    fn index(&self, ns: u64) -> Option<usize> {
+        let (start_ns, end_ns) = self.open_bounds;
+        match (start_ns..end_ns).contains(&ns) {
+            true => Some(self.open_index),
+            false => self.grid.index(ns),
+        }
     }
 
     fn at(&mut self, index: usize) -> &mut Counted {
