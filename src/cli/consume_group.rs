@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::client::{
     Assignor, AutoCreate, Cluster, ConsumerOptions, GroupConsumer, GroupEvent, GroupOptions,
-    MemberOptions,
+    GroupProtocol, MemberOptions,
 };
 
 use super::args::duration;
@@ -48,6 +48,7 @@ impl GroupArgs {
     fn options(&self, group: &str, command: &Consume) -> GroupOptions {
         GroupOptions {
             member: MemberOptions {
+                protocol: GroupProtocol::Classic,
                 group: group.to_owned(),
                 topic: command.topic.clone(),
                 assignor: match self.assignor {

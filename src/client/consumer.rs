@@ -10,17 +10,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::protocol::fetch::{
-    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+    AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
 use crate::protocol::{ErrorCode, Records};
 use crate::record::split;
 use crate::rt;
-use crate::types::{NodeId, Offset};
+use crate::types::{NodeId, Offset, ProducerId};
 
 use super::backoff::Backoff;
 use super::cluster::{AutoCreate, Cluster, new_backoff};
 use super::connection::Reply;
 use super::error::ClientError;
+use super::isolation::{Aborted, Isolation};
 use super::offsets::Place;
 use super::topology::Topic;
 
@@ -31,6 +32,7 @@ pub struct ConsumerOptions {
     pub min_bytes: i32,
     pub max_bytes: i32,
     pub partition_max_bytes: i32,
+    pub isolation: Isolation,
 }
 
 /// A consumer of fixed partitions, without a group. One fetch is in flight for each leader while the answer before
@@ -63,6 +65,8 @@ pub struct Fetched {
     pub next: Offset,
     pub batches: Bytes,
     pub high_watermark: Offset,
+    /// Of a fetch that reads committed records only, by their first offset: see [`Fetched::visible`].
+    pub aborted: Vec<Aborted>,
 }
 
 impl Default for ConsumerOptions {
@@ -72,6 +76,7 @@ impl Default for ConsumerOptions {
             min_bytes: 1,
             max_bytes: 50 << 20,
             partition_max_bytes: 1 << 20,
+            isolation: Isolation::default(),
         }
     }
 }
@@ -201,6 +206,10 @@ impl Consumer {
             max_wait_ms: self.options.max_wait.as_millis() as i32,
             min_bytes: self.options.min_bytes,
             max_bytes: self.options.max_bytes,
+            isolation_level: match self.options.isolation {
+                Isolation::Uncommitted => 0,
+                Isolation::Committed => 1,
+            },
             topics: vec![FetchTopic {
                 topic: self.topic.name.clone(),
                 topic_id: self.topic.id,
@@ -262,6 +271,7 @@ impl Consumer {
             )
         };
         ClientError::check(data.error_code, about, None)?;
+        let aborted = aborted(data.aborted_transactions.unwrap_or_default());
         let Some(Records::Bytes(bytes)) = data.records else {
             return Ok(());
         };
@@ -287,6 +297,7 @@ impl Consumer {
                 next,
                 batches: bytes.slice(..end),
                 high_watermark: Offset(data.high_watermark),
+                aborted,
             });
         }
         Ok(())
@@ -310,4 +321,14 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+fn aborted(rows: Vec<AbortedTransaction>) -> Vec<Aborted> {
+    let rows = rows.into_iter().map(|row| Aborted {
+        producer: ProducerId(row.producer_id),
+        first: Offset(row.first_offset),
+    });
+    let mut aborted: Vec<Aborted> = rows.collect();
+    aborted.sort_by_key(|transaction| transaction.first);
+    aborted
 }

@@ -1,4 +1,4 @@
-//! A member of a classic consumer group that reads its share of one topic and commits how far it came.
+//! A member of a consumer group that reads its share of one topic and commits how far it came.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -181,7 +181,7 @@ impl GroupConsumer {
     async fn join(&mut self) -> Result<(), ClientError> {
         // Whoever is to go on with what we give up shall begin where we end. If that fails, it begins earlier.
         let _ = self.commit().await;
-        let cooperative = self.options.member.assignor.is_cooperative();
+        let cooperative = self.options.member.is_cooperative();
         if !cooperative {
             self.give_up_all();
         }
@@ -275,11 +275,15 @@ impl GroupConsumer {
     /// What an error means for the membership; waits where the next try would come too soon.
     async fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
         match error.code() {
-            Some(ErrorCode::RebalanceInProgress) => {
+            Some(ErrorCode::RebalanceInProgress | ErrorCode::StaleMemberEpoch) => {
                 self.outside = true;
                 return Ok(());
             }
-            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration) => {
+            Some(
+                ErrorCode::UnknownMemberId
+                | ErrorCode::IllegalGeneration
+                | ErrorCode::FencedMemberEpoch,
+            ) => {
                 // The group went on without us: what we had may be somebody else's by now.
                 self.member.forget_generation(error.code());
                 self.give_up_all();

@@ -1,16 +1,21 @@
-//! One membership in a classic group, request by request: who decides when is [`super::GroupConsumer`].
+//! One membership in a group, request by request: who decides when is [`super::GroupConsumer`].
+//!
+//! A member of the consumer protocol (KIP-848) joins, confirms and stays by the same heartbeat. What differs from the
+//! classic protocol is kept here: an assignment that comes with a heartbeat is told as REBALANCE_IN_PROGRESS, and taken by
+//! the join that follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::protocol::ErrorCode;
+use crate::protocol::consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, TopicPartitions};
 use crate::protocol::heartbeat::HeartbeatRequest;
 use crate::protocol::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use crate::protocol::leave_group::{LeaveGroupRequest, MemberIdentity};
 use crate::protocol::offset_commit::OffsetCommitRequest;
 use crate::protocol::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
-use crate::types::{Offset, Str};
+use crate::types::{Offset, Str, Uuid};
 
 use super::assignor::{Assignor, Members};
 use super::cluster::{AutoCreate, Cluster};
@@ -20,11 +25,22 @@ use super::coordinator::Coordinated;
 use super::error::ClientError;
 use super::groups::{OFFSET_COMMIT_BY_NAME, TopicPartition, offset_commit};
 
+/// How a group agrees on who reads what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupProtocol {
+    /// JoinGroup and SyncGroup; a member divides.
+    Classic,
+    /// KIP-848: the coordinator divides, and members go over one by one.
+    Consumer,
+}
+
 /// Who joins what.
 #[derive(Clone, Debug)]
 pub struct MemberOptions {
+    pub protocol: GroupProtocol,
     pub group: String,
     pub topic: String,
+    /// Of the classic protocol.
     pub assignor: Assignor,
     /// A static member's name, kept over restarts (KIP-345).
     pub instance_id: Option<String>,
@@ -41,13 +57,27 @@ pub(super) struct Member {
     /// Of its own: a JoinGroup holds up everything behind it on its connection.
     coordinator: Option<Connection>,
     id: Str,
+    /// Of the consumer protocol: the member's epoch.
     generation: i32,
+    /// Of the consumer protocol: what the coordinator wants this member to read, and what it was last told it reads.
+    target: BTreeSet<i32>,
+    held: BTreeSet<i32>,
 }
 
 impl MemberOptions {
     /// A third of the session, so that two may be lost.
     pub(super) fn heartbeat_interval(&self) -> Duration {
-        (self.session_timeout / 3).min(Duration::from_secs(3))
+        let longest = match self.protocol {
+            GroupProtocol::Classic => Duration::from_secs(3),
+            // Nothing else tells a member that it shall give something up.
+            GroupProtocol::Consumer => Duration::from_secs(1),
+        };
+        (self.session_timeout / 3).min(longest)
+    }
+
+    /// Whether members keep their partitions through a rebalance.
+    pub(super) fn is_cooperative(&self) -> bool {
+        self.protocol == GroupProtocol::Consumer || self.assignor.is_cooperative()
     }
 
     fn about(&self) -> String {
@@ -67,6 +97,8 @@ impl Member {
             coordinator: None,
             id: Str::EMPTY,
             generation: -1,
+            target: BTreeSet::new(),
+            held: BTreeSet::new(),
         }
     }
 
@@ -88,6 +120,12 @@ impl Member {
     /// - `owned`: what it reads already, as cooperative members tell.
     /// - `Err(Server)` of `REBALANCE_IN_PROGRESS`: the group changed again meanwhile, join again.
     pub async fn join(&mut self, owned: &BTreeSet<i32>) -> Result<BTreeSet<i32>, ClientError> {
+        if self.options.protocol == GroupProtocol::Consumer {
+            self.held = owned.clone();
+            self.beat().await?;
+            self.held = self.target.clone();
+            return Ok(self.target.clone());
+        }
         let joined = self.join_group(owned).await?;
         let leads = joined.leader == joined.member_id && !joined.skip_assignment;
         let assignments = match leads {
@@ -195,6 +233,13 @@ impl Member {
     ///
     /// - `Err(Server)` of `REBALANCE_IN_PROGRESS`: it is time to join again.
     pub async fn heartbeat(&mut self) -> Result<(), ClientError> {
+        if self.options.protocol == GroupProtocol::Consumer {
+            self.beat().await?;
+            return match self.target == self.held {
+                true => Ok(()),
+                false => self.check(ErrorCode::RebalanceInProgress.code()),
+            };
+        }
         let request = HeartbeatRequest {
             group_id: self.options.group.as_str().into(),
             generation_id: self.generation,
@@ -203,6 +248,60 @@ impl Member {
         };
         let answer = self.coordinator().await?.call(&request).await?;
         self.check(answer.error_code)
+    }
+
+    /// The consumer protocol's one request: joins if the member is not in the group, else says what it reads.
+    async fn beat(&mut self) -> Result<(), ClientError> {
+        if self.id.is_empty() {
+            self.id = uuid::Uuid::new_v4().to_string().into();
+        }
+        let joins = self.generation <= 0;
+        if joins {
+            self.generation = 0;
+            self.held.clear();
+            self.target.clear();
+        }
+        let topic = self.topic_id().await?;
+        let mut request = self.beat_request(self.generation);
+        let rows = (!self.held.is_empty()).then(|| TopicPartitions {
+            topic_id: topic,
+            partitions: self.held.iter().copied().collect(),
+        });
+        request.topic_partitions = Some(rows.into_iter().collect());
+        if joins {
+            let timeout_ms = self.options.rebalance_timeout.as_millis();
+            request.rebalance_timeout_ms = i32::try_from(timeout_ms).unwrap_or(i32::MAX);
+            request.subscribed_topic_names = Some(vec![self.options.topic.as_str().into()]);
+        }
+        let answer = self.coordinator().await?.call(&request).await?;
+        let message = answer.error_message.as_deref();
+        ClientError::check(answer.error_code, || self.options.about(), message)?;
+        self.generation = answer.member_epoch;
+        if let Some(id) = answer.member_id.filter(|id| !id.is_empty()) {
+            self.id = id.detach();
+        }
+        if let Some(assignment) = answer.assignment {
+            let ours = assignment.topic_partitions.into_iter();
+            let ours = ours.filter(|row| row.topic_id == topic);
+            self.target = ours.flat_map(|row| row.partitions).collect();
+        }
+        Ok(())
+    }
+
+    fn beat_request(&self, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+        ConsumerGroupHeartbeatRequest {
+            group_id: self.options.group.as_str().into(),
+            member_id: self.id.clone(),
+            member_epoch: epoch,
+            instance_id: self.options.instance(),
+            ..Default::default()
+        }
+    }
+
+    async fn topic_id(&self) -> Result<Uuid, ClientError> {
+        let name = &self.options.topic;
+        let topic = self.cluster.topic(name, AutoCreate::Forbid).await?;
+        Ok(topic.id)
     }
 
     /// Commits offsets in this member's name; all are refused for the same reason, if any is.
@@ -228,6 +327,11 @@ impl Member {
     pub async fn leave(&mut self) -> Result<(), ClientError> {
         if self.options.instance_id.is_some() || self.id.is_empty() {
             return Ok(());
+        }
+        if self.options.protocol == GroupProtocol::Consumer {
+            let request = self.beat_request(-1);
+            let answer = self.coordinator().await?.call(&request).await?;
+            return self.check(answer.error_code);
         }
         let request = LeaveGroupRequest {
             group_id: self.options.group.as_str().into(),

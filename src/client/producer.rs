@@ -124,7 +124,7 @@ impl Producer {
         options: ProducerOptions,
     ) -> Result<Producer, ClientError> {
         let identity = match wants_id(options.idempotence, options.acks)? {
-            true => Some(producer_id(&cluster).await?),
+            true => Some(cluster.producer_id().await?),
             false => None,
         };
         let topic = cluster.topic(topic, AutoCreate::Allow).await?;
@@ -323,16 +323,16 @@ fn wake(parked: &mut Option<Waker>) {
     }
 }
 
-/// An id and an epoch for a new idempotent producer.
-async fn producer_id(cluster: &Cluster) -> Result<(ProducerId, ProducerEpoch), ClientError> {
-    let request = InitProducerIdRequest {
-        transaction_timeout_ms: 60_000,
-        producer_epoch: -1,
-        ..Default::default()
-    };
-    cluster
-        .retry(async || {
-            let answer = cluster.any().await?.call(&request).await?;
+impl Cluster {
+    /// An id and an epoch for a new idempotent producer.
+    pub async fn producer_id(&self) -> Result<(ProducerId, ProducerEpoch), ClientError> {
+        let request = InitProducerIdRequest {
+            transaction_timeout_ms: 60_000,
+            producer_epoch: -1,
+            ..Default::default()
+        };
+        self.retry(async || {
+            let answer = self.any().await?.call(&request).await?;
             ClientError::check(answer.error_code, || "producer id".to_owned(), None)?;
             Ok((
                 ProducerId(answer.producer_id),
@@ -340,6 +340,7 @@ async fn producer_id(cluster: &Cluster) -> Result<(ProducerId, ProducerEpoch), C
             ))
         })
         .await
+    }
 }
 
 impl Batch {

@@ -4,3 +4,8 @@
 pub fn crc32c(bytes: &[u8]) -> u32 {
     ::crc32c::crc32c(bytes)
 }
+
+/// The CRC-32C of bytes whose first part has the CRC `crc` and whose rest is `bytes`.
+pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
+    ::crc32c::crc32c_append(crc, bytes)
+}

@@ -41,7 +41,7 @@ pub use build::{BatchBuilder, BatchSeal, Producer, recompress};
 pub use check::{CheckedBatch, Facts, Limits, Origin, TimestampRule, Walk, check, check_slice};
 pub use codec::{Codec, Codecs};
 pub use control::EndMarker;
-pub use crc::crc32c;
+pub use crc::{crc32c, crc32c_append};
 pub use error::{RecordError, RecordFault, RecordFaultKind, Verdict, Why};
 pub use header::{BATCH_HEADER_BYTES, BatchHeader, CRC_START, TimestampType};
 pub use iterate::{Header, Headers, Record, Records, first_at_or_after, latest, records};

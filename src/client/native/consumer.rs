@@ -211,6 +211,7 @@ impl NativeConsumer {
             next,
             batches: frame.body.clone(),
             high_watermark: Offset(batches.high_watermark.to_native()),
+            aborted: Vec::new(),
         });
         Ok(())
     }
