@@ -1,20 +1,18 @@
 //! `ringlog load`: a workload against a broker, and a table of what came of it.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use crate::client::Acks;
-use crate::load::{Consume, Keys, LoadError, Observe, Pace, Plan, Wire, run};
-use crate::record::Codec;
+use crate::load::{LoadError, Pace, Plan, Report, Trial, find_max, grouped, run};
 
-use super::args::{
-    Bootstrap, ReachArgs, acks, bootstrap, bytes, codec, duration, duration_or_zero, rate,
-};
+use super::args::ReachArgs;
 use super::failure::Failure;
 use super::load_compare::Compare;
 use super::load_output::{ObserveArgs, OutputArgs};
 use super::load_progress::Shown;
+use super::load_scenario::{Aim, Scenario};
+use super::output::Rows;
 
 /// Load a broker with records and measure it
 ///
@@ -22,95 +20,27 @@ use super::load_progress::Shown;
 /// record was due, so that a stall shows. Without it a closed loop at the maximum: --window requests are kept in flight
 /// on every connection, and latency counts from when a request was submitted.
 ///
-/// Exit status 1 where a record was not acknowledged or not read back.
+/// Records that are read back carry the run, the producer, their number in it and a checksum. Lost is what was acknowledged
+/// and did not come, though a reader came to the end; what was refused, never answered, or sent with acks 0 is not. A record
+/// at two offsets is duplicated, one behind a later one of its producer and partition reordered.
+///
+/// Exit status 1 where a record was not acknowledged, or one was lost, duplicated, reordered or corrupted.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Load {
     #[command(subcommand)]
     command: Option<LoadCommand>,
 
-    /// Created with --partitions if it does not exist
-    #[arg(long, default_value = "load")]
-    topic: String,
+    /// A TOML file of keys that are called as the flags are; flags go before it
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
 
-    /// Partitions of a topic that is created
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..))]
-    partitions: i32,
-
-    /// What the records travel over, there and back: Kafka's wire to any broker, or Ringlog's own to one whose listeners
-    /// speak it (native.listener.names)
-    #[arg(long, default_value = "kafka")]
-    wire: WireKind,
-
-    /// With --wire native, the listener to ask first; --bootstrap is still asked for the topic
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9093", value_parser = bootstrap)]
-    native_bootstrap: Bootstrap,
-
-    /// Records a second, all producers together
-    #[arg(long, value_name = "RECORDS", value_parser = rate)]
-    rate: Option<f64>,
-
-    /// Length of the measured part
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-    duration: Duration,
-
-    /// Run so long before it is measured
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration_or_zero)]
-    warm_up: Duration,
-
-    /// Bytes of each record's value
-    #[arg(long, value_name = "BYTES", default_value = "1k", value_parser = bytes)]
-    record_bytes: usize,
-
-    /// Keys: none, or drawn with the same chance from --key-count; a key decides the partition
-    #[arg(long, default_value = "none")]
-    keys: KeyKind,
-
-    /// How many different keys there are
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
-    key_count: u64,
-
-    /// Who must have a record before it is acknowledged: 0 nobody, 1 the leader, all every in-sync replica
-    #[arg(long, default_value = "all", value_parser = acks)]
-    acks: Acks,
-
-    #[arg(long, value_name = "none|gzip|snappy|lz4|zstd", default_value = "none", value_parser = codec)]
-    codec: Codec,
-
-    /// A batch is full at this size; 0 for a batch a record
-    #[arg(long, value_name = "BYTES", default_value = "64k", value_parser = bytes)]
-    batch_bytes: usize,
-
-    /// In the open loop, a batch is sent when its first record has waited so long
-    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = duration_or_zero)]
-    linger: Duration,
-
-    /// Batches of several partitions share a request up to this size
-    #[arg(long, value_name = "BYTES", default_value = "1m", value_parser = bytes)]
-    request_bytes: usize,
-
-    #[arg(long, default_value_t = 1, value_parser = count)]
-    producers: usize,
-
-    /// Connections of each producer to each broker, or to each of its shards on the native wire
-    #[arg(long, default_value_t = 1, value_parser = count)]
-    connections: usize,
-
-    /// Requests in flight on each connection
-    #[arg(long, default_value_t = 5, value_parser = count)]
-    window: usize,
-
-    /// Threads that the producers are spread over
-    #[arg(long, default_value_t = 1, value_parser = count)]
-    threads: usize,
-
-    /// Read the records back while they are written, for the end-to-end latency
+    /// Print what would be done, after everything was checked, and do nothing
     #[arg(long)]
-    consume: bool,
+    dry_run: bool,
 
-    /// Of the records' contents
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    keys: Scenario,
 
     #[command(flatten)]
     observe: ObserveArgs,
@@ -127,91 +57,145 @@ enum LoadCommand {
     Compare(Compare),
 }
 
-#[derive(Clone, Copy, ValueEnum, Debug)]
-enum WireKind {
-    Kafka,
-    Native,
-}
-
-#[derive(Clone, Copy, ValueEnum, Debug)]
-enum KeyKind {
-    None,
-    Uniform,
-}
-
 impl Load {
     pub fn run(self) -> Result<(), Failure> {
         if let Some(LoadCommand::Compare(compare)) = self.command {
             return compare.run();
         }
+        let keys = match &self.scenario {
+            Some(path) => self.keys.over(Scenario::read(path)?),
+            None => self.keys,
+        };
+        let aim = keys.aim()?;
+        let observe = self.observe.observe()?;
+        let plan = keys.plan(&self.reach, observe, self.output.label.clone())?;
+        if self.dry_run {
+            return print_plan(&keys, &plan);
+        }
         let targets = self.output.open()?;
         let mut shown = Shown::new();
-        let plan = self.plan(self.observe.observe()?);
-        let outcome = run(plan, &mut |progress| shown.tell(&progress));
+        let outcome = match &aim {
+            Aim::Measure => run(plan, &mut |progress| shown.tell(&progress)).map(Some),
+            Aim::FindMax(goal, precision) => find_max(
+                &plan,
+                goal,
+                *precision,
+                &mut |progress| shown.tell(&progress),
+                &mut tell_trial,
+            ),
+        };
         shown.end();
-        let mut report = outcome.map_err(|error| match error {
+        let report = outcome.map_err(|error| match error {
             LoadError::Plan(why) => Failure::Usage(why),
             LoadError::Client(error) => error.into(),
             other => Failure::Fault(other.to_string()),
         })?;
-        targets.write(&mut report)?;
-        let missing = report
-            .consumed
-            .as_ref()
-            .map_or(0, |consumed| consumed.missing);
-        if report.errors > 0 || missing > 0 {
-            Err(Failure::Told)
-        } else {
-            Ok(())
+        let Some(mut report) = report else {
+            let why = "no rate keeps the goal: see the trials above";
+            return Err(Failure::Fault(why.to_owned()));
+        };
+        if let (Aim::FindMax(..), Some(rate)) = (&aim, report.rate_asked) {
+            eprintln!(
+                "the highest rate that keeps the goal: {} records/s",
+                grouped(rate)
+            );
         }
-    }
-
-    fn plan(&self, observe: Observe) -> Plan {
-        Plan {
-            bootstrap: self.reach.bootstrap.0.clone(),
-            wire: match self.wire {
-                WireKind::Kafka => Wire::Kafka,
-                WireKind::Native => Wire::Native {
-                    bootstrap: self.native_bootstrap.0.clone(),
-                },
-            },
-            cluster: self.reach.cluster_options(),
-            topic: self.topic.clone(),
-            partitions: self.partitions,
-            pace: self.rate.map_or(Pace::Maximum, Pace::Rate),
-            warm_up: self.warm_up,
-            duration: self.duration,
-            threads: self.threads,
-            producers: self.producers,
-            connections: self.connections,
-            window: self.window,
-            record_bytes: self.record_bytes,
-            keys: match self.keys {
-                KeyKind::None => Keys::None,
-                KeyKind::Uniform => Keys::Uniform {
-                    count: self.key_count,
-                },
-            },
-            acks: self.acks,
-            codec: self.codec,
-            batch_bytes: self.batch_bytes,
-            linger: self.linger,
-            request_bytes: self.request_bytes,
-            seed: self.seed,
-            consume: if self.consume {
-                Consume::Yes
-            } else {
-                Consume::No
-            },
-            observe,
-            label: self.output.label.clone(),
+        targets.write(&mut report)?;
+        match is_faultless(&report) {
+            true => Ok(()),
+            false => Err(Failure::Told),
         }
     }
 }
 
-fn count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 1..=100_000) => Ok(count),
-        _ => Err("expected a whole number from 1 to 100000".to_owned()),
+fn is_faultless(report: &Report) -> bool {
+    let lost = report.idle.as_ref().map_or(0, |idle| idle.lost);
+    let faults = report.check.map_or(0, |check| check.faults());
+    report.errors == 0 && faults == 0 && lost == 0
+}
+
+fn tell_trial(trial: &Trial) {
+    let asked = match trial.rate {
+        Some(rate) => format!("{} records/s", grouped(rate)),
+        None => "closed loop".to_owned(),
+    };
+    let outcome = match (&trial.broken, trial.rate) {
+        (Some(why), _) => format!("not kept: {why}"),
+        (None, Some(_)) => "kept".to_owned(),
+        (None, None) => "to know how far to look".to_owned(),
+    };
+    let found = trial
+        .found_ms
+        .map_or("nothing measured".to_owned(), |ms| format!("{ms:.3} ms"));
+    let came = grouped(trial.records_per_second);
+    eprintln!("trial: {asked}: {came} records/s came, {found}: {outcome}");
+    if let Some(limit) = &trial.limited_by {
+        eprintln!("  limited by {limit}");
     }
+}
+
+/// The keys, and what follows from them.
+fn print_plan(keys: &Scenario, plan: &Plan) -> Result<(), Failure> {
+    let mut rows = Rows::new(&["key", "value"]);
+    for (key, text) in keys.texts() {
+        rows.push(vec![key, text.unwrap_or_else(|| "-".to_owned())]);
+    }
+    rows.print()?;
+    let mut rows = Rows::new(&["planned", ""]);
+    let mut row = |what: &str, figure: String| rows.push(vec![what.to_owned(), figure]);
+    row("brokers", plan.bootstrap.join(", "));
+    row("topics", plan.topics.names().join(", "));
+    let seconds = plan.duration.as_secs_f64();
+    row(
+        "time",
+        format!(
+            "{} s of warm-up, {seconds} s measured",
+            plan.warm_up.as_secs_f64()
+        ),
+    );
+    let mean = plan.value_bytes_mean();
+    row(
+        "value",
+        format!(
+            "{mean:.1} bytes on average, {} at most",
+            plan.value_bytes_max()
+        ),
+    );
+    match (&plan.pace, plan.pace.rate(plan.duration)) {
+        (_, Some(rate)) => {
+            row(
+                "records/s",
+                format!("{} on average while measured", grouped(rate)),
+            );
+            row(
+                "measured",
+                format!(
+                    "{} records, {:.1} MB of values",
+                    grouped(rate * seconds),
+                    rate * seconds * mean / 1e6
+                ),
+            );
+        }
+        (Pace::Silent, None) => row("records/s", "none but a backlog".to_owned()),
+        (_, None) => row("records/s", "as many as the windows allow".to_owned()),
+    }
+    row(
+        "connections",
+        format!(
+            "{} producers x {} to each broker, on {} threads; {} idle",
+            plan.producers,
+            plan.connections,
+            plan.threads,
+            plan.idle.map_or(0, |idle| idle.connections)
+        ),
+    );
+    if let Some(consume) = &plan.consume {
+        let readers = plan.topics.count
+            * match consume.groups {
+                0 => 1,
+                groups => groups * consume.members,
+            };
+        row("readers", format!("{readers}, {consume:?}"));
+    }
+    rows.print()
 }

@@ -34,6 +34,8 @@ mod load;
 mod load_compare;
 mod load_output;
 mod load_progress;
+mod load_scenario;
+mod load_values;
 mod log;
 mod log_import;
 mod log_verify;

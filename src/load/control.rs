@@ -17,6 +17,7 @@ pub struct Control {
     /// 0 until the run has begun.
     start_ns: AtomicU64,
     ready: AtomicUsize,
+    readers_ready: AtomicBool,
     producing: AtomicUsize,
     stopped: AtomicBool,
     acked: AtomicU64,
@@ -49,6 +50,7 @@ impl Control {
             duration,
             start_ns: AtomicU64::new(0),
             ready: AtomicUsize::new(0),
+            readers_ready: AtomicBool::new(false),
             producing: AtomicUsize::new(producers),
             stopped: AtomicBool::new(false),
             acked: AtomicU64::new(0),
@@ -77,6 +79,15 @@ impl Control {
     /// A worker is connected and waits for the start.
     pub fn worker_ready(&self) {
         self.ready.fetch_add(1, Ordering::Release);
+    }
+
+    /// The readers know where they begin.
+    pub fn readers_ready(&self) {
+        self.readers_ready.store(true, Ordering::Release);
+    }
+
+    pub fn are_readers_ready(&self) -> bool {
+        self.readers_ready.load(Ordering::Acquire)
     }
 
     pub fn workers_ready(&self) -> usize {

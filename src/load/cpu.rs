@@ -68,6 +68,13 @@ impl CpuSeconds {
     }
 }
 
+/// Processor seconds that the calling thread has used.
+pub fn own_thread_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/thread-self/stat").ok();
+    stat.and_then(|stat| seconds_in_stat(&stat))
+        .map_or(0.0, CpuSeconds::total)
+}
+
 /// The process on this machine that listens where `address` connects to, if it may be looked at.
 pub fn listener_pid(address: SocketAddr) -> Option<u32> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"]

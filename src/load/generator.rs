@@ -1,4 +1,4 @@
-//! One producer of a run: makes records when they are due, batches them, counts what becomes of them.
+//! One producer of a run: makes records when they are due, batches them, sends them.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -7,62 +7,88 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_lite::future::or;
+use smallvec::SmallVec;
 
 use crate::client::{ClientError, partition_for_key};
-use crate::protocol::ErrorCode;
-use crate::record::{BatchBuilder, Codecs};
+use crate::record::{BatchBuilder, Header};
 use crate::rt;
 use crate::types::Timestamp;
 
+use super::check::{Made, Stamp};
 use super::control::{Control, Stream};
-use super::link::{Link, Outcome, Part};
-use super::payload::{Keys, Payload, Stamp};
-use super::plan::{Consume, Pace, Plan};
-use super::schedule::Schedule;
-use super::slot::{Dues, Slot};
+use super::keys::{KeySource, Keys, Spread};
+use super::link::{Link, Outcome};
+use super::payload::Payload;
+use super::plan::{Delivery, HEADERS_MAX, Pace, Plan};
+use super::run::LoadError;
+use super::schedule::{Curve, Schedule};
+use super::slot::{Dues, Sealing, Slot};
 use super::tally::{Tally, Window};
-use super::target::{Place, Target};
+use super::target::{Layout, Place, Spot, Target};
+use super::transact::Transact;
+use super::worker::Worked;
+
+#[path = "settle.rs"]
+mod settle;
+
+/// What all producers of a run share.
+pub struct Shared {
+    pub plan: Arc<Plan>,
+    pub layout: Arc<Layout>,
+    pub control: Arc<Control>,
+    /// The curve of the open loop.
+    pub curve: Option<Arc<Curve>>,
+    /// Random for each run.
+    pub run: u64,
+}
 
 /// A producer with its partitions and connections. It runs as one task.
 pub struct Generator {
+    shared: Arc<Shared>,
     plan: Arc<Plan>,
-    control: Arc<Control>,
-    run: u64,
-    /// This producer's part of the rate and where it begins in the interval.
-    phase: f64,
+    index: usize,
     links: Vec<Link>,
     slots: Vec<Slot>,
+    spots: Vec<Spot>,
     /// The link of each slot.
     link_of: Vec<usize>,
+    /// What became of each slot's records.
+    made: Vec<Made>,
     payload: Payload,
-    codecs: Codecs,
-    /// Records made so far, the open loop's place in its schedule.
-    made: u64,
+    keys: KeySource,
+    sealing: Sealing,
+    transact: Option<Transact>,
     /// The slot that keyless records of the open loop go to now.
     sticky: usize,
     buffered_bytes: usize,
+    /// Of values, ever.
+    value_bytes: u64,
     timestamp: Timestamp,
+    /// When the present turn should have begun.
+    planned_ns: u64,
+    /// Why the producer cannot go on.
+    fatal: Option<LoadError>,
+    worked: Worked,
 }
 
 impl Generator {
     /// Connects the producer numbered `index` of the plan.
     pub async fn open(
-        plan: Arc<Plan>,
-        control: Arc<Control>,
+        shared: Arc<Shared>,
         target: &Target,
-        run: u64,
         index: usize,
     ) -> Result<Generator, ClientError> {
+        let plan = shared.plan.clone();
+        let spots: Vec<Spot> = shared.layout.spots().collect();
         let mut by_place: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
         let mut slots = Vec::new();
-        for partition in 0..target.partitions_count() as i32 {
-            let place = target.place(partition)?;
-            by_place.entry(place).or_default().push(slots.len());
-            let dues = match plan.pace {
-                Pace::Rate(_) => Dues::Each(Vec::new()),
-                Pace::Maximum => Dues::AtSubmit(0),
-            };
-            slots.push(Slot::new(partition, plan.codec, plan.batch_bytes, dues));
+        for &spot in &spots {
+            by_place
+                .entry(target.place(spot)?)
+                .or_default()
+                .push(slots.len());
+            let dues = Dues::AtSubmit(0);
+            slots.push(Slot::new(spot, plan.codec, plan.batch_bytes, dues));
         }
         let mut links = Vec::new();
         let mut link_of = vec![0; slots.len()];
@@ -78,86 +104,148 @@ impl Generator {
                 links[link].slots.push(slot);
             }
         }
-        let seed = plan.seed.wrapping_add(index as u64);
-        let payload = Payload::new(plan.record_bytes, plan.batch_bytes, plan.producers, seed);
+        let (sealing, transact) = identify(&shared, target, index).await?;
+        let share = (index, plan.producers);
         Ok(Generator {
-            phase: index as f64 / plan.producers as f64,
+            made: vec![Made::default(); slots.len()],
+            payload: Payload::new(&plan, index),
+            keys: KeySource::new(plan.keys, share, plan.seed.wrapping_add(index as u64)),
             // Producers begin at different partitions, so that they do not move in step.
             sticky: index % slots.len(),
+            shared,
             plan,
-            control,
-            run,
+            index,
             links,
             slots,
+            spots,
             link_of,
-            payload,
-            codecs: Codecs::new(),
-            made: 0,
+            sealing,
+            transact,
             buffered_bytes: 0,
+            value_bytes: 0,
             timestamp: Timestamp::NONE,
+            planned_ns: u64::MAX,
+            fatal: None,
+            worked: Worked::default(),
         })
     }
 
+    /// Writes its part of the backlog, with nothing measured.
+    pub async fn build_backlog(&mut self) -> Result<(), LoadError> {
+        let share = self.plan.backlog_bytes() / self.plan.producers as u64;
+        let mut tally = Tally::new(NEVER);
+        loop {
+            self.take_answers(&mut tally).await;
+            let now_ns = self.shared.control.now_ns();
+            self.timestamp = wall();
+            let is_over = self.value_bytes >= share;
+            if !is_over {
+                self.fill(now_ns, share, &mut tally);
+            }
+            self.turn_transaction(is_over, &mut tally).await;
+            self.submit(now_ns, Linger::Over, &mut tally);
+            let failed = self.worked.failed_records;
+            if self.fatal.is_none() && failed > 0 {
+                let why = format!("the backlog could not be written: {failed} records failed");
+                self.fatal = Some(LoadError::Worker(why));
+            }
+            if let Some(error) = self.fatal.take() {
+                return Err(error);
+            }
+            if self.shared.control.is_stopped() || (is_over && self.is_idle()) {
+                self.worked.backlog_records = tally.records_ever;
+                return Ok(());
+            }
+            for link in &mut self.links {
+                link.mend(now_ns).await;
+            }
+            self.wait(LOOK_NS).await;
+        }
+    }
+
     /// Runs from the start to the end of the drain.
-    pub async fn run(mut self) -> Tally {
+    pub async fn run(mut self) -> Result<(Tally, Worked), LoadError> {
         let (start_ns, window) = loop {
-            match self.control.begun() {
+            match self.shared.control.begun() {
                 Some(begun) => break begun,
-                None if self.control.is_stopped() => {
-                    let none = Window {
-                        start_ns: 0,
-                        end_ns: 1,
-                    };
-                    return Tally::new(none);
-                }
+                None if self.shared.control.is_stopped() => return Err(stopped()),
                 None => rt::sleep(Duration::from_millis(1)).await,
             }
         };
-        let mut tally = self.control.tally(window, Stream::Produced);
-        let schedule = match self.plan.pace {
-            Pace::Rate(rate) => {
-                let own = rate / self.plan.producers as f64;
-                Some(Schedule::new(start_ns, own, self.phase))
+        let mut tally = self.shared.control.tally(window, Stream::Produced);
+        tally.records_ever = self.worked.backlog_records;
+        if self.plan.pace == Pace::Silent {
+            return Ok(self.end(tally));
+        }
+        let mut schedule = self.schedule(start_ns);
+        if schedule.is_some() {
+            for slot in &mut self.slots {
+                slot.set_dues(Dues::Each(Vec::new()));
             }
-            Pace::Maximum => None,
-        };
-        let early = start_ns.saturating_sub(self.control.now_ns());
+        }
+        let early = start_ns.saturating_sub(self.shared.control.now_ns());
         rt::sleep(Duration::from_nanos(early)).await;
-        while !self.step(&schedule, window, &mut tally).await {}
-        tally
+        while !self.step(&mut schedule, window, &mut tally).await {}
+        match self.fatal.take() {
+            Some(error) => Err(error),
+            None => Ok(self.end(tally)),
+        }
+    }
+
+    /// This producer's part of the open loop.
+    fn schedule(&self, start_ns: u64) -> Option<Schedule> {
+        let Pace::Open { arrivals, .. } = self.plan.pace else {
+            return None;
+        };
+        let curve = self.shared.curve.clone()?;
+        let share = (self.index, self.plan.producers);
+        let seed = self
+            .plan
+            .seed
+            .wrapping_mul(31)
+            .wrapping_add(self.index as u64);
+        Some(Schedule::new(curve, start_ns, share, arrivals, seed))
     }
 
     /// One turn: answers, new records, requests, and waiting for the next thing to do. True at the end.
     async fn step(
         &mut self,
-        schedule: &Option<Schedule>,
+        schedule: &mut Option<Schedule>,
         window: Window,
         tally: &mut Tally,
     ) -> bool {
         self.take_answers(tally).await;
-        let now_ns = self.control.now_ns();
-        let is_over = now_ns >= window.end_ns || self.control.is_stopped();
+        let now_ns = self.shared.control.now_ns();
+        let is_stopped = self.shared.control.is_stopped() || self.fatal.is_some();
+        let is_over = now_ns >= window.end_ns || is_stopped;
         self.timestamp = wall();
         match schedule {
             Some(schedule) => self.make_due(schedule, now_ns.min(window.end_ns - 1), now_ns),
-            None if !is_over => self.fill(now_ns, tally),
+            None if !is_over => self.fill(now_ns, u64::MAX, tally),
             None => {}
         }
-        self.submit(now_ns, is_over, tally);
-        let unmade = schedule.as_ref().map_or(0, |s| {
-            s.due_count(window.end_ns - 1).saturating_sub(self.made)
-        });
-        if is_over && (self.control.is_stopped() || now_ns > window.end_ns + self.drain_ns()) {
-            self.give_up(schedule, window, unmade, tally);
+        let all_made = is_over
+            && schedule
+                .as_ref()
+                .is_none_or(|s| s.next_ns() >= window.end_ns);
+        self.turn_transaction(all_made, tally).await;
+        let linger = match is_over || schedule.is_none() || self.must_flush() {
+            true => Linger::Over,
+            false => Linger::Wait,
+        };
+        self.submit(now_ns, linger, tally);
+        if is_over && (is_stopped || now_ns > window.end_ns + self.drain_ns()) {
+            self.give_up(schedule, window, tally);
             return true;
         }
-        if is_over && unmade == 0 && self.links.iter().all(Link::is_idle) {
+        if all_made && self.is_idle() {
             return true;
         }
         for link in &mut self.links {
             link.mend(now_ns).await;
         }
         let wake_ns = self.wake_ns(schedule, now_ns, is_over);
+        self.planned_ns = wake_ns;
         self.wait(wake_ns.saturating_sub(now_ns)).await;
         false
     }
@@ -165,124 +253,117 @@ impl Generator {
     async fn take_answers(&mut self, tally: &mut Tally) {
         for index in 0..self.links.len() {
             while let Some(outcome) = self.links[index].take_answer().await {
-                self.count(outcome, tally);
-            }
-        }
-    }
-
-    fn count(&mut self, outcome: Outcome, tally: &mut Tally) {
-        let now_ns = self.control.now_ns();
-        for (index, part) in outcome.parts.iter().enumerate() {
-            self.buffered_bytes -= part.buffered_bytes;
-            let why = match &outcome.answer {
-                Err(error) => Some(reason(error)),
-                Ok(codes) => match codes[index] {
-                    Some(0) => None,
-                    Some(code) => Some(code_name(code)),
-                    None => Some("missing in the answer".to_owned()),
-                },
-            };
-            match why {
-                None => self.count_acked(part, outcome.submitted_ns, now_ns, tally),
-                Some(why) => self.count_failed(part, outcome.submitted_ns, &why, tally),
-            }
-        }
-    }
-
-    fn count_acked(&self, part: &Part, submitted_ns: u64, now_ns: u64, tally: &mut Tally) {
-        let count = part.dues.count();
-        self.control.count_acked(count);
-        tally.received(now_ns, count, part.value_bytes);
-        match &part.dues {
-            Dues::AtSubmit(count) => tally.latency(submitted_ns, now_ns, *count),
-            Dues::Each(dues) => {
-                for &due_ns in dues {
-                    tally.latency(due_ns, now_ns, 1);
-                }
-            }
-        }
-    }
-
-    fn count_failed(&self, part: &Part, submitted_ns: u64, why: &str, tally: &mut Tally) {
-        self.control.count_errors(part.dues.count());
-        match &part.dues {
-            Dues::AtSubmit(count) => tally.failed(submitted_ns, *count, why),
-            Dues::Each(dues) => {
-                for &due_ns in dues {
-                    tally.failed(due_ns, 1, why);
-                }
+                self.settle(outcome, tally);
             }
         }
     }
 
     /// Open loop: makes every record that is due at `until_ns`, as far as the buffer has room.
-    fn make_due(&mut self, schedule: &Schedule, until_ns: u64, now_ns: u64) {
-        let due_count = schedule.due_count(until_ns);
-        while self.made < due_count && self.buffered_bytes < BUFFER_BYTES_MAX {
-            let due_ns = schedule.due_ns(self.made);
-            self.made += 1;
-            self.make(due_ns, now_ns);
+    fn make_due(&mut self, schedule: &mut Schedule, until_ns: u64, now_ns: u64) {
+        let mut count = 0;
+        while schedule.next_ns() <= until_ns && self.may_make() {
+            self.make(schedule.next_ns(), now_ns);
+            schedule.advance();
+            count += 1;
         }
+        let late_ns = now_ns.saturating_sub(self.planned_ns);
+        self.worked.late(late_ns, count);
+    }
+
+    fn may_make(&self) -> bool {
+        self.buffered_bytes < BUFFER_BYTES_MAX
+            && self.transact.as_ref().is_none_or(Transact::has_room)
     }
 
     /// Makes one record and puts it where it belongs.
     fn make(&mut self, due_ns: u64, now_ns: u64) {
-        let (slot, key) = match self.plan.keys {
-            Keys::None => (self.sticky, None),
-            Keys::Uniform { count } => {
-                let key = self.payload.next_key(count);
-                let slot = partition_for_key(&key, self.slots.len() as u32);
-                (slot as usize, Some(key))
-            }
+        let size = self.payload.next_size(self.plan.is_stamped());
+        let key = self.keys.draw();
+        let slot = match key {
+            Some(key) => self.slot_of(key),
+            None => self.sticky,
         };
-        let was_full = self.seal_if_full(slot);
-        if was_full && key.is_none() {
-            self.sticky = (self.sticky + 1) % self.slots.len();
-            self.seal_if_full(self.sticky);
+        let is_full = self.seal_if_full(slot, size);
+        let moves = is_full || self.plan.spread == Spread::RoundRobin;
+        if !moves || key.is_some() {
+            self.append(slot, size, (due_ns, now_ns), key);
+            return;
         }
-        let slot = if key.is_none() { self.sticky } else { slot };
-        self.append(slot, due_ns, now_ns, key);
+        self.sticky = (self.sticky + 1) % self.slots.len();
+        self.seal_if_full(self.sticky, size);
+        self.append(self.sticky, size, (due_ns, now_ns), key);
     }
 
-    fn seal_if_full(&mut self, slot: usize) -> bool {
-        let is_full = self.slots[slot].is_full(self.record_bytes(), self.plan.batch_bytes);
+    fn is_sticky(&self) -> bool {
+        self.plan.keys == Keys::None && self.plan.spread == Spread::Sticky
+    }
+
+    /// A key's topic by its number, its partition as Kafka's clients find it.
+    fn slot_of(&self, key: u64) -> usize {
+        let topics = &self.shared.layout.topics;
+        let topic = &topics[(key % topics.len() as u64) as usize];
+        let partition = partition_for_key(&key.to_be_bytes(), topic.partitions as u32);
+        topic.first + partition as usize
+    }
+
+    fn seal_if_full(&mut self, slot: usize, size: usize) -> bool {
+        let record_bytes = self.record_bytes(size);
+        let is_full = self.slots[slot].is_full(record_bytes, self.plan.batch_bytes);
         if is_full {
-            self.slots[slot].seal(&mut self.codecs);
+            self.slots[slot].seal(slot, &mut self.sealing);
         }
         is_full
     }
 
-    fn append(&mut self, slot: usize, due_ns: u64, now_ns: u64, key: Option<[u8; 8]>) {
-        let value = match self.plan.consume {
-            Consume::No => self.payload.next_value(),
-            Consume::Yes => self.payload.next_stamped(Stamp {
-                run: self.run,
-                due_ns,
-            }),
-        };
-        let key = key.as_ref().map(|key| &key[..]);
+    fn append(&mut self, slot: usize, size: usize, (due_ns, now_ns): (u64, u64), key: Option<u64>) {
         let into = &mut self.slots[slot];
-        self.buffered_bytes += into.append(due_ns, now_ns, self.timestamp, key, value);
+        let stamp = self.plan.is_stamped().then(|| Stamp {
+            run: self.shared.run,
+            due_ns,
+            producer: self.index as u32,
+            sequence: into.made(),
+        });
+        let key = key.map(u64::to_be_bytes);
+        let key = key.as_ref().map(|key| &key[..]);
+        let value = self.payload.value(size, stamp, key);
+        let headers = self.plan.headers.iter().map(|(key, value)| Header {
+            key: key.as_bytes(),
+            value: Some(value.as_bytes()),
+        });
+        let headers: SmallVec<[Header<'_>; HEADERS_MAX]> = headers.collect();
+        let times = (due_ns, now_ns);
+        self.buffered_bytes += into.append(times, self.timestamp, key, value, &headers);
+        self.value_bytes += size as u64;
+        if let Some(transact) = &mut self.transact {
+            transact.made(slot);
+        }
         if !std::mem::replace(&mut into.is_active, true) {
             self.links[self.link_of[slot]].active.push_back(slot);
         }
     }
 
-    /// Closed loop: makes a request's worth of records for every connection that has room.
-    fn fill(&mut self, now_ns: u64, tally: &mut Tally) {
+    /// Closed loop: makes a request's worth of records for every connection that has room, until so many bytes of values
+    /// were made.
+    fn fill(&mut self, now_ns: u64, value_bytes_max: u64, tally: &mut Tally) {
         for link in 0..self.links.len() {
-            while self.links[link].has_room() {
-                if self.links[link].active.is_empty() {
-                    match self.plan.keys {
-                        Keys::None => self.fill_batches(link, now_ns),
-                        Keys::Uniform { .. } => self.fill_keyed(link, now_ns),
+            while self.links[link].has_room()
+                && self.value_bytes < value_bytes_max
+                && self.transact.as_ref().is_none_or(Transact::is_joined)
+            {
+                if self.links[link].active.is_empty() && self.may_make() {
+                    match self.is_sticky() {
+                        true => self.fill_batches(link, now_ns),
+                        false => self.fill_spread(link, now_ns),
                     }
+                }
+                if self.transact.as_ref().is_some_and(|t| !t.is_joined()) {
+                    break;
                 }
                 match self.submit_link(link, now_ns, Linger::Over) {
                     // No key of all that were drawn belongs to this connection.
                     Submitted::Nothing => break,
                     Submitted::Request => {}
-                    Submitted::Failed(outcome) => self.count(outcome, tally),
+                    Submitted::Failed(outcome) => self.settle(outcome, tally),
                 }
             }
         }
@@ -290,33 +371,36 @@ impl Generator {
 
     /// Whole batches for one partition after the other.
     fn fill_batches(&mut self, link: usize, now_ns: u64) {
-        let record_bytes = self.record_bytes();
         let mut bytes = 0;
         for _ in 0..self.links[link].slots.len() {
             let cursor = self.links[link].cursor;
             self.links[link].cursor = (cursor + 1) % self.links[link].slots.len();
             let slot = self.links[link].slots[cursor];
+            let mut size = self.payload.next_size(self.plan.is_stamped());
             loop {
-                self.append(slot, now_ns, now_ns, None);
-                if self.slots[slot].is_full(record_bytes, self.plan.batch_bytes) {
+                self.append(slot, size, (now_ns, now_ns), None);
+                size = self.payload.next_size(self.plan.is_stamped());
+                let record_bytes = self.record_bytes(size);
+                if self.slots[slot].is_full(record_bytes, self.plan.batch_bytes) || !self.may_make()
+                {
                     break;
                 }
             }
             bytes += self.slots[slot].open_bytes();
-            if bytes + self.plan.batch_bytes > self.plan.request_bytes {
+            if bytes + self.plan.batch_bytes > self.plan.request_bytes || !self.may_make() {
                 return;
             }
         }
     }
 
     /// A request's worth of records, each where its key sends it. Those of other connections wait there.
-    fn fill_keyed(&mut self, link: usize, now_ns: u64) {
+    fn fill_spread(&mut self, link: usize, now_ns: u64) {
         let enough = self
             .plan
             .request_bytes
             .min(self.plan.batch_bytes * self.slots.len());
         let before = self.buffered_bytes;
-        while self.buffered_bytes < BUFFER_BYTES_MAX
+        while self.may_make()
             && (self.buffered_bytes - before < enough || self.links[link].active.is_empty())
         {
             self.make(now_ns, now_ns);
@@ -324,17 +408,16 @@ impl Generator {
     }
 
     /// Submits what is ready on every connection that has room.
-    fn submit(&mut self, now_ns: u64, is_over: bool, tally: &mut Tally) {
-        let linger = match is_over || self.plan.pace == Pace::Maximum {
-            true => Linger::Over,
-            false => Linger::Wait,
-        };
+    fn submit(&mut self, now_ns: u64, linger: Linger, tally: &mut Tally) {
+        if self.transact.as_ref().is_some_and(|t| !t.is_joined()) {
+            return;
+        }
         for link in 0..self.links.len() {
             while self.links[link].has_room() {
                 match self.submit_link(link, now_ns, linger) {
                     Submitted::Nothing => break,
                     Submitted::Request => {}
-                    Submitted::Failed(outcome) => self.count(outcome, tally),
+                    Submitted::Failed(outcome) => self.settle(outcome, tally),
                 }
             }
         }
@@ -354,7 +437,7 @@ impl Generator {
                 break;
             };
             let from = &mut self.slots[slot];
-            if let Some(batch) = from.take(lingered_ns, &mut self.codecs) {
+            if let Some(batch) = from.take(slot, lingered_ns, &mut self.sealing) {
                 bytes += batch.bytes.len();
                 batches.push(batch);
                 // The next keyless records go to the next partition, as Kafka's clients do.
@@ -375,42 +458,17 @@ impl Generator {
             return Submitted::Nothing;
         }
         let timeout = self.plan.cluster.connection.request_timeout;
-        match self.links[link].submit(timeout, batches, now_ns) {
+        let id = self.transact.as_ref().map(|transact| &transact.id);
+        match self.links[link].submit(timeout, id, batches, now_ns) {
             None => Submitted::Request,
             Some(outcome) => Submitted::Failed(outcome),
         }
     }
 
-    /// Counts what was not answered when the drain's time is over.
-    fn give_up(
-        &mut self,
-        schedule: &Option<Schedule>,
-        window: Window,
-        unmade: u64,
-        tally: &mut Tally,
-    ) {
-        for link in 0..self.links.len() {
-            for part in self.links[link].abandon() {
-                self.count_failed(&part, window.start_ns, "not answered", tally);
-            }
-        }
-        for slot in 0..self.slots.len() {
-            while let Some(batch) = self.slots[slot].take(u64::MAX, &mut self.codecs) {
-                let part = Part {
-                    partition: batch.partition,
-                    dues: batch.dues,
-                    value_bytes: batch.value_bytes,
-                    buffered_bytes: batch.buffered_bytes,
-                };
-                self.count_failed(&part, window.start_ns, "not sent", tally);
-            }
-        }
-        if let Some(schedule) = schedule {
-            self.control.count_errors(unmade);
-            for n in self.made..self.made + unmade {
-                tally.failed(schedule.due_ns(n), 1, "not sent");
-            }
-        }
+    /// Nothing is on its way, nor waits to be.
+    fn is_idle(&self) -> bool {
+        let is_ended = self.transact.as_ref().is_none_or(|t| !t.is_begun());
+        is_ended && self.links.iter().all(Link::is_idle)
     }
 
     /// When there is something to do even if no answer comes.
@@ -422,7 +480,7 @@ impl Generator {
         if let Some(schedule) = schedule
             && !is_over
         {
-            if self.buffered_bytes < BUFFER_BYTES_MAX {
+            if self.may_make() {
                 wake_ns = wake_ns.min(self.make_ns(schedule, now_ns));
             }
             let linger_ns = self.plan.linger.as_nanos() as u64;
@@ -442,18 +500,17 @@ impl Generator {
     /// When records must be made again. Those that only join a batch that lingers are made when it fills or ends:
     /// they keep their own due times, and the client's core is not woken for each.
     fn make_ns(&self, schedule: &Schedule, now_ns: u64) -> u64 {
-        let next_ns = schedule.due_ns(self.made);
+        let next_ns = schedule.next_ns();
         let linger_ns = self.plan.linger.as_nanos() as u64;
-        match self.plan.keys {
-            Keys::Uniform { .. } => next_ns.max(now_ns + (linger_ns / 4).min(LOOK_SOON_NS)),
-            Keys::None if linger_ns == 0 => next_ns,
-            Keys::None => match self.slots[self.sticky].open_bytes() {
-                0 => next_ns,
-                open => {
-                    let room = self.plan.batch_bytes.saturating_sub(open);
-                    schedule.due_ns(self.made + (room / self.record_bytes()) as u64)
-                }
-            },
+        match self.slots[self.sticky].open_bytes() {
+            _ if !self.is_sticky() => next_ns.max(now_ns + (linger_ns / 4).min(LOOK_SOON_NS)),
+            0 => next_ns,
+            _ if linger_ns == 0 => next_ns,
+            open => {
+                let room = self.plan.batch_bytes.saturating_sub(open);
+                let mean = self.plan.value_bytes_mean() as usize;
+                schedule.ahead_ns((room / self.record_bytes(mean)) as u64)
+            }
         }
     }
 
@@ -478,11 +535,47 @@ impl Generator {
         timeout.as_nanos() as u64
     }
 
-    /// What a record takes in a batch at most.
-    fn record_bytes(&self) -> usize {
+    /// What a record with a value of `size` takes in a batch at most.
+    fn record_bytes(&self, size: usize) -> usize {
         let overhead = BatchBuilder::record_size_max(None, None, &[]) + 16;
-        overhead + self.plan.record_bytes
+        let headers = self.plan.headers.iter();
+        let headers: usize = headers
+            .map(|(key, value)| key.len() + value.len() + 10)
+            .sum();
+        overhead + size + headers
     }
+}
+
+/// The producer's id and epoch, where it needs them, and its transactions.
+async fn identify(
+    shared: &Shared,
+    target: &Target,
+    index: usize,
+) -> Result<(Sealing, Option<Transact>), ClientError> {
+    let mut sealing = Sealing::new();
+    let mut transact = None;
+    match (shared.plan.delivery, target) {
+        (Delivery::Once, _) => {}
+        (Delivery::Idempotent, Target::Kafka(cluster, _)) => {
+            sealing.identity = Some(cluster.producer_id().await?);
+        }
+        (Delivery::Idempotent, Target::Native(client, _)) => {
+            let id = client.producer_id().await?;
+            sealing.identity = Some((id, crate::types::ProducerEpoch(0)));
+        }
+        (Delivery::Transactions { records }, Target::Kafka(cluster, _)) => {
+            let id = format!("ringlog-load-{:016x}-{index}", shared.run);
+            let opening = Transact::open(cluster.clone(), id, records, TRANSACTION_TIMEOUT_MS);
+            let opened = opening.await?;
+            sealing.identity = Some(opened.identity());
+            sealing.is_transactional = true;
+            transact = Some(opened);
+        }
+        (Delivery::Transactions { .. }, Target::Native(..)) => {
+            unreachable!("a plan with both is refused")
+        }
+    }
+    Ok((sealing, transact))
 }
 
 /// Whether batches that have not lingered are sent too.
@@ -498,25 +591,21 @@ enum Submitted {
     Failed(Outcome),
 }
 
-/// A short name for an error, under which it is counted.
-fn reason(error: &ClientError) -> String {
-    match error {
-        ClientError::Closed { .. } => "connection closed".to_owned(),
-        ClientError::Timeout { .. } => "timed out".to_owned(),
-        ClientError::Refused { .. } => "connection refused".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn code_name(code: i16) -> String {
-    ErrorCode::from_code(code).map_or_else(|| format!("error {code}"), |code| code.to_string())
-}
-
 fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     Timestamp(since.unwrap_or_default().as_millis() as i64)
 }
 
+/// Another worker has failed, and says why.
+pub fn stopped() -> LoadError {
+    LoadError::Worker("another worker has failed".to_owned())
+}
+
+/// A window in which nothing is.
+pub const NEVER: Window = Window {
+    start_ns: u64::MAX - 1,
+    end_ns: u64::MAX,
+};
 /// Records made and not answered, in bytes, beyond which the open loop makes no more; they stay due.
 const BUFFER_BYTES_MAX: usize = 64 << 20;
 /// A producer looks around at least so often.
@@ -524,3 +613,5 @@ const LOOK_NS: u64 = 50_000_000;
 /// and so often where only looking tells.
 const LOOK_SOON_NS: u64 = 1_000_000;
 const SLEEP_NS_MIN: u64 = 20_000;
+/// After so long without an end, the broker aborts a transaction.
+const TRANSACTION_TIMEOUT_MS: i32 = 60_000;

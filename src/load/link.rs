@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::client::{Acks, ClientError, ConnectionOptions};
+use crate::types::Str;
 
 use super::line::{Codes, Line, Reply};
-use super::plan::Plan;
-use super::slot::{Batch, Dues};
-use super::target::{Place, Target};
+use super::plan::{Delivery, Plan};
+use super::slot::Batch;
+use super::target::{Place, Spot, Target};
 
 /// A connection to one place, made anew when it is lost.
 pub struct Link {
@@ -23,6 +24,7 @@ pub struct Link {
     in_flight: VecDeque<Sent>,
     window: usize,
     acks: Acks,
+    keep: Keep,
     /// The slots with something to send, each once; those that waited longest first.
     pub active: VecDeque<usize>,
     /// All its slots, for the closed loop to fill in turn.
@@ -30,24 +32,24 @@ pub struct Link {
     pub cursor: usize,
 }
 
+/// What is kept of a batch on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// All of it, to send it again.
+    Bytes,
+    Nothing,
+}
+
 struct Sent {
     reply: Reply,
     submitted_ns: u64,
-    parts: Vec<Part>,
-}
-
-/// A batch on its way: what is left of it to be counted.
-pub struct Part {
-    pub partition: i32,
-    pub dues: Dues,
-    pub value_bytes: u64,
-    pub buffered_bytes: usize,
+    batches: Vec<Batch>,
 }
 
 /// A request that was answered, or never will be.
 pub struct Outcome {
     pub submitted_ns: u64,
-    pub parts: Vec<Part>,
+    pub batches: Vec<Batch>,
     pub answer: Result<Codes, ClientError>,
 }
 
@@ -67,6 +69,10 @@ impl Link {
             in_flight: VecDeque::new(),
             window: plan.window,
             acks: plan.acks,
+            keep: match plan.delivery {
+                Delivery::Idempotent => Keep::Bytes,
+                Delivery::Once | Delivery::Transactions { .. } => Keep::Nothing,
+            },
             active: VecDeque::new(),
             slots: Vec::new(),
             cursor: 0,
@@ -96,32 +102,39 @@ impl Link {
         self.in_flight.is_empty() && self.active.is_empty()
     }
 
+    /// Whether requests are not answered yet.
+    pub fn is_waiting(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
     /// Submits the batches as one request.
+    ///
+    /// - `transactional_id`: of the transaction that they are in.
     pub fn submit(
         &mut self,
         timeout: Duration,
-        batches: Vec<Batch>,
+        transactional_id: Option<&Str>,
+        mut batches: Vec<Batch>,
         now_ns: u64,
     ) -> Option<Outcome> {
-        let mut parts = Vec::with_capacity(batches.len());
-        let mut data: Vec<(i32, Bytes)> = Vec::with_capacity(batches.len());
-        for batch in batches {
-            data.push((batch.partition, batch.bytes));
-            parts.push(Part {
-                partition: batch.partition,
-                dues: batch.dues,
-                value_bytes: batch.value_bytes,
-                buffered_bytes: batch.buffered_bytes,
-            });
-        }
+        // A topic is named once; the sort is stable and costs nothing where there is only one.
+        batches.sort_by_key(|batch| batch.spot.topic);
+        let data = batches.iter_mut().map(|batch| {
+            let bytes = match self.keep {
+                Keep::Bytes => batch.bytes.clone(),
+                Keep::Nothing => std::mem::take(&mut batch.bytes),
+            };
+            (batch.spot, bytes)
+        });
+        let data: Vec<(Spot, Bytes)> = data.collect();
         let line = self.line.as_ref();
         let line = line.expect("only with room, which needs one");
-        match line.submit(&self.target, self.acks, timeout, data) {
+        match line.submit(&self.target, self.acks, transactional_id, timeout, data) {
             Ok(reply) => {
                 self.in_flight.push_back(Sent {
                     reply,
                     submitted_ns: now_ns,
-                    parts,
+                    batches,
                 });
                 None
             }
@@ -129,7 +142,7 @@ impl Link {
                 self.line = None;
                 Some(Outcome {
                     submitted_ns: now_ns,
-                    parts,
+                    batches,
                     answer: Err(error),
                 })
             }
@@ -142,21 +155,21 @@ impl Link {
             return None;
         }
         let sent = self.in_flight.pop_front()?;
-        let answer = sent.reply.codes(&sent.parts).await;
+        let answer = sent.reply.codes(&sent.batches).await;
         if answer.is_err() {
             self.line = None;
         }
         Some(Outcome {
             submitted_ns: sent.submitted_ns,
-            parts: sent.parts,
+            batches: sent.batches,
             answer,
         })
     }
 
     /// Gives up what is in flight.
-    pub fn abandon(&mut self) -> Vec<Part> {
+    pub fn abandon(&mut self) -> Vec<Batch> {
         let sent = self.in_flight.drain(..);
-        sent.flat_map(|sent| sent.parts).collect()
+        sent.flat_map(|sent| sent.batches).collect()
     }
 
     /// True when the oldest request is answered; keeps the waker for when it is.

@@ -4,31 +4,40 @@
 //! [`Report`], which is written as JSON, as a [`page()`] with plots and as HDR interval logs, and which [`compare()`] holds
 //! against others.
 //!
-//! **Path.** A [`Plan`] → a thread with an executor for some producers each, one more for the consumer → each
-//! producer makes records when they are due, fills batches, and keeps its connections' windows full through `client`
-//! → answers are counted, by interval too → the counts of all are merged. Beside them a thread samples the broker's
-//! process and another runs the commands that shall disturb it. Uses `client`, `rt`, `wire`, `protocol`, `record` and `types`.
+//! **Path.** A [`Plan`] → threads with an executor each, some producers on each of them, all readers on one, idle connections
+//! on another → each producer makes records when they are due, fills batches, and keeps its connections' windows full
+//! through `client`; readers follow the numbers that records carry → answers are counted, by interval too → the counts of
+//! all are merged, and what was read is held against what was acknowledged. Beside them a thread samples the broker's
+//! process and another runs the commands that shall disturb it. [`find_max`] does runs until it knows a rate. Uses `client`,
+//! `rt`, `wire`, `protocol`, `record` and `types`.
 //!
 //! **Invariants.** In the open loop a record is due when the schedule says, whatever became of those before it, and
 //! its latency counts from then. Warm-up and drain are not in the figures: throughput counts what was answered inside
 //! the window, latency and errors what was due inside it. Nothing is allocated, and no shared memory touched, per record.
+//! A record that is read carries its run, its producer, its number and a checksum; `check` says what lost means.
 //!
-//! **Faults survived.** Brokers that fail, stall or go away: records lost with a connection are counted by reason and
-//! not sent again, the connection is made anew, the schedule goes on. A producer's buffer is bounded; what does not fit
-//! stays due.
+//! **Faults survived.** Brokers that fail, stall or go away: records lost with a connection are counted by reason, the
+//! connection is made anew, the schedule goes on. Idempotent producers send them again, in order; transactions are aborted
+//! and begun anew. A producer's buffer is bounded; what does not fit stays due. Leaders that move to another broker are not
+//! followed: their records are counted as failed.
 //!
-//! **Not obvious.** Producers are not idempotent and do not retry: a second try would hide the error that is to be
+//! **Not obvious.** Producers that are not idempotent do not retry: a second try would hide the error that is to be
 //! measured. Without keys the open loop fills one partition's batch before the next one's, as Kafka's clients do; one
-//! request carries at most one batch of each partition, which is the protocol's rule.
+//! request carries at most one batch of each partition, which is the protocol's rule. The client knows when it was the
+//! limit itself: a thread without time to spare, or records that were made late.
 
 mod chaos;
 mod chart;
+mod check;
 mod compare;
 mod control;
 mod cpu;
 mod device;
 mod generator;
 mod hdr;
+mod idle;
+mod keys;
+mod limit;
 mod line;
 mod link;
 mod observe;
@@ -36,26 +45,34 @@ mod page;
 mod pause;
 mod payload;
 mod plan;
+mod reader;
 mod report;
 mod rows;
 mod run;
 mod schedule;
 mod scrape;
+mod search;
 mod series;
 mod settings;
+mod sizes;
 mod slot;
-mod tail;
 mod tally;
 mod target;
+mod transact;
+mod worker;
 
 pub use chaos::Hook;
 pub use compare::{Better, Comparison, Labelled, Ratio, Verdict, compare};
 pub use hdr::write_log;
+pub use keys::{Keys, Spread};
 pub use observe::{BrokerAt, Observe};
 pub use page::page;
-pub use payload::{Keys, Stamp};
-pub use plan::{Consume, Pace, Plan, Wire};
+pub use payload::{Contents, Lines};
+pub use plan::{AtEnd, Consume, Delivery, From, GroupProtocol, Idle, Pace, Plan, Topics, Wire};
 pub use report::{Consumed, Logs, Percentiles, Report};
 pub use rows::grouped;
 pub use run::{LoadError, Phase, Progress, run};
+pub use schedule::{Arrivals, Shape};
 pub use scrape::MetricsUrl;
+pub use search::{Goal, Point, Trial, find_max};
+pub use sizes::Sizes;

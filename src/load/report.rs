@@ -6,10 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::check::Verdict;
 use super::hdr::{self, Logged};
+use super::limit::limit;
 use super::observe::{BrokerUse, Observed, Usage};
 use super::pause::{Outage, Pause, outages};
-use super::plan::{Consume, Plan};
+use super::plan::Plan;
 use super::series::Series;
 use super::settings::{self, Machine, Settings};
 use super::tally::{Tally, Window};
@@ -55,6 +57,23 @@ pub struct Report {
     pub client_cpu_seconds: f64,
     /// Cores' worth of time the client used; near its thread count, it was the limit.
     pub client_cpu_cores: f64,
+    /// What a record cost the client, acknowledged and read back where it is, in microseconds of processor time.
+    #[serde(default)]
+    pub client_cpu_us_per_record: Option<f64>,
+    /// The part of a core that the client's busiest thread used: at 1, it was the limit.
+    #[serde(default)]
+    pub client_busiest_thread: f64,
+    /// By how much one record in a hundred was made later than due because of the client itself; open loop.
+    #[serde(default)]
+    pub client_late_ms: Option<f64>,
+    /// Whether every record came, once, in order and whole; where they are read back.
+    #[serde(default)]
+    pub check: Option<Verdict>,
+    /// Of a backlog that was built first, or was there before.
+    #[serde(default)]
+    pub drained: Option<Drained>,
+    #[serde(default)]
+    pub idle: Option<IdleReport>,
     pub broker_pid: Option<u32>,
     pub broker_cpu_seconds: Option<f64>,
     pub records_per_broker_cpu_second: Option<f64>,
@@ -80,6 +99,24 @@ pub struct Consumed {
     pub missing: u64,
     /// From when a record was due until a consumer had it.
     pub end_to_end_ms: Option<Percentiles>,
+}
+
+/// How a backlog was read, from the start of the run to its last record.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Drained {
+    pub records: u64,
+    pub seconds: f64,
+    pub records_per_second: f64,
+    pub mb_per_second: f64,
+}
+
+/// Connections that only stayed. Requests are those due in the measured part.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct IdleReport {
+    pub connections: usize,
+    pub lost: u64,
+    pub requests: u64,
+    pub latency_ms: Option<Percentiles>,
 }
 
 /// Points of a latency distribution, in milliseconds.
@@ -167,6 +204,19 @@ pub struct Found {
     pub produced_pauses: Vec<Pause>,
     pub consumed_pauses: Vec<Pause>,
     pub observed: Observed,
+    pub effort: Effort,
+    pub check: Option<Verdict>,
+    /// Records acknowledged that the readers, each group by itself, have not read.
+    pub missing: u64,
+    pub drained: Option<Drained>,
+    pub idle: Option<IdleReport>,
+}
+
+/// How hard the client's threads had to work.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Effort {
+    pub busiest_thread: f64,
+    pub late_p99_ms: Option<f64>,
 }
 
 impl Percentiles {
@@ -190,13 +240,12 @@ impl Percentiles {
 }
 
 impl Consumed {
-    /// - `produced_ever`: records acknowledged to the producers of the run, whenever.
-    pub fn of(tally: &Tally, window: Window, produced_ever: u64) -> Consumed {
+    pub fn of(tally: &Tally, window: Window, missing: u64) -> Consumed {
         Consumed {
             records: tally.records,
             records_per_second: tally.records as f64 / window.seconds(),
             mb_per_second: tally.bytes as f64 / 1e6 / window.seconds(),
-            missing: produced_ever.saturating_sub(tally.records_ever),
+            missing,
             end_to_end_ms: Percentiles::of(&tally.latency_us),
         }
     }
@@ -220,8 +269,12 @@ impl Report {
         let records_per_second = produced.records as f64 / seconds;
         let client_cpu_cores = observed.client_cpu_seconds / seconds;
         let rate_asked = settings::rate_asked(plan);
-        let threads = plan.threads + usize::from(plan.consume == Consume::Yes);
+        let moved = produced
+            .records
+            .max(consumed.as_ref().map_or(0, |own| own.records));
+        let cost = observed.client_cpu_seconds * 1e6 / moved as f64;
         let broker_rate = observed.broker_cpu_seconds.filter(|&seconds| seconds > 0.0);
+        let latency_ms = Percentiles::of(&produced.latency_us);
         let histogram = |us: &Histogram<u64>| (!us.is_empty()).then(|| hdr::encoded(us));
         Report {
             format: Report::FORMAT.to_owned(),
@@ -233,12 +286,12 @@ impl Report {
                 .map_or(0, |since| since.as_millis() as u64),
             machine: Machine::this(),
             settings: settings::settings(plan, found.partitions),
-            topic: plan.topic.clone(),
+            topic: plan.topics.name.clone(),
             wire: settings::wire(plan).to_owned(),
             partitions: found.partitions,
             loop_kind: settings::loop_kind(plan).to_owned(),
             rate_asked,
-            record_bytes: plan.record_bytes,
+            record_bytes: plan.value_bytes_mean().round() as usize,
             batch_bytes: plan.batch_bytes,
             acks: settings::acks(plan),
             codec: plan.codec.to_string(),
@@ -249,23 +302,25 @@ impl Report {
             records: produced.records,
             records_per_second,
             mb_per_second: produced.bytes as f64 / 1e6 / seconds,
-            latency_ms: Percentiles::of(&produced.latency_us),
+            latency_ms,
             consumed: consumed
                 .as_ref()
-                .map(|own| Consumed::of(own, window, produced.records_ever)),
+                .map(|own| Consumed::of(own, window, found.missing)),
             errors: produced.errors_total(),
             errors_by_reason: produced.errors.clone(),
             client_cpu_seconds: observed.client_cpu_seconds,
             client_cpu_cores,
+            client_cpu_us_per_record: (moved > 0).then_some(cost),
+            client_busiest_thread: found.effort.busiest_thread,
+            client_late_ms: found.effort.late_p99_ms,
+            check: found.check,
+            drained: found.drained,
+            idle: found.idle,
             broker_pid: observed.broker_pid,
             broker_cpu_seconds: observed.broker_cpu_seconds,
             records_per_broker_cpu_second: broker_rate.map(|s| produced.records as f64 / s),
             broker: observed.broker,
-            limited_by: limit(
-                rate_asked,
-                records_per_second,
-                client_cpu_cores / threads as f64,
-            ),
+            limited_by: limit(rate_asked, records_per_second, &found.effort, &latency_ms),
             events,
             intervals,
             histograms: Histograms {
@@ -421,21 +476,6 @@ fn events(found: &Found) -> Vec<Event> {
         .collect()
 }
 
-/// What kept the figures down, as far as this program can see.
-fn limit(rate_asked: Option<f64>, rate: f64, busy: f64) -> Option<String> {
-    if busy > 0.9 {
-        return Some(format!(
-            "this program: its threads were busy {:.0} % of the time (see --threads)",
-            busy * 100.0
-        ));
-    }
-    let asked = rate_asked.filter(|&asked| rate < 0.98 * asked)?;
-    Some(format!(
-        "the broker or the way to it: {:.0} % of the rate asked",
-        rate / asked * 100.0
-    ))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::time::Duration;
@@ -443,14 +483,6 @@ pub(super) mod tests {
     use super::super::pause::Ends;
     use super::super::series::Grid;
     use super::*;
-
-    #[test]
-    fn the_limit_is_named_only_where_there_is_one() {
-        assert_eq!(limit(None, 1e6, 0.5), None);
-        assert_eq!(limit(Some(1e6), 0.99e6, 0.5), None);
-        assert!(limit(Some(1e6), 0.5e6, 0.5).unwrap().contains("50 %"));
-        assert!(limit(None, 1e6, 0.97).unwrap().contains("this program"));
-    }
 
     #[test]
     fn percentiles_are_in_milliseconds() {
@@ -480,7 +512,7 @@ pub(super) mod tests {
         };
         let mut tally = Tally::new(window);
         tally.answered(0, 1_000_000, 10, 1_000);
-        let consumed = Consumed::of(&tally, window, 12);
+        let consumed = Consumed::of(&tally, window, 2);
         assert_eq!((consumed.records, consumed.missing), (10, 2));
         assert_eq!(consumed.records_per_second, 5.0);
     }
@@ -529,12 +561,17 @@ pub(super) mod tests {
                 usage: vec![Usage::default(); 3],
                 ..Default::default()
             },
+            effort: Effort::default(),
+            check: None,
+            missing: 0,
+            drained: None,
+            idle: None,
         }
     }
 
     /// A report with an outage, an event and consumers.
     pub fn sample() -> Report {
-        Report::of(&Plan::for_tests(), found())
+        Report::of(&Plan::default(), found())
     }
 
     #[test]

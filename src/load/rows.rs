@@ -17,6 +17,8 @@ impl Report {
             push_latency(&mut row, "end to end", &consumed.end_to_end_ms);
             row("not read back", consumed.missing.to_string());
         }
+        self.push_check(&mut row);
+        self.push_idle(&mut row);
         row("errors", self.errors.to_string());
         for (why, count) in &self.errors_by_reason {
             row(&format!("  {why}"), count.to_string());
@@ -24,8 +26,12 @@ impl Report {
         row(
             "client CPU",
             format!(
-                "{:.2} s ({:.2} cores)",
-                self.client_cpu_seconds, self.client_cpu_cores
+                "{:.2} s ({:.2} cores{}; busiest thread {:.0} %)",
+                self.client_cpu_seconds,
+                self.client_cpu_cores,
+                self.client_cpu_us_per_record
+                    .map_or(String::new(), |us| format!(", {us:.2} us a record")),
+                self.client_busiest_thread * 100.0
             ),
         );
         row("broker CPU", self.broker_cpu());
@@ -37,9 +43,53 @@ impl Report {
         rows
     }
 
+    fn push_check(&self, row: &mut impl FnMut(&str, String)) {
+        if let Some(drained) = &self.drained {
+            row(
+                "drained",
+                format!(
+                    "{} records in {:.2} s: {} records/s, {:.1} MB/s",
+                    grouped(drained.records as f64),
+                    drained.seconds,
+                    grouped(drained.records_per_second),
+                    drained.mb_per_second
+                ),
+            );
+        }
+        if let Some(check) = &self.check {
+            row(
+                "checked",
+                format!(
+                    "{} records: {} lost, {} duplicated, {} reordered, {} corrupted",
+                    grouped(check.checked as f64),
+                    check.lost,
+                    check.duplicated,
+                    check.reordered,
+                    check.corrupted
+                ),
+            );
+        }
+    }
+
+    fn push_idle(&self, row: &mut impl FnMut(&str, String)) {
+        if let Some(idle) = &self.idle {
+            row(
+                "idle connections",
+                format!(
+                    "{}, {} lost, {} requests",
+                    grouped(idle.connections as f64),
+                    idle.lost,
+                    grouped(idle.requests as f64)
+                ),
+            );
+            push_latency(row, "idle request", &idle.latency_ms);
+        }
+    }
+
     fn workload(&self) -> String {
         let pace = match self.rate_asked {
             Some(rate) => format!("open loop at {} records/s", grouped(rate)),
+            None if self.loop_kind == "none" => "nothing sent but a backlog".to_owned(),
             None => "closed loop at the maximum".to_owned(),
         };
         format!(

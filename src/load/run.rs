@@ -1,8 +1,6 @@
 //! A run from its plan to its report: threads, start, measured part, end.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,14 +10,18 @@ use crate::protocol::ErrorCode;
 use crate::rt::{self, StartError};
 use crate::types::Prng;
 
+use super::check::{Ledger, Reach, Verdict};
 use super::control::{Control, Stream};
-use super::generator::Generator;
+use super::generator::{Shared, stopped};
+use super::idle::IdleFound;
 use super::observe::Observer;
-use super::plan::{Consume, Plan};
-use super::report::{Found, Percentiles, Report};
-use super::tail::tail;
+use super::plan::{AtEnd, Pace, Plan};
+use super::reader::{Heard, group_name};
+use super::report::{Drained, Effort, Found, IdleReport, Percentiles, Report};
+use super::schedule::Curve;
 use super::tally::{Tally, Window};
-use super::target::Target;
+use super::target::Layout;
+use super::worker::{Thread, Worked, joined, spawn_idle, spawn_producers, spawn_readers};
 
 /// Why a run did not come to a report.
 #[derive(Clone, PartialEq, Debug)]
@@ -61,7 +63,21 @@ pub enum Phase {
     Drain,
 }
 
-type Worker = JoinHandle<Result<Tally, LoadError>>;
+/// The threads of a run.
+struct Threads {
+    producers: Vec<Thread<(Tally, Worked)>>,
+    readers: Option<Thread<Vec<Heard>>>,
+    idle: Option<Thread<IdleFound>>,
+}
+
+/// What all of them came back with.
+struct Results {
+    produced: Tally,
+    worked: Worked,
+    heard: Vec<Heard>,
+    idle: Option<IdleFound>,
+    busiest_thread: f64,
+}
 
 /// Carries out a plan; `on_progress` is called about five times a second.
 ///
@@ -73,26 +89,38 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
     let plan = Arc::new(plan);
     let observer =
         Observer::new(plan.observe.clone(), &plan.bootstrap).map_err(LoadError::Observe)?;
-    let topic = rt::run_local(prepare(&plan))??;
+    let prepared = rt::run_local(prepare(&plan))??;
     let interval = plan.observe.interval(plan.duration);
-    let control = Arc::new(Control::new(
-        plan.warm_up,
-        plan.duration,
-        plan.producers,
-        interval,
-    ));
+    let (warm_up, duration) = (plan.warm_up, plan.duration);
     let seed = UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
-    let run = Prng::new(seed).next_u64();
+    let shared = Arc::new(Shared {
+        layout: Arc::new(prepared.layout),
+        control: Arc::new(Control::new(warm_up, duration, plan.producers, interval)),
+        curve: match &plan.pace {
+            Pace::Open { shape, .. } => Some(Arc::new(Curve::new(shape, warm_up, duration))),
+            Pace::Maximum | Pace::Silent => None,
+        },
+        run: Prng::new(seed).next_u64(),
+        plan: plan.clone(),
+    });
+    let outcome = carry_out(&shared, observer, on_progress);
+    let swept = rt::run_local(sweep(&shared, &prepared.created))?;
+    let report = outcome?;
+    swept?;
+    Ok(report)
+}
 
-    let producers: Vec<Worker> = (0..plan.threads)
-        .map(|thread| spawn_producers(&plan, &control, &topic, run, thread))
-        .collect();
-    let consumer = (plan.consume == Consume::Yes).then(|| spawn_consumer(&plan, &control, run));
-    let workers = || producers.iter().chain(&consumer);
-    let ready = plan.producers + consumer.iter().len();
-    while control.workers_ready() < ready && !workers().any(JoinHandle::is_finished) {
+/// The run between its preparation and its cleaning up.
+fn carry_out(
+    shared: &Arc<Shared>,
+    observer: Observer,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<Report, LoadError> {
+    let (plan, control) = (&shared.plan, &shared.control);
+    let threads = Threads::spawn(shared);
+    while control.workers_ready() < threads.workers(plan) && !threads.is_any_over() {
         on_progress(progress(
-            &control,
+            control,
             Phase::Connecting,
             Duration::ZERO,
             Duration::ZERO,
@@ -102,67 +130,226 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
     let window = control.begin();
     let began =
         SystemTime::now() + Duration::from_nanos(window.start_ns.saturating_sub(control.now_ns()));
-    let observing = observer.begin(&control, window);
-    let mut is_done = || workers().all(JoinHandle::is_finished);
-    watch(&control, window, &mut is_done, on_progress);
+    let observing = observer.begin(control, window);
+    watch(control, window, &mut || threads.are_all_over(), on_progress);
+    let results = threads.join(control.tally(window, Stream::Produced));
+    let observed = observing.end();
+    let Results {
+        produced,
+        worked,
+        heard,
+        idle,
+        busiest_thread,
+    } = results?;
+    let begun_ns = window.start_ns - warm_up_ns(plan);
+    let (check, missing) = judge(&heard, &worked.ledger, control.acked());
+    let is_drain = plan.backlog_bytes() > 0 || plan.producers == 0;
+    let drained = (is_drain && !heard.is_empty()).then(|| drained(&heard, begun_ns));
+    let consumed = heard.into_iter().map(|heard| heard.tally);
+    let consumed = consumed.reduce(|mut all, own| {
+        all.merge(&own);
+        all
+    });
+    Ok(Report::of(
+        plan,
+        Found {
+            partitions: shared.layout.partitions_count(),
+            began,
+            window,
+            produced,
+            consumed,
+            produced_pauses: control.pauses(Stream::Produced).all(window),
+            consumed_pauses: control.pauses(Stream::Consumed).all(window),
+            observed,
+            effort: Effort {
+                busiest_thread,
+                late_p99_ms: worked.late_p99_ms(),
+            },
+            check,
+            missing,
+            drained,
+            idle: idle.map(|found| IdleReport {
+                connections: found.connections,
+                lost: found.lost,
+                requests: found.requests,
+                latency_ms: Percentiles::of(&found.latency_us),
+            }),
+        },
+    ))
+}
 
-    let mut tally = control.tally(window, Stream::Produced);
-    let mut first_error = None;
-    for worker in producers {
-        match joined(worker) {
-            Ok(own) => tally.merge(&own),
-            Err(error) => {
-                first_error.get_or_insert(error);
-            }
+impl Threads {
+    fn spawn(shared: &Arc<Shared>) -> Threads {
+        let plan = &shared.plan;
+        let producing = if plan.producers > 0 { plan.threads } else { 0 };
+        Threads {
+            producers: (0..producing)
+                .map(|thread| spawn_producers(shared, thread))
+                .collect(),
+            readers: plan.consume.as_ref().map(|_| spawn_readers(shared)),
+            idle: plan.idle.map(|_| spawn_idle(shared)),
         }
     }
-    let consumed = match consumer.map(joined) {
-        Some(Ok(own)) => Some(own),
-        Some(Err(error)) => {
-            first_error.get_or_insert(error);
-            None
+
+    /// How many say that they are ready.
+    fn workers(&self, plan: &Plan) -> usize {
+        plan.producers + self.readers.iter().len() + self.idle.iter().len()
+    }
+
+    fn over(&self) -> impl Iterator<Item = bool> {
+        let producers = self.producers.iter().map(JoinHandle::is_finished);
+        let readers = self.readers.iter().map(JoinHandle::is_finished);
+        producers
+            .chain(readers)
+            .chain(self.idle.iter().map(JoinHandle::is_finished))
+    }
+
+    fn is_any_over(&self) -> bool {
+        self.over().any(|is_over| is_over)
+    }
+
+    fn are_all_over(&self) -> bool {
+        self.over().all(|is_over| is_over)
+    }
+
+    /// Waits for all of them; the first error that is not another's consequence.
+    ///
+    /// - `produced`: an empty tally.
+    fn join(self, produced: Tally) -> Result<Results, LoadError> {
+        let mut results = Results {
+            produced,
+            worked: Worked::default(),
+            heard: Vec::new(),
+            idle: None,
+            busiest_thread: 0.0,
+        };
+        let mut errors = Vec::new();
+        let mut busy = |of: f64| results.busiest_thread = of.max(results.busiest_thread);
+        for thread in self.producers {
+            match joined(thread) {
+                Ok(done) => {
+                    busy(done.busy);
+                    results.produced.merge(&done.found.0);
+                    results.worked.merge(done.found.1);
+                }
+                Err(error) => errors.push(error),
+            }
         }
-        None => None,
-    };
-    let observed = observing.end();
-    match first_error {
-        Some(error) => Err(error),
-        None => Ok(Report::of(
-            &plan,
-            Found {
-                partitions: topic.partitions.len(),
-                began,
-                window,
-                produced: tally,
-                consumed,
-                produced_pauses: control.pauses(Stream::Produced).all(window),
-                consumed_pauses: control.pauses(Stream::Consumed).all(window),
-                observed,
-            },
-        )),
+        match self.readers.map(joined) {
+            Some(Ok(done)) => {
+                busy(done.busy);
+                results.heard = done.found;
+            }
+            Some(Err(error)) => errors.push(error),
+            None => {}
+        }
+        match self.idle.map(joined) {
+            Some(Ok(done)) => {
+                busy(done.busy);
+                results.idle = Some(done.found);
+            }
+            Some(Err(error)) => errors.push(error),
+            None => {}
+        }
+        let first = errors.iter().position(|error| *error != stopped());
+        match errors.is_empty() {
+            true => Ok(results),
+            false => Err(errors.swap_remove(first.unwrap_or(0))),
+        }
     }
 }
 
-/// Finds the topic, or creates it as planned.
-async fn prepare(plan: &Plan) -> Result<Topic, ClientError> {
-    let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
-    match cluster.learn(&plan.topic, AutoCreate::Forbid).await {
-        Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {}
-        found => return found,
+/// What came of the records, and how many of those acknowledged no reader of an audience has read; `None` where nobody
+/// reads what is produced.
+fn judge(heard: &[Heard], ledger: &Ledger, acked: u64) -> (Option<Verdict>, u64) {
+    if ledger.is_empty() || heard.is_empty() {
+        return (None, 0);
     }
+    let mut sum = Verdict::default();
+    let mut missing = 0;
+    for heard in heard {
+        sum.merge(&heard.checker.verdict(ledger, heard.reach));
+        if heard.reach == Reach::End {
+            missing += acked.saturating_sub(heard.checker.distinct());
+        }
+    }
+    (Some(sum), missing)
+}
+
+fn drained(heard: &[Heard], begun_ns: u64) -> Drained {
+    let last_ns = heard.iter().map(|heard| heard.last_ns).max();
+    let seconds = last_ns.unwrap_or(0).saturating_sub(begun_ns).max(1) as f64 / 1e9;
+    let records = heard.iter().map(|heard| heard.records).sum();
+    let bytes: u64 = heard.iter().map(|heard| heard.bytes).sum();
+    Drained {
+        records,
+        seconds,
+        records_per_second: records as f64 / seconds,
+        mb_per_second: bytes as f64 / 1e6 / seconds,
+    }
+}
+
+fn warm_up_ns(plan: &Plan) -> u64 {
+    plan.warm_up.as_nanos() as u64
+}
+
+/// The topics of a run, and which of them were created for it.
+struct Prepared {
+    layout: Layout,
+    created: Vec<String>,
+}
+
+/// Finds the topics, or creates them as planned.
+async fn prepare(plan: &Plan) -> Result<Prepared, ClientError> {
+    let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
+    let mut created = Vec::new();
+    let mut found = Vec::new();
+    // A run that only keeps connections has no topics.
+    let names = match plan.producers > 0 || plan.consume.is_some() {
+        true => plan.topics.names(),
+        false => Vec::new(),
+    };
+    for name in names {
+        let topic = match cluster.learn(&name, AutoCreate::Forbid).await {
+            Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
+                if plan.producers == 0 {
+                    return Err(error);
+                }
+                create(&cluster, plan, &name, &mut created).await?
+            }
+            known => known?,
+        };
+        found.push((name, topic.partitions.len()));
+    }
+    Ok(Prepared {
+        layout: Layout::new(found.into_iter()),
+        created,
+    })
+}
+
+async fn create(
+    cluster: &Cluster,
+    plan: &Plan,
+    name: &str,
+    created: &mut Vec<String>,
+) -> Result<Topic, ClientError> {
     let topic = NewTopic {
-        name: plan.topic.clone(),
-        partitions: Some(plan.partitions),
-        ..Default::default()
+        name: name.to_owned(),
+        partitions: Some(plan.topics.partitions),
+        replication_factor: plan.topics.replication,
+        configs: plan.topics.configs.clone(),
     };
     match cluster.create_topic(&topic, Mode::Do).await {
         Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => {}
-        created => drop(created?),
+        outcome => {
+            outcome?;
+            created.push(name.to_owned());
+        }
     }
     // Until every partition has a leader there is nothing to connect to.
     cluster
         .retry(async || {
-            let topic = cluster.learn(&plan.topic, AutoCreate::Allow).await?;
+            let topic = cluster.learn(name, AutoCreate::Allow).await?;
             for partition in &topic.partitions {
                 topic.leader(partition.index)?;
             }
@@ -171,90 +358,28 @@ async fn prepare(plan: &Plan) -> Result<Topic, ClientError> {
         .await
 }
 
-/// A thread with an executor that runs every producer whose number is `thread` modulo the threads.
-fn spawn_producers(
-    plan: &Arc<Plan>,
-    control: &Arc<Control>,
-    topic: &Topic,
-    run: u64,
-    thread: usize,
-) -> Worker {
-    let (plan, control) = (plan.clone(), control.clone());
-    let name = plan.topic.clone();
-    let partitions = topic.partitions.len();
-    thread::spawn(move || {
-        let tally = rt::run_local(produce(
-            plan,
-            control.clone(),
-            name,
-            partitions,
-            run,
-            thread,
-        ))?;
-        if tally.is_err() {
-            control.stop();
+/// Takes away the groups of the run, and where asked for the topics that it created.
+async fn sweep(shared: &Shared, created: &[String]) -> Result<(), ClientError> {
+    let plan = &shared.plan;
+    let groups = plan.consume.as_ref().map_or(0, |consume| consume.groups);
+    let removes = plan.topics.at_end == AtEnd::Remove;
+    if groups == 0 && !removes {
+        return Ok(());
+    }
+    let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
+    for topic in &shared.layout.topics {
+        for group in 0..groups {
+            // One that is still there has no members and goes by its retention.
+            let name = group_name(shared.run, &topic.name, group);
+            let _ = cluster.delete_group(&name).await;
         }
-        tally
-    })
-}
-
-async fn produce(
-    plan: Arc<Plan>,
-    control: Arc<Control>,
-    name: String,
-    partitions: usize,
-    run: u64,
-    thread: usize,
-) -> Result<Tally, LoadError> {
-    let target = Target::open(&plan, &name).await?;
-    if target.partitions_count() != partitions {
-        return Err(LoadError::Plan(format!(
-            "topic {name} changes while it is used"
-        )));
     }
-    let mut generators = Vec::new();
-    for index in (thread..plan.producers).step_by(plan.threads) {
-        let opening = Generator::open(plan.clone(), control.clone(), &target, run, index);
-        generators.push(opening.await?);
-    }
-    let count = generators.len();
-    let tallies: Rc<RefCell<Vec<Tally>>> = Rc::default();
-    for generator in generators {
-        let (tallies, control) = (tallies.clone(), control.clone());
-        rt::spawn(rt::Queue::Net, "load producer", async move {
-            control.worker_ready();
-            let tally = generator.run().await;
-            tallies.borrow_mut().push(tally);
-            control.producer_ended();
-        });
-    }
-    while tallies.borrow().len() < count {
-        if rt::task_stats().panicked > 0 {
-            return Err(LoadError::Worker("a producer panicked".to_owned()));
+    if removes {
+        for topic in created {
+            cluster.delete_topic(topic).await?;
         }
-        rt::sleep(Duration::from_millis(5)).await;
     }
-    let mut tallies = tallies.take().into_iter();
-    let mut merged = tallies.next().expect("a thread has at least one producer");
-    tallies.for_each(|tally| merged.merge(&tally));
-    Ok(merged)
-}
-
-fn spawn_consumer(plan: &Arc<Plan>, control: &Arc<Control>, run: u64) -> Worker {
-    let (plan, control) = (plan.clone(), control.clone());
-    thread::spawn(move || {
-        let tally = rt::run_local(async { tail(&plan, &control, run).await })?;
-        if tally.is_err() {
-            control.stop();
-        }
-        Ok(tally?)
-    })
-}
-
-fn joined(worker: Worker) -> Result<Tally, LoadError> {
-    worker
-        .join()
-        .unwrap_or_else(|_| Err(LoadError::Worker("a worker's thread panicked".to_owned())))
+    Ok(())
 }
 
 /// Tells the progress until `is_done`.

@@ -6,8 +6,12 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::payload::Keys;
-use super::plan::{Consume, Pace, Plan, Wire};
+use crate::client::Isolation;
+
+use super::keys::{Keys, Spread};
+use super::payload::Contents;
+use super::plan::{Consume, Delivery, From, Pace, Plan, Wire};
+use super::schedule::{Arrivals, Shape};
 
 /// The settings of a run by name: sizes in bytes, times in milliseconds.
 ///
@@ -31,6 +35,41 @@ pub fn settings(plan: &Plan, partitions: usize) -> Settings {
     let (keys, key_count) = match plan.keys {
         Keys::None => ("none", None),
         Keys::Uniform { count } => ("uniform", Some(count)),
+        Keys::Zipf { count, .. } => ("zipf", Some(count)),
+        Keys::Sequential { count } => ("sequential", Some(count)),
+    };
+    let zipf = match plan.keys {
+        Keys::Zipf { exponent, .. } => Some(exponent),
+        _ => None,
+    };
+    let shape = match &plan.pace {
+        // A constant rate is told by its figure alone.
+        Pace::Open {
+            shape: Shape::Constant(_),
+            ..
+        }
+        | Pace::Maximum
+        | Pace::Silent => None,
+        Pace::Open { shape, .. } => Some(format!("{shape:?}")),
+    };
+    let arrivals = match plan.pace {
+        Pace::Open {
+            arrivals: Arrivals::Poisson,
+            ..
+        } => Some("poisson"),
+        _ => None,
+    };
+    let sizes = (plan.sizes.min() != plan.sizes.max()).then(|| format!("{:?}", plan.sizes));
+    let contents = match &plan.contents {
+        Contents::Random => None,
+        Contents::Zero => Some("zero".to_owned()),
+        Contents::Compressible { ratio } => Some(format!("compressible by {ratio}")),
+        Contents::Lines(lines) => Some(format!("lines of {:.1} bytes", lines.mean())),
+    };
+    let delivery = match plan.delivery {
+        Delivery::Once => None,
+        Delivery::Idempotent => Some("idempotent".to_owned()),
+        Delivery::Transactions { records } => Some(format!("transactions of {records} records")),
     };
     let all = json!({
         "wire": wire(plan),
@@ -43,7 +82,16 @@ pub fn settings(plan: &Plan, partitions: usize) -> Settings {
         "producers": plan.producers,
         "connections": plan.connections,
         "window": plan.window,
-        "record_bytes": plan.record_bytes,
+        "topics": (plan.topics.count > 1).then_some(plan.topics.count),
+        "shape": shape,
+        "arrivals": arrivals,
+        "record_bytes": plan.value_bytes_mean().round() as u64,
+        "sizes": sizes,
+        "contents": contents,
+        "headers": (!plan.headers.is_empty()).then_some(plan.headers.len()),
+        "spread": (plan.spread == Spread::RoundRobin).then_some("round-robin"),
+        "delivery": delivery,
+        "zipf_exponent": zipf,
         "keys": keys,
         "key_count": key_count,
         "acks": acks(plan),
@@ -51,7 +99,9 @@ pub fn settings(plan: &Plan, partitions: usize) -> Settings {
         "batch_bytes": plan.batch_bytes,
         "linger_ms": ms(plan.linger),
         "request_bytes": plan.request_bytes,
-        "consume": plan.consume == Consume::Yes,
+        "consume": plan.consume.is_some(),
+        "readers": plan.consume.as_ref().and_then(readers),
+        "idle_connections": plan.idle.map(|idle| idle.connections),
         "interval_ms": ms(plan.observe.interval(plan.duration)),
         "hooks": plan.observe.hooks.iter()
             .map(|hook| format!("{}s {}", hook.at.as_secs_f64(), hook.command))
@@ -73,17 +123,39 @@ pub fn wire(plan: &Plan) -> &'static str {
     }
 }
 
-pub fn rate_asked(plan: &Plan) -> Option<f64> {
-    match plan.pace {
-        Pace::Rate(rate) => Some(rate),
-        Pace::Maximum => None,
+/// What is more to the readers than one of them at the tail.
+fn readers(consume: &Consume) -> Option<String> {
+    let mut parts = Vec::new();
+    if consume.from == From::Start {
+        parts.push("from the start".to_owned());
     }
+    if consume.backlog_bytes > 0 {
+        parts.push(format!("behind {} bytes", consume.backlog_bytes));
+    }
+    if consume.groups > 0 {
+        parts.push(format!(
+            "{} {:?} groups of {}",
+            consume.groups, consume.protocol, consume.members
+        ));
+    }
+    if consume.isolation == Isolation::Committed {
+        parts.push("read committed".to_owned());
+    }
+    if let Some(rate) = consume.rate {
+        parts.push(format!("{rate} records/s at most"));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+pub fn rate_asked(plan: &Plan) -> Option<f64> {
+    plan.pace.rate(plan.duration)
 }
 
 pub fn loop_kind(plan: &Plan) -> &'static str {
     match plan.pace {
-        Pace::Rate(_) => "open",
+        Pace::Open { .. } => "open",
         Pace::Maximum => "closed",
+        Pace::Silent => "none",
     }
 }
 

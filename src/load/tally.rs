@@ -62,6 +62,10 @@ impl Tally {
         }
     }
 
+    pub fn window(&self) -> Window {
+        self.window
+    }
+
     /// `count` records of `bytes` bytes in all, all due at `due_ns`, were answered at `now_ns`.
     pub fn answered(&mut self, due_ns: u64, now_ns: u64, count: u64, bytes: u64) {
         self.latency(due_ns, now_ns, count);

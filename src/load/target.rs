@@ -1,4 +1,4 @@
-//! What a run writes to: the topic as the chosen wire knows it, and where its partitions are reached.
+//! What a run writes to: the topics as the chosen wire knows them, and where their partitions are reached.
 
 use std::rc::Rc;
 
@@ -8,11 +8,32 @@ use crate::protocol::ErrorCode;
 
 use super::plan::{Plan, Wire};
 
-/// The topic of a run. A thread has its own.
+/// The topics of a run. A thread has its own.
 #[derive(Clone)]
 pub enum Target {
-    Kafka(Rc<Cluster>, Topic),
-    Native(NativeTopic),
+    Kafka(Rc<Cluster>, Rc<Vec<Topic>>),
+    Native(Rc<NativeClient>, Rc<Vec<NativeTopic>>),
+}
+
+/// A partition of one of the topics, by the topic's number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Spot {
+    pub topic: usize,
+    pub partition: i32,
+}
+
+/// The partitions of all topics, numbered through.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Layout {
+    pub topics: Vec<TopicLayout>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicLayout {
+    pub name: String,
+    pub partitions: usize,
+    /// The number of its partition 0.
+    pub first: usize,
 }
 
 /// Where requests of some partitions go: one broker, or one shard of it.
@@ -24,41 +45,83 @@ pub struct Place {
     pub shard: Option<u16>,
 }
 
-impl Target {
-    /// Connects and learns the topic, which exists.
-    pub async fn open(plan: &Plan, name: &str) -> Result<Target, ClientError> {
-        match &plan.wire {
-            Wire::Kafka => {
-                let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
-                let topic = cluster.topic(name, AutoCreate::Forbid).await?;
-                Ok(Target::Kafka(cluster, topic))
-            }
-            Wire::Native { bootstrap } => {
-                let client = NativeClient::connect(bootstrap, native_options(plan)).await?;
-                client.topic(name).await.map(Target::Native)
-            }
+impl Layout {
+    pub fn new(topics: impl Iterator<Item = (String, usize)>) -> Layout {
+        let mut first = 0;
+        let topics = topics.map(|(name, partitions)| {
+            let topic = TopicLayout {
+                name,
+                partitions,
+                first,
+            };
+            first += partitions;
+            topic
+        });
+        Layout {
+            topics: topics.collect(),
         }
     }
 
     pub fn partitions_count(&self) -> usize {
-        match self {
-            Target::Kafka(_, topic) => topic.partitions.len(),
-            Target::Native(topic) => topic.partitions.len(),
+        self.topics.iter().map(|topic| topic.partitions).sum()
+    }
+
+    /// In the order of their numbers.
+    pub fn spots(&self) -> impl Iterator<Item = Spot> {
+        let topics = self.topics.iter().enumerate();
+        topics.flat_map(|(topic, of)| {
+            (0..of.partitions as i32).map(move |partition| Spot { topic, partition })
+        })
+    }
+}
+
+impl Target {
+    /// Connects and learns the topics, which exist.
+    ///
+    /// - `Err`: also where one has other partitions by now.
+    pub async fn open(plan: &Plan, layout: &Layout) -> Result<Target, ClientError> {
+        let (target, counts) = match &plan.wire {
+            Wire::Kafka => {
+                let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
+                let mut topics = Vec::new();
+                for topic in &layout.topics {
+                    topics.push(cluster.topic(&topic.name, AutoCreate::Forbid).await?);
+                }
+                let counts: Vec<usize> = topics.iter().map(|t| t.partitions.len()).collect();
+                (Target::Kafka(cluster, Rc::new(topics)), counts)
+            }
+            Wire::Native { bootstrap } => {
+                let client = NativeClient::connect(bootstrap, native_options(plan)).await?;
+                let mut topics = Vec::new();
+                for topic in &layout.topics {
+                    topics.push(client.topic(&topic.name).await?);
+                }
+                let counts: Vec<usize> = topics.iter().map(|t| t.partitions.len()).collect();
+                (Target::Native(client, Rc::new(topics)), counts)
+            }
+        };
+        for (topic, count) in layout.topics.iter().zip(counts) {
+            if topic.partitions != count {
+                let what = format!("topic {} changes while it is used", topic.name);
+                return Err(ClientError::Invalid(what));
+            }
         }
+        Ok(target)
     }
 
     /// - `Err`: the partition has no leader now, or none that is reached by this wire.
-    pub fn place(&self, partition: i32) -> Result<Place, ClientError> {
+    pub fn place(&self, spot: Spot) -> Result<Place, ClientError> {
         match self {
-            Target::Kafka(cluster, topic) => Ok(Place {
-                address: cluster.address(topic.leader(partition)?)?,
+            Target::Kafka(cluster, topics) => Ok(Place {
+                address: cluster.address(topics[spot.topic].leader(spot.partition)?)?,
                 shard: None,
             }),
-            Target::Native(topic) => {
-                let known = topic.partition(partition)?;
+            Target::Native(_, topics) => {
+                let topic = &topics[spot.topic];
+                let known = topic.partition(spot.partition)?;
                 let address = known.address.clone().ok_or_else(|| ClientError::Server {
                     code: ErrorCode::LeaderNotAvailable,
-                    about: format!("partition {}-{partition}", topic.name),
+                    about: format!("partition {}-{}", topic.name, spot.partition),
                     message: Some("it has no leader with a native listener now".to_owned()),
                 })?;
                 let shard = known.shard;
@@ -79,5 +142,25 @@ pub fn native_options(plan: &Plan) -> NativeOptions {
         },
         retry_for: kafka.retry_for,
         ..NativeOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_numbered_through_the_topics() {
+        let layout = Layout::new([("a".to_owned(), 2), ("b".to_owned(), 3)].into_iter());
+        assert_eq!(layout.partitions_count(), 5);
+        let spots: Vec<Spot> = layout.spots().collect();
+        for (number, spot) in spots.iter().enumerate() {
+            let topic = &layout.topics[spot.topic];
+            assert_eq!(topic.first + spot.partition as usize, number);
+        }
+        assert_eq!(
+            (spots[1].topic, spots[2].topic, spots[2].partition),
+            (0, 1, 0)
+        );
     }
 }

@@ -1,0 +1,150 @@
+//! Connections that only stay, and ask for metadata now and then: what thousands of quiet clients cost a broker.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::client::{ClientError, Connection};
+use crate::protocol::metadata::MetadataRequest;
+use crate::rt;
+use crate::types::Prng;
+
+use super::control::Control;
+use super::generator::Shared;
+use super::plan::Idle;
+use super::run::LoadError;
+use super::tally::Window;
+
+/// What came of them. Requests and latencies are those of the measured part.
+pub struct IdleFound {
+    pub connections: usize,
+    pub requests: u64,
+    /// Connections that broke, or whose request was not answered.
+    pub lost: u64,
+    pub latency_us: Histogram<u64>,
+}
+
+struct Hall {
+    found: IdleFound,
+    opened: usize,
+    ended: usize,
+    failure: Option<ClientError>,
+}
+
+/// Opens all of them, keeps them to the end of the measured part.
+///
+/// - `Err`: one could not be opened at the beginning.
+pub async fn keep(shared: Arc<Shared>) -> Result<IdleFound, LoadError> {
+    let idle = shared.plan.idle.expect("only with such connections");
+    let hall = Rc::new(RefCell::new(Hall {
+        found: IdleFound {
+            connections: idle.connections,
+            requests: 0,
+            lost: 0,
+            latency_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
+                .expect("1 µs to a minute with three digits is a valid histogram"),
+        },
+        opened: 0,
+        ended: 0,
+        failure: None,
+    }));
+    for nth in 0..idle.connections {
+        // A broker's backlog of connections to be accepted is not endless.
+        while nth >= hall.borrow().opened + OPENING_MAX && hall.borrow().failure.is_none() {
+            rt::sleep(Duration::from_millis(1)).await;
+        }
+        if hall.borrow().failure.is_some() {
+            break;
+        }
+        rt::spawn(
+            rt::Queue::Net,
+            "idle connection",
+            stay(shared.clone(), idle, nth, hall.clone()),
+        );
+    }
+    let mut is_ready = false;
+    loop {
+        let mut state = hall.borrow_mut();
+        if let Some(error) = state.failure.take() {
+            return Err(error.into());
+        }
+        if state.opened == idle.connections && !is_ready {
+            is_ready = true;
+            shared.control.worker_ready();
+        }
+        if state.ended == idle.connections {
+            break;
+        }
+        drop(state);
+        rt::sleep(Duration::from_millis(5)).await;
+    }
+    let hall = Rc::into_inner(hall).expect("all have ended");
+    Ok(hall.into_inner().found)
+}
+
+async fn stay(shared: Arc<Shared>, idle: Idle, nth: usize, hall: Rc<RefCell<Hall>>) {
+    let bootstrap = &shared.plan.bootstrap;
+    let address = &bootstrap[nth % bootstrap.len()];
+    let options = &shared.plan.cluster.connection;
+    match Connection::open(address, options).await {
+        Ok(connection) => {
+            hall.borrow_mut().opened += 1;
+            ask(&shared.control, idle, nth, &connection, &hall).await;
+        }
+        Err(error) => {
+            hall.borrow_mut().failure.get_or_insert(error);
+        }
+    }
+    hall.borrow_mut().ended += 1;
+}
+
+async fn ask(
+    control: &Control,
+    idle: Idle,
+    nth: usize,
+    connection: &Connection,
+    hall: &RefCell<Hall>,
+) {
+    let request = MetadataRequest {
+        topics: Some(Vec::new()),
+        ..Default::default()
+    };
+    // All of them spread over the interval.
+    let place = Prng::new(nth as u64).unit();
+    let mut due_ns = control.now_ns() + (idle.interval.as_nanos() as f64 * place) as u64;
+    loop {
+        let window = control.begun().map(|(_, window)| window);
+        let now_ns = control.now_ns();
+        let is_over = window.is_some_and(|window: Window| now_ns >= window.end_ns);
+        if is_over || control.is_stopped() {
+            return;
+        }
+        if now_ns < due_ns {
+            rt::sleep(Duration::from_nanos(due_ns - now_ns).min(LOOK)).await;
+            continue;
+        }
+        let answer = connection.call(&request).await;
+        let answered_ns = control.now_ns();
+        let mut state = hall.borrow_mut();
+        if answer.is_err() {
+            state.found.lost += 1;
+            return;
+        }
+        if window.is_some_and(|window| window.contains(due_ns)) {
+            let us = answered_ns.saturating_sub(due_ns) / 1000;
+            state.found.requests += 1;
+            let latency_us = &mut state.found.latency_us;
+            latency_us.saturating_record(us.clamp(1, LATENCY_US_MAX));
+        }
+        due_ns += idle.interval.as_nanos() as u64;
+    }
+}
+
+/// Connections being opened at a time.
+const OPENING_MAX: usize = 64;
+/// How often each looks whether the run is over.
+const LOOK: Duration = Duration::from_millis(500);
+const LATENCY_US_MAX: u64 = 60_000_000;
