@@ -19,6 +19,7 @@ mod groups;
 mod host;
 mod hostile;
 mod import;
+mod load;
 mod load_result;
 mod many_producers;
 mod native;
