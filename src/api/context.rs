@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::fetch_session::Sessions;
+use crate::metrics::Stages;
 use crate::protocol::{Message, Splice, Writer, write_response};
 use crate::shard::{ReadData, Shard, WatchItem};
-use crate::types::Str;
+use crate::types::{Micros, Str};
 
 /// A connection, as the handlers of its requests see it.
 pub struct Context {
@@ -20,11 +21,22 @@ pub struct Context {
     /// The client's address as Java prints one without a name: `/127.0.0.1`.
     pub client_host: Str,
     pub sessions: Rc<RefCell<Sessions>>,
+    /// What the client calls itself; kept with its last request.
+    pub client_id: Rc<RefCell<Str>>,
     /// What the connection's Fetch watches; taken back when it closes.
     pub watched: RefCell<Vec<WatchItem>>,
 }
 
 impl Context {
+    /// Notes what the client calls itself, where that is new.
+    pub(super) fn note_client(&self, client_id: Option<&Str>) {
+        let new = client_id.map_or("", |id| id.as_str());
+        if self.client_id.borrow().as_str() != new {
+            // A copy: the name of a client must not keep a frame in memory.
+            self.client_id.replace(Str::from(new));
+        }
+    }
+
     /// Remembers what is watched from now on, and takes back what was watched before where it is not the same.
     pub(super) fn watch_others(&self, watched: &[WatchItem]) {
         let mut before = self.watched.borrow_mut();
@@ -50,6 +62,16 @@ pub struct Frame {
     /// Where in `head` the bytes of `data` go, slot for slot.
     pub splices: Vec<Splice>,
     pub data: Vec<ReadData>,
+    /// What is known of where its time went.
+    pub times: Times,
+}
+
+/// Where a request's time went, as its handler knows it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Times {
+    pub stages: Stages,
+    /// When its outcome was known; zero where nobody looked.
+    pub done_at: Micros,
 }
 
 impl Frame {
@@ -73,7 +95,13 @@ impl Frame {
             head,
             splices,
             data,
+            times: Times::default(),
         }
+    }
+
+    /// The same, with where its time went.
+    pub fn timed(self, times: Times) -> Frame {
+        Frame { times, ..self }
     }
 
     /// Bytes on the wire.

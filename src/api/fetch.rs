@@ -5,10 +5,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::context::{Context, Frame, Outcome, Work};
+use super::context::{Context, Frame, Outcome, Times, Work};
 use super::fetch_session::{Answered, Plan, Topics, Wanted};
 use super::rows::Call;
 use crate::metadata::Image;
+use crate::metrics::{Stage, Stages};
 use crate::partition::Isolation;
 use crate::protocol::fetch::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
@@ -24,8 +25,10 @@ pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeErr
     let request = call.decode::<FetchRequest>()?;
     let context = context.clone();
     Ok(Box::pin(async move {
-        let (response, data) = answer(&context, request, version).await;
-        Outcome::Reply(Frame::with_data(version, correlation_id, &response, data))
+        let mut times = Times::default();
+        let (response, data) = answer(&context, request, version, &mut times.stages).await;
+        let frame = Frame::with_data(version, correlation_id, &response, data);
+        Outcome::Reply(frame.timed(times))
     }))
 }
 
@@ -118,6 +121,7 @@ async fn answer(
     context: &Rc<Context>,
     request: FetchRequest,
     version: i16,
+    stages: &mut Stages,
 ) -> (FetchResponse, Vec<ReadData>) {
     if !(0..=1).contains(&request.isolation_level) {
         return (
@@ -158,7 +162,7 @@ async fn answer(
         min_bytes: (request.min_bytes.max(0) as usize).min(max_bytes),
         deadline: now.plus_ms(request.max_wait_ms.max(0) as u64),
     };
-    let reads = read_until_enough(context, &wanted, &terms).await;
+    let reads = read_until_enough(context, &wanted, &terms, stages).await;
     respond(context, &terms, wanted, reads, session, version)
 }
 
@@ -174,12 +178,14 @@ async fn read_until_enough(
     context: &Rc<Context>,
     wanted: &[Wanted],
     terms: &Terms,
+    stages: &mut Stages,
 ) -> Vec<PartitionRead> {
     let shard = &context.shard;
     loop {
-        let reads = shard.read(read_request(wanted, terms)).await;
+        let reads = shard.read(read_request(wanted, terms), stages).await;
         let bytes: usize = reads.iter().map(|read| read.data.bytes()).sum();
-        let left_us = terms.deadline.since(shard.clock.now());
+        let now = shard.clock.now();
+        let left_us = terms.deadline.since(now);
         // What was refused before reading is told when the others are: a session that holds an unknown partition would
         // else be answered at once for ever.
         let urgent = reads
@@ -196,6 +202,7 @@ async fn read_until_enough(
         drop(reads);
         let _ = rt::timeout(Duration::from_micros(left_us), woken).await;
         shard.park_ended(context.connection);
+        stages.add(Stage::Wait, shard.clock.now().since(now));
     }
 }
 
@@ -255,6 +262,11 @@ fn respond(
     version: i16,
 ) -> (FetchResponse, Vec<ReadData>) {
     let reads = with_refused(&wanted, reads);
+    let errors = reads
+        .iter()
+        .filter(|read| read.error != ErrorCode::None)
+        .count();
+    context.shard.metrics.fetch_errors.add(errors as u64);
     let answered: Vec<Answered> = reads.iter().map(answered).collect();
     let mut sessions = context.sessions.borrow_mut();
     let selected = match session {
@@ -272,6 +284,8 @@ fn respond(
             add(&mut response.responses, wanted, by_id, partition);
         }
     }
+    let bytes: usize = data.iter().map(ReadData::bytes).sum();
+    context.shard.metrics.fetch_bytes_out.add(bytes as u64);
     response.session_id = match session {
         Session::None => 0,
         Session::Begin => sessions.begin(wanted, &answered, by_id, context.shard.clock.now()),

@@ -58,6 +58,6 @@ mod topics;
 mod txn_offset_commit;
 mod write_txn_markers;
 
-pub use context::{Context, Frame, Outcome, Work};
+pub use context::{Context, Frame, Outcome, Times, Work};
 pub use fetch_session::Sessions;
-pub use rows::{ROWS, Refused, Route, Row, is_produce, start};
+pub use rows::{ROWS, Refused, Route, Row, is_produce, key_and_version, start};

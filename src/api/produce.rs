@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::context::{Context, Frame, Outcome, Work};
+use super::context::{Context, Frame, Outcome, Times, Work};
 use super::rows::Call;
 use crate::metadata::Topic;
 use crate::protocol::produce::{
@@ -43,7 +43,7 @@ pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeErr
             &mut refused,
         );
     }
-    let join = ProduceJoin::local(shape.partitions_count as usize);
+    let join = ProduceJoin::timed(shape.partitions_count as usize, &context.shard.clock);
     for (index, outcome) in refused {
         join.put(index, outcome);
     }
@@ -52,15 +52,21 @@ pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeErr
         _ => Wait::Committed { timeout_ms },
     };
     let terms = terms.unwrap_or_default();
+    let shard = context.shard.clone();
     context.shard.produce(items, terms.as_ref(), wait, &join);
     Ok(Box::pin(async move {
         Joined(join.clone()).await;
         let outcomes = join.take_outcomes();
+        let failed = |(_, outcome): &&(u32, ProduceOutcome)| outcome.error != ErrorCode::None;
+        let errors = outcomes.iter().filter(failed).count();
+        shard.metrics.produce_errors.add(errors as u64);
         if acks == 0 {
             return silent(outcomes);
         }
         let response = shape.response(outcomes);
-        Outcome::Reply(Frame::of(version, correlation_id, &response))
+        let (stages, done_at) = join.times();
+        let frame = Frame::of(version, correlation_id, &response);
+        Outcome::Reply(frame.timed(Times { stages, done_at }))
     }))
 }
 

@@ -141,6 +141,7 @@ pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Work, Refused> {
         return Ok(api_versions::refuse(correlation_id));
     }
     let header = RequestHeader::decode(&mut body).map_err(malformed)?;
+    context.note_client(header.client_id.as_ref());
     let call = Call {
         version,
         correlation_id: header.correlation_id,
@@ -153,6 +154,15 @@ pub fn start(context: &Rc<Context>, frame: Bytes) -> Result<Work, Refused> {
 /// Whether a frame is a Produce: consecutive ones overlap, everything else waits for its turn.
 pub fn is_produce(frame: &[u8]) -> bool {
     frame.starts_with(&ApiKey::Produce.code().to_be_bytes())
+}
+
+/// The key and the version of a frame whose header could be read.
+pub fn key_and_version(frame: &[u8]) -> (i16, i16) {
+    let at = |place: usize| match frame.get(place..place + 2) {
+        Some(bytes) => i16::from_be_bytes([bytes[0], bytes[1]]),
+        None => -1,
+    };
+    (at(0), at(2))
 }
 
 /// The key and the version that every header begins with.

@@ -1,15 +1,12 @@
 //! `ringlog broker`: the broker itself, in the foreground.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
-use tracing_appender::non_blocking::WorkerGuard;
-use tracing_subscriber::EnvFilter;
-
-use crate::config::{BROKER_KEYS, BrokerConfig};
+use crate::config::{BROKER_KEYS, BrokerConfig, LogFormat, LoggerLevels};
+use crate::rt::{self, LogGuard, LogLines};
 use crate::server;
+use clap::Args;
 
 /// Run a broker in the foreground
 ///
@@ -44,7 +41,7 @@ impl Broker {
             }
         };
         // Lines still in the writer's queue are written when the guard drops, after the broker has ended.
-        let _guard = start_log(self.log_json);
+        let _guard = start_log(self.log_json, &config);
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -52,24 +49,20 @@ impl Broker {
     }
 }
 
-/// Log lines go to standard error through a thread of their own, so that a slow reader of them never holds up an
-/// executor: past its queue, lines are dropped. `RINGLOG_LOG` chooses what is logged, as in `info,ringlog::storage=debug`.
-fn start_log(json: bool) -> WorkerGuard {
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
-    let filter = EnvFilter::builder()
-        .with_env_var("RINGLOG_LOG")
-        .with_default_directive(tracing::Level::INFO.into())
-        .from_env_lossy();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(writer);
-    let started = match json {
-        true => builder.json().try_init(),
-        false => builder.try_init(),
+/// Starts the log as the configuration says. `--log-json` and `RINGLOG_LOG`, which is written as `logger.levels` is (or as
+/// `info,ringlog::storage=debug`), override it.
+fn start_log(json: bool, config: &BrokerConfig) -> LogGuard {
+    let lines = match json || config.logger_format == LogFormat::Json {
+        true => LogLines::Json,
+        false => LogLines::Text,
     };
-    started.expect("the log is started once");
-    guard
+    let mut levels = config.logger_levels.0.clone();
+    let named = std::env::var("RINGLOG_LOG").unwrap_or_default();
+    match LoggerLevels::read(&named) {
+        Ok(LoggerLevels(more)) => levels.extend(more),
+        Err(why) => eprintln!("ringlog: RINGLOG_LOG is passed over: {why}"),
+    }
+    rt::start_log(lines, &levels)
 }
 
 /// The keys and their defaults, for the long help.

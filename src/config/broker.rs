@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::key::{ANY, RATIO, at_least, between, keys};
 use super::load::Given;
 use super::{
-    Check, CleanupPolicy, CompressionType, CordonedDirs, Key, Listener, MigrationPolicy,
-    ProtocolMap, Roles, Scope, TimestampType,
+    AdminAddress, Check, CleanupPolicy, CompressionType, CordonedDirs, Key, Listener, LogFormat,
+    LoggerLevels, MigrationPolicy, ProtocolMap, Roles, Scope, TimestampType,
 };
 
 const STATIC: Scope = Scope::Static;
@@ -19,6 +19,14 @@ keys! {
     /// Sizes are bytes, times milliseconds; `i64::MAX` and `i32::MAX` mean no limit, as Kafka has it.
     #[derive(Clone, PartialEq, Debug)]
     pub struct BrokerConfig, table BROKER_KEYS, and given: Given {
+        /// Address of the admin listener (metrics, health, state over HTTP), as host:port; empty is none. Where the default is taken, the broker says so and runs without.
+        admin_listener: AdminAddress = "admin.listener", Some("127.0.0.1:9644"), ANY, STATIC;
+        /// Partitions of groups that a scrape has rows for: those that lag most.
+        admin_metrics_group_partitions_max: i32 = "admin.metrics.group.partitions.max", Some("5000"), at_least(0), CLUSTER;
+        /// Partitions that a scrape has rows for: the first by topic and number.
+        admin_metrics_partitions_max: i32 = "admin.metrics.partitions.max", Some("20000"), at_least(0), CLUSTER;
+        /// Topics that a scrape has rows for: the first by name.
+        admin_metrics_topics_max: i32 = "admin.metrics.topics.max", Some("2000"), at_least(0), CLUSTER;
         /// Addresses told to clients: NAME://host:port, separated by commas. Not set: those of listeners.
         advertised_listeners: Option<Vec<Listener>> = "advertised.listeners", None, ANY, STATIC;
         /// Create a topic when a client asks for one that does not exist.
@@ -159,6 +167,10 @@ keys! {
         log_segment_bytes: i32 = "log.segment.bytes", Some("1073741824"), at_least(1_048_576), CLUSTER;
         /// How long a deleted segment's file stays on disk, in milliseconds.
         log_segment_delete_delay_ms: i64 = "log.segment.delete.delay.ms", Some("60000"), at_least(0), CLUSTER;
+        /// How the broker's own log lines are written: for people, or as one JSON object each.
+        logger_format: LogFormat = "logger.format", Some("text"), ANY, STATIC;
+        /// Levels of the broker's own log by module, as NAME=LEVEL separated by commas; "root" is all others. RINGLOG_LOG overrides it; levels change at run time as broker-loggers' configs.
+        logger_levels: LoggerLevels = "logger.levels", Some("root=INFO"), ANY, STATIC;
         /// Most connections at one time, over all listeners.
         max_connections: i32 = "max.connections", Some("2147483647"), at_least(0), CLUSTER;
         /// Most connections at one time from one address.

@@ -223,8 +223,14 @@ impl Check {
 
 /// Our own keys: everything else in the tables is Kafka's.
 pub(super) const OURS: &[&str] = &[
+    "admin.listener",
+    "admin.metrics.group.partitions.max",
+    "admin.metrics.partitions.max",
+    "admin.metrics.topics.max",
     "io.spin.us",
     "journal.dir",
+    "logger.format",
+    "logger.levels",
     "memory.bytes",
     "memory.cache.ratio",
     "memory.group.ratio",

@@ -34,6 +34,7 @@ mod listener;
 mod load;
 #[cfg(test)]
 mod load_tests;
+mod logger;
 mod lookup;
 mod properties;
 mod reference;
@@ -55,6 +56,7 @@ pub use group::{GROUP_KEYS, GroupConfig, group_key, validate_group, validate_gro
 pub use key::{Check, Key, Kind, Scope, Twin};
 pub use listener::{Listener, Protocol, ProtocolMap, Wire};
 pub use load::MemoryBudget;
+pub use logger::{AdminAddress, LogFormat, LoggerLevels};
 pub use lookup::{Dynamic, Lookup};
 pub use reference::{Reference, help, reference};
 pub use topic::{TOPIC_KEYS, TopicConfig, topic_key};

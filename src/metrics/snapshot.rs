@@ -1,19 +1,24 @@
 //! Values taken out of a shard: they travel, add up, and are read row by row.
 
-use hdrhistogram::Histogram as Counts;
+use std::collections::BTreeMap;
 
-use super::{Counter, Gauge, Histogram, METRICS, Peak, Sample};
+use super::sample::Label;
+use super::{Counter, Counts, Gauge, Histogram, METRICS, Peak, Sample};
 
-/// What is known of a metric beside its value; one row of [`METRICS`].
+/// What is known of a metric beside its value; one row of [`METRICS`] or [`SAMPLED`](super::SAMPLED).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Metric {
     /// As Prometheus names it: base units, counters end in `_total`.
     pub name: &'static str,
-    /// `key="value"` that tells rows of one name apart; empty where there is one row.
-    pub label: &'static str,
+    /// Keys and values that tell rows of one name apart, where they are fixed.
+    pub labels: &'static [(&'static str, &'static str)],
+    /// The keys of its labels, fixed or not.
+    pub keys: &'static [&'static str],
     /// Of the value as it is kept here; a printer turns [`Unit::Micros`] into the name's seconds.
     pub unit: Unit,
     pub kind: Kind,
+    /// The name that the JMX exporter's usual rules give the same value of Kafka's; empty where there is none.
+    pub kafka: &'static str,
     pub help: &'static str,
 }
 
@@ -39,7 +44,7 @@ pub enum Value {
     Counter(u64),
     Gauge(i64),
     Peak(i64),
-    Histogram(Counts<u64>),
+    Histogram(Counts),
 }
 
 /// Every metric of one shard, or of several added up. `Send`: it goes to whoever was asked.
@@ -47,8 +52,10 @@ pub enum Value {
 pub struct Snapshot {
     /// One per row of [`METRICS`].
     values: Vec<Value>,
-    /// Rows that were measured with it, in no order.
+    /// Rows that were measured with it and are of one shard only, in no order.
     samples: Vec<Sample>,
+    /// Rows that were measured with it and of which every shard may have its part.
+    shared: BTreeMap<(&'static str, Vec<Label>), Sample>,
 }
 
 /// One metric with its value.
@@ -58,53 +65,46 @@ pub struct Row<'a> {
     pub value: &'a Value,
 }
 
-/// A histogram in six numbers, in its metric's unit; all 0 while nothing was recorded.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Summary {
-    pub count: u64,
-    pub mean: f64,
-    pub p50: u64,
-    pub p99: u64,
-    pub p999: u64,
-    pub max: u64,
-}
-
 impl Snapshot {
     pub(super) fn new(values: Vec<Value>) -> Snapshot {
         assert_eq!(values.len(), METRICS.len(), "one value per row");
         Snapshot {
             values,
             samples: Vec::new(),
+            shared: BTreeMap::new(),
         }
     }
 
-    /// Adds rows that were measured for this snapshot.
+    /// Adds rows that were measured for this snapshot and that no other shard has.
     pub fn add_samples(&mut self, samples: impl IntoIterator<Item = Sample>) {
         self.samples.extend(samples);
     }
 
+    /// Adds a row of which other shards may have parts: what has the same labels is one row.
+    pub fn add_shared(&mut self, sample: Sample) {
+        let key = (sample.metric.name, sample.labels.clone());
+        match self.shared.get_mut(&key) {
+            Some(known) => known.value.merge(&sample.value),
+            None => drop(self.shared.insert(key, sample)),
+        }
+    }
+
     /// Adds another shard's values to these: counters and gauges are summed, of peaks the highest stays, histograms and
     /// samples are joined.
-    pub fn merge(&mut self, other: &Snapshot) {
+    pub fn merge(&mut self, other: Snapshot) {
         for (mine, theirs) in self.values.iter_mut().zip(&other.values) {
-            match (mine, theirs) {
-                (Value::Counter(mine), Value::Counter(theirs)) => {
-                    *mine = mine.wrapping_add(*theirs);
-                }
-                (Value::Gauge(mine), Value::Gauge(theirs)) => *mine += theirs,
-                (Value::Peak(mine), Value::Peak(theirs)) => *mine = (*mine).max(*theirs),
-                (Value::Histogram(mine), Value::Histogram(theirs)) => {
-                    mine.add(theirs).expect("histograms of the same bounds");
-                }
-                (mine, theirs) => panic!("rows are in one order: {mine:?} and {theirs:?}"),
-            }
+            mine.merge(theirs);
         }
-        self.samples.extend_from_slice(&other.samples);
+        self.samples.extend(other.samples);
+        other
+            .shared
+            .into_values()
+            .for_each(|sample| self.add_shared(sample));
     }
 
     /// The rows that were measured with it.
-    pub fn samples(&self) -> &[Sample] {
-        &self.samples
+    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().chain(self.shared.values())
     }
 
     /// Every metric with its value, in the order of [`METRICS`].
@@ -117,17 +117,20 @@ impl Snapshot {
 }
 
 impl Value {
-    /// The six numbers of a histogram; `None` for the other kinds.
-    pub fn summary(&self) -> Option<Summary> {
+    fn merge(&mut self, other: &Value) {
+        match (self, other) {
+            (Value::Counter(mine), Value::Counter(theirs)) => *mine = mine.wrapping_add(*theirs),
+            (Value::Gauge(mine), Value::Gauge(theirs)) => *mine += theirs,
+            (Value::Peak(mine), Value::Peak(theirs)) => *mine = (*mine).max(*theirs),
+            (Value::Histogram(mine), Value::Histogram(theirs)) => mine.add(theirs),
+            (mine, theirs) => panic!("rows are of one kind: {mine:?} and {theirs:?}"),
+        }
+    }
+
+    /// A histogram's counts; `None` for the other kinds.
+    pub fn counts(&self) -> Option<&Counts> {
         match self {
-            Value::Histogram(counts) => Some(Summary {
-                count: counts.len(),
-                mean: counts.mean(),
-                p50: counts.value_at_quantile(0.5),
-                p99: counts.value_at_quantile(0.99),
-                p999: counts.value_at_quantile(0.999),
-                max: counts.max(),
-            }),
+            Value::Histogram(counts) => Some(counts),
             Value::Counter(_) | Value::Gauge(_) | Value::Peak(_) => None,
         }
     }
@@ -162,13 +165,16 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::metrics::{GROUP_LAG_RECORDS, Metrics};
+    use crate::metrics::{DEVICE_BYTES, GROUP_LAG_RECORDS, Metrics, SAMPLED, families};
+    use crate::types::Str;
 
-    fn value<'a>(snapshot: &'a Snapshot, name: &str, label: &str) -> &'a Value {
-        let found = snapshot
-            .rows()
-            .find(|row| row.metric.name == name && row.metric.label == label);
+    fn value<'a>(snapshot: &'a Snapshot, name: &str) -> &'a Value {
+        let found = snapshot.rows().find(|row| row.metric.name == name);
         found.expect("a metric of that name").value
+    }
+
+    fn labels(texts: &[&str]) -> Vec<Str> {
+        texts.iter().map(|text| Str::from(*text)).collect()
     }
 
     #[test]
@@ -178,25 +184,22 @@ mod tests {
             shard.bytes_in.add(100 * i);
             shard.requests.increment();
             shard.connections_open.increment();
-            shard.produce_latency.record(1000 * i);
+            shard.commit_round_time.record(1000 * i);
         }
         shards[1].connections_open.decrement();
-        shards[1].fetch_latency.record(5);
         let mut sum = shards[0].snapshot();
-        sum.merge(&shards[1].snapshot());
-        let bytes = value(&sum, "ringlog_received_bytes_total", "");
-        assert_eq!(*bytes, Value::Counter(300));
-        let requests = value(&sum, "ringlog_requests_total", "");
-        assert_eq!(*requests, Value::Counter(2));
-        let open = value(&sum, "ringlog_connections", "");
-        assert_eq!(*open, Value::Gauge(1));
-        let produce = value(&sum, "ringlog_request_seconds", "api=\"produce\"").summary();
-        let produce = produce.expect("a histogram");
-        assert_eq!(produce.count, 2);
-        assert!((990..=1010).contains(&produce.p50), "{produce:?}");
-        assert!((1980..=2020).contains(&produce.max), "{produce:?}");
-        let fetch = value(&sum, "ringlog_request_seconds", "api=\"fetch\"").summary();
-        assert_eq!(fetch.map(|fetch| fetch.count), Some(1));
+        sum.merge(shards[1].snapshot());
+        assert_eq!(
+            *value(&sum, "ringlog_received_bytes_total"),
+            Value::Counter(300)
+        );
+        assert_eq!(*value(&sum, "ringlog_requests_total"), Value::Counter(2));
+        assert_eq!(*value(&sum, "ringlog_connections"), Value::Gauge(1));
+        let rounds = value(&sum, "ringlog_commit_round_seconds").counts();
+        let rounds = rounds.expect("a histogram");
+        assert_eq!((rounds.count(), rounds.sum()), (2, 3000));
+        assert!((1000..=1250).contains(&rounds.quantile(0.5)), "{rounds:?}");
+        assert!((2000..=2500).contains(&rounds.quantile(1.0)), "{rounds:?}");
     }
 
     #[test]
@@ -206,15 +209,33 @@ mod tests {
         for (shard, open) in shards.iter().zip([7, 5]) {
             shard.transaction_open.set(open);
             let mut snapshot = shard.snapshot();
-            snapshot.add_samples([Sample::new(&GROUP_LAG_RECORDS, &[("group", "g")], open)]);
+            let own = Sample::new(
+                &GROUP_LAG_RECORDS,
+                labels(&["g", "t", "0"]),
+                Value::Gauge(open),
+            );
+            snapshot.add_samples([own]);
+            let part = labels(&["/data", "read"]);
+            snapshot.add_shared(Sample::new(
+                &DEVICE_BYTES,
+                part,
+                Value::Counter(open as u64),
+            ));
             snapshots.push(snapshot);
         }
         let name = "ringlog_oldest_open_transaction_seconds";
         for (mine, theirs) in [(0, 1), (1, 0)] {
             let mut sum = snapshots[mine].clone();
-            sum.merge(&snapshots[theirs]);
-            assert_eq!(*value(&sum, name, ""), Value::Peak(7));
-            assert_eq!(sum.samples().len(), 2);
+            sum.merge(snapshots[theirs].clone());
+            assert_eq!(*value(&sum, name), Value::Peak(7));
+            let lags = sum.samples().filter(|s| s.metric == &GROUP_LAG_RECORDS);
+            assert_eq!(lags.count(), 2, "each of its own shard");
+            let bytes: Vec<_> = sum
+                .samples()
+                .filter(|s| s.metric == &DEVICE_BYTES)
+                .collect();
+            assert_eq!(bytes.len(), 1, "one row of both");
+            assert_eq!(bytes[0].value, Value::Counter(12));
         }
     }
 
@@ -222,29 +243,18 @@ mod tests {
     fn a_snapshot_stays_as_it_was_taken() {
         let shard = Metrics::new();
         let before = shard.snapshot();
-        shard.errors.increment();
+        shard.requests.increment();
         shard.commit_round_time.record(7);
         assert_eq!(before, Metrics::new().snapshot());
         assert_ne!(before, shard.snapshot());
     }
 
     #[test]
-    fn values_out_of_range_count_at_its_ends() {
-        let shard = Metrics::new();
-        shard.other_latency.record(0);
-        shard.other_latency.record(u64::MAX);
-        let snapshot = shard.snapshot();
-        let other = value(&snapshot, "ringlog_request_seconds", "api=\"other\"").summary();
-        let other = other.expect("a histogram");
-        assert_eq!((other.count, other.p50), (2, 1));
-        assert!((60_000_000..61_000_000).contains(&other.max), "{other:?}");
-    }
-
-    #[test]
     fn rows_are_told_apart_and_named_as_prometheus_wants() {
         let mut seen = HashSet::new();
-        for metric in METRICS {
-            assert!(seen.insert((metric.name, metric.label)), "{}", metric.name);
+        let mut kafkas = HashSet::new();
+        for metric in METRICS.iter().chain(SAMPLED.iter().copied()) {
+            assert!(seen.insert((metric.name, metric.labels)), "{}", metric.name);
             let is_counter = metric.kind == Kind::Counter;
             assert_eq!(
                 metric.name.ends_with("_total"),
@@ -255,9 +265,24 @@ mod tests {
             let in_unit = match metric.unit {
                 Unit::Count => true,
                 Unit::Bytes => metric.name.contains("bytes"),
-                Unit::Micros => metric.name.ends_with("_seconds"),
+                Unit::Micros => metric.name.trim_end_matches("_total").ends_with("_seconds"),
             };
             assert!(in_unit && !metric.help.is_empty(), "{}", metric.name);
+            let reserved = ["le", "quantile", "instance", "job"];
+            assert!(
+                !metric.keys.iter().any(|key| reserved.contains(key)),
+                "{}",
+                metric.name
+            );
+            if !metric.kafka.is_empty() {
+                assert!(kafkas.insert(metric.kafka), "{}", metric.kafka);
+                assert_eq!(
+                    metric.kafka.ends_with("_total"),
+                    is_counter,
+                    "{}",
+                    metric.kafka
+                );
+            }
         }
         for row in Metrics::new().snapshot().rows() {
             let kind = match row.value {
@@ -267,6 +292,17 @@ mod tests {
                 Value::Histogram(_) => Kind::Histogram,
             };
             assert_eq!(kind, row.metric.kind);
+        }
+    }
+
+    #[test]
+    fn rows_of_one_name_are_of_one_family() {
+        for family in families() {
+            let rows = METRICS.iter().chain(SAMPLED.iter().copied());
+            for row in rows.filter(|row| row.name == family.name) {
+                let same = (row.kind, row.unit, row.keys, row.help);
+                assert_eq!(same, (family.kind, family.unit, family.keys, family.help));
+            }
         }
     }
 

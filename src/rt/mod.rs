@@ -18,7 +18,7 @@
 //!
 //! **Not obvious.** The executor logs through the `log` crate; we do not bridge it to `tracing`, because its lines are
 //! noise (the probe of a device says "error" when all is well). Dropping an unfinished task leaks it: never race a task,
-//! race plain futures. Never wake a shard from another thread by a task's waker: use mail, [`blocking()`] or [`Stop`]. Each
+//! race plain futures. Never wake a shard from another thread by a task's waker: use mail, a [`door()`], [`blocking()`] or [`Stop`]. Each
 //! executor that ends leaks a few descriptors, so tests make few. Network data does not travel through io_uring but by
 //! plain system calls; file data does. Sockets yield by themselves; other long loops call [`yield_if_needed`], or the shard
 //! does not see its rings for a second.
@@ -30,10 +30,12 @@ mod checks;
 mod clock;
 mod dir_lock;
 mod disk;
+mod door;
 mod doorbell;
 mod executor;
 mod foreign;
 mod listener;
+mod logging;
 mod mailbox;
 mod notify;
 mod ring_file;
@@ -54,9 +56,13 @@ pub use checks::{StartError, check_io_uring};
 pub use clock::{Clock, SimClock};
 pub use dir_lock::DirLock;
 pub use disk::{Disk, Entry, File, Open};
+pub use door::{Door, DoorFull, DoorKeeper, door};
 pub use executor::{run_local, run_local_deep, yield_if_needed};
 pub use foreign::Foreign;
 pub use listener::{BoundListener, ListenOptions, Listener, resolve};
+pub use logging::{
+    LinesLost, LogGuard, LogLines, NoLogger, lines_lost, logger_levels, set_logger_level, start_log,
+};
 pub use mailbox::{Inbox, Mailbox, Seat, mesh};
 pub use notify::{Closed, Notified, Notify, Receiver, Sender, Signal, oneshot};
 pub use ring_file::RingFile;

@@ -14,7 +14,8 @@ use super::connections::{End, Handle, Order, Shared};
 use super::frames::{BadLength, Frames};
 use super::intake::Intake;
 use super::memory::Reservation;
-use crate::api::{self, Context, Frame, Outcome, Work};
+use super::timing::{self, Answered, Began};
+use crate::api::{self, Context, Frame, Outcome, Times, Work};
 use crate::rt::{self, RawAccepted, Socket};
 use crate::shard::ReadData;
 use crate::types::{Micros, Str};
@@ -38,14 +39,23 @@ struct Connection {
     pipeline: VecDeque<InFlight>,
     intake: Intake,
     /// A whole frame that waits for its turn.
-    next: Option<(Bytes, Option<Reservation>)>,
+    next: Option<Whole>,
+    /// When something was read last.
+    read_at: Micros,
     closing: bool,
+}
+
+/// A frame that is here.
+struct Whole {
+    frame: Bytes,
+    memory: Option<Reservation>,
+    arrived: Micros,
 }
 
 struct InFlight {
     work: Work,
     is_produce: bool,
-    since: Micros,
+    began: Began,
     /// Goes back when the response is sent.
     _memory: Option<Reservation>,
 }
@@ -60,7 +70,7 @@ enum Event {
 /// Serves a connection until it ends.
 pub async fn serve(shared: Rc<Shared>, listener: usize, accepted: RawAccepted) {
     let peer = accepted.peer_addr();
-    let (slot, handle) = shared.enter();
+    let (slot, handle) = shared.enter(peer, listener);
     if let Ok(socket) = Socket::adopt(accepted) {
         let context = Rc::new(Context {
             shard: shared.shard.clone(),
@@ -68,6 +78,7 @@ pub async fn serve(shared: Rc<Shared>, listener: usize, accepted: RawAccepted) {
             listener: shared.listener_name(listener),
             client_host: Str::from(format!("/{}", peer.ip())),
             sessions: shared.sessions.clone(),
+            client_id: handle.client_id.clone(),
             watched: Default::default(),
         });
         let mut connection = Connection {
@@ -78,6 +89,7 @@ pub async fn serve(shared: Rc<Shared>, listener: usize, accepted: RawAccepted) {
             frames: Frames::new(shared.shard.config.socket_request_max_bytes as usize),
             pipeline: VecDeque::new(),
             next: None,
+            read_at: shared.shard.clock.now(),
             closing: false,
             shared: shared.clone(),
         };
@@ -115,7 +127,9 @@ impl Connection {
                 }
                 Event::Read(count) => {
                     self.shared.shard.metrics.bytes_in.add(count as u64);
-                    self.handle.last_active.set(self.shared.shard.clock.now());
+                    self.handle.counted.received_bytes.add(count as u64);
+                    self.read_at = self.shared.shard.clock.now();
+                    self.handle.last_active.set(self.read_at);
                     self.handle.shrunk.set(false);
                 }
                 Event::Answer(outcome) => self.answer(outcome).await?,
@@ -181,36 +195,48 @@ impl Connection {
     /// Begins every request that is here and whose turn it is.
     fn start_requests(&mut self) -> Result<(), End> {
         while !self.closing {
-            let (frame, memory) = match self.next.take() {
+            let whole = match self.next.take() {
                 Some(next) => next,
                 None => match self.next_frame()? {
                     Some(next) => next,
                     None => return Ok(()),
                 },
             };
-            let is_produce = api::is_produce(&frame);
+            let is_produce = api::is_produce(&whole.frame);
             let overlaps = is_produce && self.pipeline.iter().all(|request| request.is_produce);
             let may_start =
                 self.pipeline.is_empty() || overlaps && self.pipeline.len() < PIPELINE_MAX;
             if !may_start {
-                self.next = Some((frame, memory));
+                self.next = Some(whole);
                 return Ok(());
             }
-            let work = api::start(&self.context, frame)
+            let shard = &self.shared.shard;
+            let (key, version) = api::key_and_version(&whole.frame);
+            let bytes = whole.frame.len() as u64;
+            let started = shard.clock.now();
+            let work = api::start(&self.context, whole.frame)
                 .map_err(|refused| End::Fault(refused.to_string()))?;
-            let since = self.shared.shard.clock.now();
-            self.shared.shard.metrics.requests.increment();
+            let began = Began {
+                key,
+                version,
+                bytes,
+                arrived: whole.arrived,
+                started,
+                returned: shard.clock.now(),
+            };
+            shard.metrics.requests.increment();
+            self.handle.counted.requests.increment();
             self.pipeline.push_back(InFlight {
                 work,
                 is_produce,
-                since,
-                _memory: memory,
+                began,
+                _memory: whole.memory,
             });
         }
         Ok(())
     }
 
-    fn next_frame(&mut self) -> Result<Option<(Bytes, Option<Reservation>)>, End> {
+    fn next_frame(&mut self) -> Result<Option<Whole>, End> {
         let bad = |BadLength(len)| {
             End::Fault(format!(
                 "a request's length is {len}, and may be 0 to socket.request.max.bytes"
@@ -218,7 +244,11 @@ impl Connection {
         };
         if let Some(frame) = self.frames.next().map_err(bad)? {
             let memory = self.intake.take(frame.len());
-            return Ok(Some((frame, memory)));
+            return Ok(Some(Whole {
+                frame,
+                memory,
+                arrived: self.read_at,
+            }));
         }
         let (len, bytes) = (self.frames.pending_len(), self.frames.buffered());
         self.intake
@@ -231,21 +261,31 @@ impl Connection {
         let request = self.pipeline.pop_front().expect("the front was polled");
         let now = self.shared.shard.clock.now();
         self.handle.last_active.set(now);
-        self.shared
-            .shard
-            .metrics
-            .other_latency
-            .record(now.since(request.since));
+        let mut answered = Answered {
+            times: Times::default(),
+            at: now,
+            sent: now,
+            bytes: 0,
+        };
         match outcome {
-            Outcome::Silent => Ok(()),
-            Outcome::Close(why) => Err(End::Fault(why)),
-            Outcome::Reply(frame) => Ok(self.send(frame).await?),
+            Outcome::Silent => {}
+            Outcome::Close(why) => return Err(End::Fault(why)),
+            Outcome::Reply(frame) => {
+                answered.times = frame.times;
+                answered.bytes = frame.len() as u64;
+                self.send(frame).await?;
+                // The last write has looked at the clock.
+                answered.sent = self.handle.last_active.get();
+            }
         }
+        timing::note(&self.shared.shard, &self.handle, &request.began, &answered);
+        Ok(())
     }
 
     /// Sends a frame; records go from the cache's pages to the socket without a copy.
     async fn send(&mut self, frame: Frame) -> io::Result<()> {
         self.shared.shard.metrics.bytes_out.add(frame.len() as u64);
+        self.handle.counted.sent_bytes.add(frame.len() as u64);
         if frame.splices.is_empty() {
             return self.write_all(&frame.head).await;
         }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,8 +15,9 @@ use super::memory::MemoryGate;
 use super::warn::RateLimited;
 use crate::api::Sessions;
 use crate::config::Listener;
+use crate::metrics::Counter;
 use crate::rt::{self, Signal};
-use crate::shard::Shard;
+use crate::shard::{ConnectionRow, Shard};
 use crate::types::{Micros, ShardId, Str};
 
 /// What the connections of a shard share.
@@ -44,6 +45,20 @@ pub struct Handle {
     pub serving: Cell<bool>,
     /// Bytes of the frame being read that have arrived, and since when it is being read.
     pub receiving: Cell<Option<Receiving>>,
+    pub peer: SocketAddr,
+    pub listener: usize,
+    /// What the client calls itself; on the native wire, nothing.
+    pub client_id: Rc<RefCell<Str>>,
+    pub counted: Counted,
+    opened: Micros,
+}
+
+/// What has come and gone on one connection.
+#[derive(Default)]
+pub struct Counted {
+    pub requests: Counter,
+    pub received_bytes: Counter,
+    pub sent_bytes: Counter,
 }
 
 /// Why a connection ended.
@@ -114,19 +129,25 @@ impl Shared {
     }
 
     /// Enters a connection; its slot is given back by [`Shared::leave`].
-    pub fn enter(&self) -> (usize, Rc<Handle>) {
+    pub fn enter(&self, peer: SocketAddr, listener: usize) -> (usize, Rc<Handle>) {
         let order = if self.stopping.get() {
             Order::Finish
         } else {
             Order::GoOn
         };
+        let now = self.shard.clock.now();
         let handle = Rc::new(Handle {
             signal: Signal::default(),
             order: Cell::new(order),
-            last_active: Cell::new(self.shard.clock.now()),
+            last_active: Cell::new(now),
             shrunk: Cell::new(false),
             serving: Cell::new(false),
             receiving: Cell::new(None),
+            peer,
+            listener,
+            client_id: Rc::default(),
+            counted: Counted::default(),
+            opened: now,
         });
         let slot = self.handles.borrow_mut().insert(handle.clone());
         self.shard.metrics.connections_open.increment();
@@ -148,6 +169,26 @@ impl Shared {
 
     pub fn count(&self) -> usize {
         self.handles.borrow().len()
+    }
+
+    /// The connections from slot `from` on, so many at most.
+    pub fn rows(&self, from: usize, limit: usize) -> Vec<ConnectionRow> {
+        let now = self.shard.clock.now();
+        let handles = self.handles.borrow();
+        let later = handles.iter().filter(|(slot, _)| *slot >= from).take(limit);
+        let row = |(connection, handle): (usize, &Rc<Handle>)| ConnectionRow {
+            shard: self.shard.id.0,
+            connection,
+            peer: handle.peer.to_string(),
+            listener: self.listeners[handle.listener].name.clone(),
+            client_id: handle.client_id.borrow().to_string(),
+            age_s: now.since(handle.opened) / 1_000_000,
+            idle_s: now.since(handle.last_active.get()) / 1_000_000,
+            requests: handle.counted.requests.value(),
+            received_bytes: handle.counted.received_bytes.value(),
+            sent_bytes: handle.counted.sent_bytes.value(),
+        };
+        later.map(row).collect()
     }
 
     /// Tells every connection to answer what it serves and close.

@@ -16,8 +16,10 @@
 //!
 //! **Not obvious.** SO_REUSEPORT would spread few connections badly, so one shard accepts for all and hands sockets over.
 //! A frame's length reserves nothing by itself: memory is reserved as its bytes arrive, and whoever holds reserved memory
-//! without progress, while others wait for it, is closed.
+//! without progress, while others wait for it, is closed. The admin listener is HTTP on a thread of its own, outside every
+//! shard.
 
+mod admin;
 mod connection;
 mod connections;
 mod frames;
@@ -27,6 +29,7 @@ mod native;
 mod outgoing;
 mod run;
 mod supervisor;
+mod timing;
 mod warn;
 
 pub use run::{available_memory, run, shards_count};

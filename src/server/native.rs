@@ -100,7 +100,7 @@ struct Hello {
 /// Serves a connection until it ends or goes to another shard.
 pub async fn serve(shared: Rc<Shared>, listener: usize, mut accepted: RawAccepted) {
     let peer = accepted.peer_addr();
-    let (slot, handle) = shared.enter();
+    let (slot, handle) = shared.enter(peer, listener);
     let limits = FrameLimits {
         control_bytes_max: HELLO_BYTES_MAX,
         body_bytes_max: 0,
@@ -280,6 +280,7 @@ impl Link {
 
     fn on_sent(&self, shared: &Rc<Shared>, bytes: usize) {
         shared.shard.metrics.bytes_out.add(bytes as u64);
+        self.handle.counted.sent_bytes.add(bytes as u64);
         self.handle.last_active.set(shared.shard.clock.now());
     }
 }
@@ -309,6 +310,7 @@ impl NativeConnection<'_> {
                 Event::Read(count) => {
                     self.shared.shard.metrics.bytes_in.add(count as u64);
                     let handle = &self.link.handle;
+                    handle.counted.received_bytes.add(count as u64);
                     handle.last_active.set(self.shared.shard.clock.now());
                     handle.shrunk.set(false);
                 }
@@ -402,6 +404,7 @@ impl NativeConnection<'_> {
                 return Ok(());
             };
             self.shared.shard.metrics.requests.increment();
+            self.link.handle.counted.requests.increment();
             match native::start(&self.context, frame) {
                 Started::Work(work) => self.queue(work, memory),
                 Started::Subscribe(stream) => self.subscribe(stream, memory),
@@ -439,7 +442,7 @@ impl NativeConnection<'_> {
             None
         };
         if let Some(why) = why {
-            self.shared.shard.metrics.errors.increment();
+            self.shared.shard.metrics.native_errors.increment();
             let frame = refusal(stream.id(), ErrorCode::InvalidRequest, why, false);
             return self.queue(Box::pin(std::future::ready(frame)), None);
         }
@@ -455,7 +458,7 @@ impl NativeConnection<'_> {
     fn on_answer(&mut self, frame: NativeFrame) {
         let request = self.pipeline.pop_front().expect("the front was polled");
         let now = self.shared.shard.clock.now();
-        let latency = &self.shared.shard.metrics.other_latency;
+        let latency = &self.shared.shard.metrics.native_latency;
         latency.record(now.since(request.since));
         self.link.outgoing.push(frame);
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::admin::{self, Ask, BoundAdmin, Known, Step};
 use super::connection;
 use super::connections::{Admission, Shared, lock};
 use super::memory::MemoryGate;
@@ -14,7 +15,7 @@ use super::supervisor;
 use super::warn::RateLimited;
 use crate::config::{BrokerConfig, Listener, Protocol, Wire};
 use crate::metadata::{Endpoint, FeatureRange, Registration};
-use crate::rt::{self, BoundListener, Disk, ListenOptions, Options, Queue};
+use crate::rt::{self, BoundListener, Disk, DoorKeeper, ListenOptions, Options, Queue};
 use crate::shard::{self, Message, Opened, Shard};
 use crate::storage::{Directories, JournalDir, StorageError};
 use crate::types::{NodeId, ShardId, Str, Uuid};
@@ -40,6 +41,7 @@ struct Prepared {
     directories: Directories,
     bound: Vec<(Listener, BoundListener)>,
     shards_count: u16,
+    admin: Option<BoundAdmin>,
 }
 
 /// What one shard's main is given.
@@ -51,11 +53,15 @@ struct Seed {
     /// Shard 0 accepts for all.
     bound: Vec<BoundListener>,
     advertised: Vec<Listener>,
+    known: Arc<Known>,
+    /// On shard 0, where there is an admin listener.
+    admin: Option<DoorKeeper<Ask>>,
 }
 
 const RETRIES: u32 = 20;
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 
+const LOST_LINES_EVERY: Duration = Duration::from_secs(10);
 /// Connections that are still served this long after the word to stop are cut.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -63,6 +69,7 @@ impl Prepared {
     fn new(config: BrokerConfig) -> Result<Prepared, String> {
         rt::check_io_uring().map_err(|error| error.to_string())?;
         let bound = bind(&config)?;
+        let admin = admin::bind(&config)?;
         let paths = config.data_dirs().to_vec();
         let node = NodeId(config.node_id);
         let journals = match &config.journal_dir {
@@ -91,6 +98,7 @@ impl Prepared {
             directories,
             bound,
             shards_count,
+            admin,
         })
     }
 
@@ -100,13 +108,18 @@ impl Prepared {
             spin: Duration::from_micros(self.config.io_spin_us as u64),
             ..Options::default()
         };
-        let seeds = self.seeds();
+        let seeds = self.seeds()?;
         let shards = rt::start(&options, seeds, run_shard).map_err(|error| error.to_string())?;
         shards.join();
         Ok(())
     }
 
-    fn seeds(self) -> Vec<Seed> {
+    fn seeds(self) -> Result<Vec<Seed>, String> {
+        let known = Arc::new(Known::new(self.shards_count));
+        let mut admin = match self.admin {
+            Some(bound) => Some(bound.start(known.clone())?),
+            None => None,
+        };
         let memory = self.config.memory(available_memory());
         let count = self.shards_count as usize;
         let (listeners, bound): (Vec<_>, Vec<_>) = self.bound.into_iter().unzip();
@@ -125,32 +138,39 @@ impl Prepared {
         let listeners = Arc::new(listeners);
         let admission = Arc::new(Mutex::new(Admission::new(self.shards_count)));
         let mut bound = Some(bound);
-        rt::mesh::<Message>(count)
-            .into_iter()
-            .map(|seat| Seed {
-                opened: Opened {
-                    config: self.config.clone(),
-                    directories: self.directories.clone(),
-                    seat,
-                    shards_count: self.shards_count,
-                    cache_bytes: memory.cache as usize / count,
-                    groups_bytes: memory.groups as usize / count,
-                    open_files_max: open_files_max() / count,
-                },
-                request_bytes: memory.requests as usize / count,
-                listeners: listeners.clone(),
-                admission: admission.clone(),
-                bound: bound.take().unwrap_or_default(),
-                advertised: advertised.clone(),
-            })
-            .collect()
+        let seeds = rt::mesh::<Message>(count).into_iter().map(|seat| Seed {
+            opened: Opened {
+                config: self.config.clone(),
+                directories: self.directories.clone(),
+                seat,
+                shards_count: self.shards_count,
+                cache_bytes: memory.cache as usize / count,
+                groups_bytes: memory.groups as usize / count,
+                open_files_max: open_files_max() / count,
+            },
+            request_bytes: memory.requests as usize / count,
+            listeners: listeners.clone(),
+            admission: admission.clone(),
+            bound: bound.take().unwrap_or_default(),
+            advertised: advertised.clone(),
+            known: known.clone(),
+            admin: admin.take(),
+        });
+        Ok(seeds.collect())
     }
 }
 
 /// One shard from start to stop.
 async fn run_shard(own: rt::Shard, seed: Seed) {
     let directories = seed.opened.directories.clone();
-    let shard = shard::open(seed.opened);
+    let (known, shard) = (seed.known, shard::open(seed.opened));
+    known.note_thread(own.id);
+    if let Some(keeper) = seed.admin {
+        admin::attend(&shard, keeper);
+    }
+    if own.id == ShardId(0) {
+        rt::spawn(Queue::Background, "log limits", tell_lost_lines());
+    }
     let gate = MemoryGate::new(seed.request_bytes);
     let (measured, budget) = (gate.clone(), seed.request_bytes);
     shard.metrics.memory_budget_requests.set(budget as i64);
@@ -161,6 +181,8 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
         seed.listeners.clone(),
         seed.admission.clone(),
     );
+    let listed = shared.clone();
+    shard.on_list_connections(move |from, limit| listed.rows(from, limit));
     let serving = shared.clone();
     shard.serve_connections(move |listener, accepted| {
         let shared = serving.clone();
@@ -188,7 +210,9 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
             .await;
         match started {
             Ok(()) => {
+                known.progress.note(Step::Recovered);
                 accept_all(&shard, seed.bound, &seed.admission);
+                known.progress.note(Step::Listening);
                 println!("ringlog ready listeners={}", told(&seed.advertised));
                 supervisor::tell(supervisor::READY);
             }
@@ -201,6 +225,7 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
     }
     own.shutdown.requested().await;
     if own.id == ShardId(0) {
+        known.progress.note(Step::Stopping);
         supervisor::tell(supervisor::STOPPING);
     }
     // A member that waits for others is told to look elsewhere.
@@ -211,6 +236,22 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
         rt::sleep(Duration::from_millis(5)).await;
     }
     shard.close().await;
+}
+
+/// Says now and then how many lines of the log were left out.
+async fn tell_lost_lines() {
+    let mut told = rt::lines_lost();
+    loop {
+        rt::sleep(LOST_LINES_EVERY).await;
+        let lost = rt::lines_lost();
+        if lost != told {
+            let (limited, dropped) = (lost.limited - told.limited, lost.dropped - told.dropped);
+            tracing::warn!(
+                "{limited} log lines were left out because the same place had said enough, {dropped} because they were not read fast enough"
+            );
+            told = lost;
+        }
+    }
 }
 
 fn accept_all(shard: &Rc<Shard>, bound: Vec<BoundListener>, admission: &Arc<Mutex<Admission>>) {

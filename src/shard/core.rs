@@ -12,28 +12,26 @@ use slab::Slab;
 use super::calls::{Answer, Calls};
 use super::controller::Controller;
 use super::coordinators::Coordinators;
-use super::fetch::{
-    Parked, PartitionRead, ReadData, ReadItem, ReadRequest, SentData, WatchItem, WatchKey,
-};
+use super::fetch::{Parked, PartitionRead, SentData, WatchItem, WatchKey};
 use super::memory::Measure;
 use super::message::Message;
 use super::moves::Moves;
 use super::produce::ProduceJoin;
 use super::replica::Replica;
+use super::report::ListConnections;
+use super::slow::SlowRing;
 use super::waiters::WaitList;
 use crate::config::BrokerConfig;
 use crate::metadata::{Image, MetadataRecord, ProducerIdBlock, shard_of};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Stage, Stages};
 use crate::protocol::ErrorCode;
 use crate::record::Codecs;
-use crate::rt::{
-    self, Clock, Inbox, Mailbox, Notify, Queue, RawAccepted, Receiver, Sender, oneshot,
-};
+use crate::rt::{self, Clock, Inbox, Mailbox, Notify, Queue, RawAccepted, Receiver, Sender};
 use crate::storage::{Committed, LogId, Store};
 use crate::types::{NodeId, PartitionIndex, ShardId, TopicId};
 
 /// A shard that is gone has taken the process with it.
-const ANSWERED: &str = "shards live as long as the process";
+pub(super) const ANSWERED: &str = "shards live as long as the process";
 
 /// Who serves a connection that came in by the listener of this number.
 type Serve = Box<dyn Fn(usize, RawAccepted)>;
@@ -50,12 +48,15 @@ pub struct Shard {
     pub(super) store: Store,
     image: RefCell<Image>,
     pub(super) replicas: RefCell<HashMap<(TopicId, i32), Rc<Replica>>>,
-    mailbox: Mailbox<Message>,
+    pub(super) mailbox: Mailbox<Message>,
     calls: Calls,
     pub(super) produces: RefCell<Slab<Rc<ProduceJoin>>>,
     pub(super) wait_list: WaitList,
     pub(super) measures: RefCell<Vec<Measure>>,
-    reads: RefCell<Slab<Sender<Vec<PartitionRead<SentData>>>>>,
+    pub(super) reads: RefCell<Slab<Sender<(Vec<PartitionRead<SentData>>, Stages)>>>,
+    /// The slowest requests of this shard's connections.
+    pub slow: SlowRing,
+    pub(super) on_list: RefCell<Option<ListConnections>>,
     parked: Parked,
     /// Only on shard 0.
     pub(super) controller: RefCell<Option<Rc<Controller>>>,
@@ -100,6 +101,8 @@ impl Shard {
             wait_list: WaitList::default(),
             measures: RefCell::default(),
             reads: RefCell::default(),
+            slow: SlowRing::default(),
+            on_list: RefCell::new(None),
             parked: Parked::default(),
             controller: RefCell::new(None),
             controller_made: Notify::default(),
@@ -124,6 +127,7 @@ impl Shard {
         self.watch_directories();
         let timeouts = self.clone().time_out_produces();
         rt::spawn(Queue::Net, "produce timeouts", timeouts);
+        rt::spawn(Queue::Net, "timer lateness", self.clone().watch_timers());
     }
 
     /// Who serves connections that arrive here.
@@ -278,92 +282,6 @@ impl Shard {
         (0..self.shards_count).map(ShardId)
     }
 
-    /// Reads partitions wherever they are. The results come in the order of the items, and together keep to the
-    /// request's budget, but that the first non-empty one is whole.
-    pub async fn read(self: &Rc<Self>, request: ReadRequest) -> Vec<PartitionRead> {
-        let budget = request.max_bytes;
-        let limits: Vec<(u32, usize)> = request
-            .items
-            .iter()
-            .map(|item| (item.index, item.max_bytes))
-            .collect();
-        let mut own = ReadRequest {
-            items: Vec::new(),
-            ..request
-        };
-        let mut abroad: Vec<(ShardId, ReadRequest)> = Vec::new();
-        let count = request.items.len();
-        for item in request.items {
-            let owner = self.owner(item.topic_id, item.partition);
-            if owner == self.id {
-                own.items.push(item);
-                continue;
-            }
-            match abroad.iter_mut().find(|(to, _)| *to == owner) {
-                Some((_, share)) => share.items.push(item),
-                None => abroad.push((
-                    owner,
-                    ReadRequest {
-                        items: vec![item],
-                        ..own.clone_empty()
-                    },
-                )),
-            }
-        }
-        let mut replies = Vec::with_capacity(abroad.len());
-        for (to, request) in abroad {
-            let (sender, reply) = oneshot();
-            let slot = self.reads.borrow_mut().insert(sender) as u32;
-            self.send(to, Message::Read { slot, request });
-            replies.push(reply);
-        }
-        let mut results = self.read_here(own).await;
-        if replies.is_empty() {
-            return results;
-        }
-        for reply in replies {
-            let read = reply.await.expect(ANSWERED);
-            results.extend(read.into_iter().map(PartitionRead::received));
-        }
-        results.sort_unstable_by_key(|result| result.index);
-        assert_eq!(results.len(), count, "every item is answered once");
-        keep_to_budget(&mut results, &limits, budget);
-        results
-    }
-
-    async fn read_here(self: &Rc<Self>, request: ReadRequest) -> Vec<PartitionRead> {
-        let mut results = Vec::with_capacity(request.items.len());
-        let mut left = request.max_bytes;
-        let mut at_least_one = true;
-        for item in &request.items {
-            let result = match self.replica(item.topic_id, item.partition) {
-                Some(replica) => {
-                    replica
-                        .read(item, request.isolation, left, at_least_one)
-                        .await
-                }
-                None => {
-                    let error = self.absent(item.topic_id, item.partition);
-                    PartitionRead::failed(item.index, error)
-                }
-            };
-            let bytes = result.data.bytes();
-            at_least_one &= bytes == 0;
-            left = left.saturating_sub(bytes);
-            results.push(result);
-        }
-        results
-    }
-
-    async fn on_read(self: Rc<Self>, home: ShardId, slot: u32, request: ReadRequest) {
-        let results = self.read_here(request).await;
-        let results = results
-            .into_iter()
-            .map(|read| read.send(&self.mailbox))
-            .collect();
-        self.send(home, Message::ReadDone { slot, results });
-    }
-
     /// Parks a connection's Fetch until one of the partitions may have `need` bytes more.
     pub fn watch(self: &Rc<Self>, connection: u64, need: u64, items: &[WatchItem]) -> Receiver<()> {
         let reply = self.parked.park(connection);
@@ -452,17 +370,30 @@ impl Shard {
     fn on_message(self: &Rc<Self>, from: ShardId, message: Message) {
         match message {
             Message::Produce(forward) => self.on_produce(from, forward),
-            Message::ProduceDone { slot, outcomes } => self.on_produce_done(slot, outcomes),
-            Message::Read { slot, request } => {
-                rt::spawn(
-                    Queue::Net,
-                    "read",
-                    self.clone().on_read(from, slot, request),
-                );
+            Message::ProduceDone {
+                slot,
+                sent,
+                stages,
+                outcomes,
+            } => self.on_produce_done(slot, (sent, stages), outcomes),
+            Message::Read {
+                slot,
+                sent,
+                request,
+            } => {
+                let read = self.clone().on_read(from, (slot, sent), request);
+                rt::spawn(Queue::Net, "read", read);
             }
-            Message::ReadDone { slot, results } => {
+            Message::ReadDone {
+                slot,
+                sent,
+                mut stages,
+                results,
+            } => {
+                stages.add(Stage::Mailbox, self.clock.now().since(sent));
+                let reader = self.reads.borrow_mut().remove(slot as usize);
                 // Who asked may have gone away meanwhile, and its results with it.
-                let _ = self.reads.borrow_mut().remove(slot as usize).send(results);
+                let _ = reader.send((results, stages));
             }
             Message::Watch { key, need, items } => self.on_watch(key, need, &items),
             Message::Unwatch { key, items } => self.on_unwatch(key, &items),
@@ -537,11 +468,19 @@ impl Shard {
         loop {
             self.store.dirty().await;
             let started = self.clock.now();
+            let written = self.store.written_bytes();
             let committed = self.store.commit().await;
-            self.metrics.commit_rounds.increment();
-            self.metrics
+            let metrics = &self.metrics;
+            metrics.commit_rounds.increment();
+            metrics
                 .commit_round_time
                 .record(self.clock.now().since(started));
+            metrics
+                .commit_round_logs
+                .record(committed.logs.len() as u64);
+            metrics
+                .commit_round_bytes
+                .record(self.store.written_bytes() - written);
             self.on_committed(committed);
         }
     }
@@ -593,36 +532,4 @@ where
         answers.push((index, answer));
     }
     answers
-}
-
-/// Several shards read with the whole budget each, and each let its first batch through: what is too much goes, but for
-/// the first data of all.
-///
-/// - `limits`: each item's index and own limit, in the order of the results.
-fn keep_to_budget(results: &mut [PartitionRead], limits: &[(u32, usize)], budget: usize) {
-    let mut used = 0;
-    for (result, (index, limit)) in results.iter_mut().zip(limits) {
-        assert_eq!(
-            result.index, *index,
-            "results come in the order of the items"
-        );
-        let bytes = result.data.bytes();
-        if used > 0 && (used + bytes > budget || bytes > *limit) {
-            result.data = ReadData::Empty;
-            result.aborted.clear();
-        } else {
-            used += bytes;
-        }
-    }
-}
-
-impl ReadRequest {
-    /// The same terms, without items.
-    fn clone_empty(&self) -> ReadRequest {
-        ReadRequest {
-            items: Vec::<ReadItem>::new(),
-            isolation: self.isolation,
-            max_bytes: self.max_bytes,
-        }
-    }
 }

@@ -10,7 +10,9 @@ use super::calls::Answer;
 use super::fetch::{PartitionRead, ReadRequest, SentData, WatchItem, WatchKey};
 use super::produce::{ProduceForward, ProduceOutcome};
 use crate::metadata::MetadataRecord;
+use crate::metrics::Stages;
 use crate::rt::RawAccepted;
+use crate::types::Micros;
 
 /// The work of a call: runs on the shard it is sent to, and its answer goes home.
 pub type CallWork = Box<dyn FnOnce(Rc<Shard>) -> CallFuture + Send>;
@@ -22,14 +24,19 @@ pub enum Message {
     Produce(ProduceForward),
     ProduceDone {
         slot: u32,
+        sent: Micros,
+        stages: Stages,
         outcomes: Vec<(u32, ProduceOutcome)>,
     },
     Read {
         slot: u32,
+        sent: Micros,
         request: ReadRequest,
     },
     ReadDone {
         slot: u32,
+        sent: Micros,
+        stages: Stages,
         results: Vec<PartitionRead<SentData>>,
     },
     /// Wake this connection's parked Fetch when `need` more bytes are readable, or at once if there are some unseen.

@@ -15,7 +15,9 @@ use bytes::Bytes;
 use super::Shard;
 use super::message::Message;
 use super::verification::TxnTerms;
+use crate::metrics::{Stage, Stages};
 use crate::protocol::ErrorCode;
+use crate::rt::Clock;
 use crate::types::{Micros, Offset, ShardId, Timestamp, TopicId};
 
 /// One partition's batch of a Produce request, on its way to its owner.
@@ -77,6 +79,7 @@ impl ProduceOutcome {
 /// The forwarded part of a request: its batches cross to their shard once, by reference.
 pub struct ProduceForward {
     pub slot: u32,
+    pub sent: Micros,
     pub items: Vec<ProduceItem>,
     pub wait: Wait,
     /// Of a transactional producer.
@@ -95,7 +98,8 @@ impl Shard {
         wait: Wait,
         join: &Rc<ProduceJoin>,
     ) {
-        let deadline = wait.deadline(self.clock.now());
+        let now = self.clock.now();
+        let deadline = wait.deadline(now);
         let mut abroad: Vec<(ShardId, Vec<ProduceItem>)> = Vec::new();
         let mut own_of_transaction = Vec::new();
         for item in items {
@@ -117,6 +121,7 @@ impl Shard {
             let slot = self.produces.borrow_mut().insert(join.clone()) as u32;
             let forward = ProduceForward {
                 slot,
+                sent: now,
                 items,
                 wait,
                 terms: terms.cloned().map(Box::new),
@@ -146,9 +151,10 @@ impl Shard {
 
     pub(super) fn on_produce(self: &Rc<Self>, home: ShardId, forward: ProduceForward) {
         let join = ProduceJoin::forwarded(forward.items.len(), home, forward.slot, self.clone());
+        let now = self.clock.now();
         match forward.terms {
             None => {
-                let deadline = forward.wait.deadline(self.clock.now());
+                let deadline = forward.wait.deadline(now);
                 for item in forward.items {
                     self.produce_here(item, deadline, &join);
                 }
@@ -157,11 +163,23 @@ impl Shard {
                 self.produce_transactional(forward.items, &terms, forward.wait, &join);
             }
         }
+        let mut stages = Stages::default();
+        stages.add(Stage::Mailbox, now.since(forward.sent));
+        stages.add(Stage::Work, self.clock.now().since(now));
+        join.join_stages(&stages);
         join.part_done();
     }
 
-    pub(super) fn on_produce_done(&self, slot: u32, outcomes: Vec<(u32, ProduceOutcome)>) {
+    /// - `stages`: of the part, without the way home, which began at `sent`.
+    pub(super) fn on_produce_done(
+        &self,
+        slot: u32,
+        (sent, mut stages): (Micros, Stages),
+        outcomes: Vec<(u32, ProduceOutcome)>,
+    ) {
         let join = self.produces.borrow_mut().remove(slot as usize);
+        stages.add(Stage::Mailbox, self.clock.now().since(sent));
+        join.join_stages(&stages);
         for (index, outcome) in outcomes {
             join.put(index, outcome);
         }
@@ -182,6 +200,11 @@ pub enum Wait {
 pub struct ProduceJoin {
     remaining: Cell<u32>,
     outcomes: RefCell<Vec<(u32, ProduceOutcome)>>,
+    /// What the parts on other shards took.
+    stages: Cell<Stages>,
+    /// When the last outcome was known, where somebody asks.
+    done_at: Cell<Micros>,
+    clock: Option<Clock>,
     then: Then,
 }
 
@@ -197,7 +220,13 @@ enum Then {
 impl ProduceJoin {
     /// The join of the connection that asked.
     pub fn local(capacity: usize) -> Rc<ProduceJoin> {
-        ProduceJoin::new(capacity, Then::Wake(Cell::new(None)))
+        ProduceJoin::new(capacity, None, Then::Wake(Cell::new(None)))
+    }
+
+    /// [`ProduceJoin::local`] that notes when it was done.
+    pub fn timed(capacity: usize, clock: &Clock) -> Rc<ProduceJoin> {
+        let clock = Some(clock.clone());
+        ProduceJoin::new(capacity, clock, Then::Wake(Cell::new(None)))
     }
 
     /// The join of a part that came from shard `home`.
@@ -207,15 +236,18 @@ impl ProduceJoin {
         slot: u32,
         shard: Rc<Shard>,
     ) -> Rc<ProduceJoin> {
-        ProduceJoin::new(capacity, Then::Send { home, slot, shard })
+        ProduceJoin::new(capacity, None, Then::Send { home, slot, shard })
     }
 
-    fn new(capacity: usize, then: Then) -> Rc<ProduceJoin> {
+    fn new(capacity: usize, clock: Option<Clock>, then: Then) -> Rc<ProduceJoin> {
         // One count is held by whoever starts the parts, so that none of them can finish the whole too early.
         let outcomes = RefCell::new(Vec::with_capacity(capacity));
         Rc::new(ProduceJoin {
             remaining: Cell::new(1),
             outcomes,
+            stages: Cell::default(),
+            done_at: Cell::default(),
+            clock,
             then,
         })
     }
@@ -239,6 +271,9 @@ impl ProduceJoin {
         }
         match &self.then {
             Then::Wake(waker) => {
+                if let Some(clock) = &self.clock {
+                    self.done_at.set(clock.now());
+                }
                 if let Some(waker) = waker.take() {
                     waker.wake();
                 }
@@ -249,6 +284,8 @@ impl ProduceJoin {
                     *home,
                     Message::ProduceDone {
                         slot: *slot,
+                        sent: shard.clock.now(),
+                        stages: self.stages.get(),
                         outcomes,
                     },
                 );
@@ -259,6 +296,17 @@ impl ProduceJoin {
     /// The outcomes, in the order in which they became known, each with its index in the request.
     pub fn take_outcomes(&self) -> Vec<(u32, ProduceOutcome)> {
         self.outcomes.take()
+    }
+
+    fn join_stages(&self, part: &Stages) {
+        let mut stages = self.stages.get();
+        stages.join(part);
+        self.stages.set(stages);
+    }
+
+    /// What the slowest part on another shard took on its way and there, and when the last outcome was known.
+    pub fn times(&self) -> (Stages, Micros) {
+        (self.stages.get(), self.done_at.get())
     }
 
     pub fn is_done(&self) -> bool {

@@ -13,6 +13,7 @@ use super::produce::{ProduceItem, ProduceJoin, ProduceOutcome};
 use super::verification::Verifying;
 use super::waiters::{Listing, Waiter, Waiters};
 use crate::config::TopicConfig;
+use crate::metrics::Counter;
 use crate::partition::{
     Admitted, Effect, Effects, EpochError, Isolation, Partition, ProduceRefusal, SequenceError,
 };
@@ -36,11 +37,21 @@ pub struct Replica {
     /// Transactional batches whose coordinator is being asked.
     pub(super) verifying: Verifying,
     readable_bytes: ReadableBytes,
+    /// What was appended for producers and read for consumers since it was opened.
+    pub(super) traffic: Traffic,
     /// Records appended since the last commit, for `flush.messages` under write caching.
     unflushed: Cell<i64>,
     deleted: Cell<bool>,
     /// The coordinator that keeps its state here, of an internal topic's partition.
     pub(super) coordinator: RefCell<Option<Rc<dyn Hook>>>,
+}
+
+/// See [`Replica::traffic`].
+#[derive(Default)]
+pub(super) struct Traffic {
+    pub records_in: Counter,
+    pub bytes_in: Counter,
+    pub bytes_out: Counter,
 }
 
 /// What ListOffsets asks of a partition.
@@ -91,6 +102,7 @@ impl Replica {
             committed_watchers: Watchers::default(),
             verifying: Verifying::default(),
             readable_bytes: ReadableBytes::default(),
+            traffic: Traffic::default(),
             unflushed: Cell::new(0),
             deleted: Cell::new(false),
             coordinator: RefCell::new(None),
@@ -220,7 +232,10 @@ impl Replica {
             .map_err(append_failed)?;
         let range = self.core.borrow_mut().on_appended(&facts, now);
         self.count_appended(batch.size());
+        self.traffic.records_in.add(range.count() as u64);
+        self.traffic.bytes_in.add(batch.size() as u64);
         shard.metrics.records_in.add(range.count() as u64);
+        shard.metrics.produce_bytes_in.add(batch.size() as u64);
         shard.metrics.batches_in.increment();
         shard.metrics.append_batch_size.record(batch.size() as u64);
         if config.write_caching {
@@ -399,6 +414,7 @@ impl Replica {
                             }
                         };
                     }
+                    self.traffic.bytes_out.add(read.bytes as u64);
                     data = ReadData::Here(read.slices);
                 }
                 Ok(_) => {}

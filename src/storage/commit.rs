@@ -410,9 +410,14 @@ impl Log {
         };
         let bytes = page.len() as u64;
         debug_assert_eq!(floor(write.start), write.start);
+        let began = self.shared.clock.now();
         if let Err(error) = file.write(page, write.start as u64).await {
             return Err(self.shared.failed(self.dir(), file.path(), error));
         }
+        let took_us = self.shared.clock.now().since(began);
+        self.shared.dirs[self.dir()]
+            .segment_writes
+            .record(took_us, bytes as usize);
         Stats::add(&self.shared.stats.writes, 1);
         Stats::add(&self.shared.stats.write_bytes, bytes);
         Stats::add(&self.shared.dirs[self.dir()].written_bytes, bytes);

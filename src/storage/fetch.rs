@@ -115,6 +115,7 @@ impl Log {
             .file(self, base, false)
             .await
             .map_err(|_| ReadError::Offline)?;
+        let began = self.shared.clock.now();
         let page = match file.read(from as u64, (to - from) as usize).await {
             Ok(page) => page,
             Err(error) => {
@@ -122,6 +123,10 @@ impl Log {
                 return Err(ReadError::Offline);
             }
         };
+        let took_us = self.shared.clock.now().since(began);
+        self.shared.dirs[dir]
+            .segment_reads
+            .record(took_us, page.len());
         Stats::add(&self.shared.stats.reads, 1);
         Stats::add(&self.shared.stats.read_bytes, page.len() as u64);
         if page.len() < (to - from) as usize {

@@ -224,6 +224,14 @@ impl Journal {
         Some(place)
     }
 
+    /// Bytes written to the file in use, and its size; nothing until its files are made.
+    pub fn fill(&self) -> (u64, u64) {
+        match self.is_ready() {
+            true => (self.position.get(), self.size),
+            false => (0, 0),
+        }
+    }
+
     /// Files that were left and are not drained.
     pub fn undrained(&self) -> impl Iterator<Item = usize> {
         let draining = self.draining.get();

@@ -87,7 +87,7 @@ pub use recover::Recovered;
 pub use relocate::{MoveProgress, Moved, absolute_path};
 pub use room::reserve_bytes;
 pub use start_offset::Deleted;
-pub use stats::StoreStats;
+pub use stats::{DeviceStats, OperationStats, StoreStats};
 pub use store::{DirectoryInfo, Store, StoreConfig};
 pub use sync_cost::{SyncCost, SyncMode};
 pub use time::TimedOffset;

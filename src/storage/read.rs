@@ -139,6 +139,15 @@ enum Checksums {
     Passed,
 }
 
+/// Where bytes were that a lookup pinned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum FoundIn {
+    /// In the log's tail, all of them.
+    Tail,
+    /// Some of them in chunks that were read from the file.
+    Chunks,
+}
+
 /// Which of a lookup's walks.
 #[derive(Clone, Copy)]
 pub(super) enum Walk {
@@ -203,11 +212,17 @@ impl Log {
 
     async fn read_asked(&self, asked: Asked) -> Result<Read, ReadError> {
         let mut cursor = Cursor::default();
+        let mut found_at_once = true;
         loop {
             match self.read_now(asked, &mut cursor) {
                 Ok(read) => return Ok(read),
                 Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Missing(missing)) => self.fetch(missing, &mut cursor).await?,
+                Err(Stop::Missing(missing)) => {
+                    if std::mem::take(&mut found_at_once) {
+                        Stats::add(&self.shared.stats.reads_missed, 1);
+                    }
+                    self.fetch(missing, &mut cursor).await?;
+                }
             }
         }
     }
@@ -280,7 +295,7 @@ impl Log {
             base_offset: first.header.base_offset(),
             ..Read::default()
         };
-        self.gather(
+        let found_in = self.gather(
             state,
             first.base,
             first.position,
@@ -288,6 +303,11 @@ impl Log {
             cursor,
             &mut read.slices,
         )?;
+        let stats = &self.shared.stats;
+        match found_in {
+            FoundIn::Tail => Stats::add(&stats.reads_tail, 1),
+            FoundIn::Chunks => Stats::add(&stats.reads_chunks, 1),
+        }
         read.bytes = (end - first.position) as usize;
         if checksums == Checksums::Held {
             self.keep_sound(state, first.base, first.position, &mut read)?;
@@ -483,9 +503,10 @@ impl Log {
         to: u32,
         cursor: &mut Cursor,
         out: &mut SmallVec<[Slice; 4]>,
-    ) -> Result<(), Stop> {
+    ) -> Result<FoundIn, Stop> {
         let segment = state.segment_at(base).expect("the caller looked it up");
         let mut position = from;
+        let mut found_in = FoundIn::Tail;
         while position < to {
             if let Some((extent, until)) = segment.extents.at(position) {
                 let until = until.min(to);
@@ -518,10 +539,11 @@ impl Log {
                 }
                 .into());
             };
+            found_in = FoundIn::Chunks;
             out.push(slice);
             position = until;
         }
-        Ok(())
+        Ok(found_in)
     }
 
     fn cached(&self, key: ChunkKey, from: u32, to: u32, pins: &Pins) -> Option<Slice> {

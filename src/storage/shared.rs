@@ -21,7 +21,7 @@ use super::loading::Loading;
 use super::log::{Log, LogId};
 use super::names::FileKind;
 use super::removal::Removals;
-use super::stats::Stats;
+use super::stats::{Operations, Stats};
 use super::store::StoreConfig;
 use super::sync_cost::{SAMPLE_BYTES_MAX, SyncCost};
 use crate::record::Codecs;
@@ -101,6 +101,9 @@ pub(super) struct Directory {
     pub sync_cost: Cell<SyncCost>,
     /// What goes on there behind appends and commits.
     pub lanes: Lanes,
+    pub journal_writes: Operations,
+    pub segment_writes: Operations,
+    pub segment_reads: Operations,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,6 +140,9 @@ impl Directory {
             space: Cell::new(None),
             sync_cost: Cell::new(SyncCost::UNKNOWN),
             lanes: Lanes::default(),
+            journal_writes: Operations::default(),
+            segment_writes: Operations::default(),
+            segment_reads: Operations::default(),
         }
     }
 
@@ -289,6 +295,7 @@ impl Shared {
     /// A journal write of `bytes` took so long.
     pub fn note_journal_write(&self, dir: usize, bytes: usize, took_us: u64) {
         let directory = &self.dirs[dir];
+        directory.journal_writes.record(took_us, bytes);
         if bytes <= SAMPLE_BYTES_MAX {
             directory.lanes.on_commit(took_us, self.clock.now());
         }

@@ -23,7 +23,7 @@ use super::placement::{Placement, Seat};
 use super::relocate::moves;
 use super::removal::Removal;
 use super::shared::{Directory, Shared};
-use super::stats::StoreStats;
+use super::stats::{DeviceStats, StoreStats};
 use super::sync_cost::{SyncCost, SyncMode};
 use crate::rt::{Clock, Disk, Space, sleep, timeout};
 use crate::types::{Offset, ShardId, TopicId, TopicPartition, Uuid};
@@ -470,6 +470,27 @@ impl Store {
         infos
     }
 
+    /// Bytes written to devices since it was opened, padding included.
+    pub fn written_bytes(&self) -> u64 {
+        let stats = &self.shared.stats;
+        stats.write_bytes.get() + stats.journal_bytes.get()
+    }
+
+    /// What it has done on each log directory's device.
+    pub fn device_stats(&self) -> Vec<DeviceStats> {
+        let dirs = self.shared.dirs.iter().zip(&self.shared.journals);
+        dirs.map(|(dir, journal)| DeviceStats {
+            path: dir.path.clone(),
+            journal: dir.journal_writes.stats(),
+            write: dir.segment_writes.stats(),
+            read: dir.segment_reads.stats(),
+            journal_size: journal.fill().1,
+            journal_used: journal.fill().0,
+            sync_us: dir.sync_cost.get().us(),
+        })
+        .collect()
+    }
+
     /// What it has done and holds.
     pub fn stats(&self) -> StoreStats {
         let (stats, shared) = (&self.shared.stats, &self.shared);
@@ -485,6 +506,12 @@ impl Store {
             reads: stats.reads.get(),
             read_bytes: stats.read_bytes.get(),
             served_bytes: stats.served_bytes.get(),
+            reads_tail: stats.reads_tail.get(),
+            reads_history: stats
+                .reads_chunks
+                .get()
+                .saturating_sub(stats.reads_missed.get()),
+            reads_device: stats.reads_missed.get(),
             rolls: stats.rolls.get(),
             opens: stats.opens.get(),
             faults: stats.faults.get(),

@@ -11,6 +11,7 @@
 //! keeps the whole frame; what outlives its request calls [`Str::detach`].
 
 mod id;
+mod log_level;
 mod offset;
 mod prng;
 mod str;
@@ -21,6 +22,7 @@ pub use id::{
     BrokerEpoch, LeaderEpoch, NodeId, PartitionIndex, ProducerEpoch, ProducerId, ShardId, Token,
     TopicPartition,
 };
+pub use log_level::{LOGGERS, LogLevel, NoLevel, ROOT_LOGGER};
 pub use offset::{Offset, OffsetRange};
 pub use prng::Prng;
 pub use str::Str;

@@ -87,7 +87,7 @@ impl NativeContext {
 
     /// Begins to refuse a frame; the connection goes on.
     pub(super) fn refuse(&self, frame: &Frame, code: ErrorCode, why: String) -> Started {
-        self.shard.metrics.errors.increment();
+        self.shard.metrics.native_errors.increment();
         let frame = refusal(frame.correlation, code, why, false);
         Started::Work(Box::pin(std::future::ready(frame)))
     }

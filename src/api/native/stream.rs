@@ -9,6 +9,7 @@ use rkyv::Archived;
 
 use super::context::{NativeContext, NativeFrame};
 use super::{Refusal, isolation};
+use crate::metrics::Stages;
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
 use crate::rt::{self, Signal};
@@ -134,7 +135,7 @@ impl Stream {
             }
             let order = self.order();
             let request = self.request(&order, self.max_bytes.min(left as usize));
-            let reads = self.shard.read(request).await;
+            let reads = self.shard.read(request, &mut Stages::default()).await;
             let seen = self.watch_items(&order, &reads);
             let pushes = self.take(&order, reads);
             if !pushes.is_empty() {
@@ -220,6 +221,7 @@ impl Stream {
             }
             self.parts[place].as_mut().expect("it was read").offset = next;
             self.credits.spend(bytes);
+            self.shard.metrics.fetch_bytes_out.add(bytes as u64);
             pushes.push(self.frame(place, read, bytes));
         }
         pushes

@@ -1,7 +1,7 @@
 //! How far groups are behind, measured when somebody looks: nothing is kept for it while groups commit.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 use super::super::Shard;
@@ -9,14 +9,12 @@ use super::super::replica::Replica;
 use super::all;
 use super::groups::Groups;
 use crate::metrics::{
-    GROUP_COMMITTED_OFFSET, GROUP_LAG_RECORDS, GROUP_LAG_TIME, GROUP_LOG_END, Sample, Snapshot,
+    GROUP_COMMITTED_OFFSET, GROUP_LAG_RECORDS, GROUP_LAG_TIME, GROUP_LOG_END, Sample, Value,
 };
 use crate::record::split;
 use crate::rt;
 use crate::types::{Offset, Str, Timestamp, TopicId};
 
-/// Partitions of groups that one shard's coordinators tell of at a time: those that lag most.
-const PARTITIONS_MAX: usize = 5000;
 /// Offsets that are looked up at a time; between two such rounds others get their turn.
 const LOOKED_UP_AT_ONCE: usize = 2000;
 
@@ -33,26 +31,11 @@ struct Behind {
 }
 
 impl Shard {
-    /// Every metric of this broker, all shards together, with the lag of groups as it is now.
-    pub async fn metrics_snapshot(self: &Rc<Self>) -> Snapshot {
-        let snapshots = self.call_all(|shard| async move {
-            let samples = shard.group_lags().await;
-            shard.measure_coordinators();
-            shard.measure_memory().await;
-            let mut snapshot = shard.metrics.snapshot();
-            snapshot.add_samples(samples);
-            snapshot
-        });
-        let snapshots = snapshots.await.into_iter();
-        let merged = snapshots.reduce(|mut sum, other| {
-            sum.merge(&other);
-            sum
-        });
-        merged.expect("a broker has a shard")
-    }
-
-    /// The lag of the groups whose coordinators are on this shard.
-    async fn group_lags(self: &Rc<Self>) -> Vec<Sample> {
+    /// The lag of the groups whose coordinators are on this shard, of the `partitions_max` partitions that lag most.
+    pub(in crate::shard) async fn group_lags(
+        self: &Rc<Self>,
+        partitions_max: usize,
+    ) -> Vec<Sample> {
         let mut most: BinaryHeap<Reverse<Behind>> = BinaryHeap::new();
         let mut untold = 0;
         for coordinator in all(&self.coordinators.groups) {
@@ -60,7 +43,7 @@ impl Shard {
             for chunk in committed.chunks(LOOKED_UP_AT_ONCE) {
                 for behind in self.behind(chunk).await {
                     most.push(Reverse(behind));
-                    if most.len() > PARTITIONS_MAX {
+                    if most.len() > partitions_max {
                         most.pop();
                         untold += 1;
                     }
@@ -82,6 +65,25 @@ impl Shard {
             rt::yield_if_needed().await;
         }
         samples
+    }
+
+    /// Of each group whose coordinator is on this shard: how many partitions it has committed, and their lag in records.
+    pub(in crate::shard) async fn group_totals(self: &Rc<Self>) -> Vec<(Str, usize, i64)> {
+        let mut totals: BTreeMap<Str, (usize, i64)> = BTreeMap::new();
+        for coordinator in all(&self.coordinators.groups) {
+            let committed = coordinator.look(Groups::committed).unwrap_or_default();
+            for chunk in committed.chunks(LOOKED_UP_AT_ONCE) {
+                for behind in self.behind(chunk).await {
+                    let total = totals.entry(behind.group).or_default();
+                    *total = (total.0 + 1, total.1 + behind.lag);
+                }
+                rt::yield_if_needed().await;
+            }
+        }
+        let totals = totals.into_iter();
+        totals
+            .map(|(group, (count, lag))| (group, count, lag))
+            .collect()
     }
 
     /// Where the logs of committed offsets end now; topics that are gone are left out.
@@ -150,23 +152,18 @@ fn time_at(replica: &Replica, from: Offset, end: Offset) -> Option<Timestamp> {
 
 impl Behind {
     fn samples(&self, age_us: Option<i64>) -> impl Iterator<Item = Sample> {
-        let partition = self.partition.to_string();
-        let labels = [
-            ("group", self.group.as_str()),
-            ("topic", self.topic.as_str()),
-            ("partition", partition.as_str()),
-        ];
+        let partition = Str::from(self.partition.to_string());
+        let labels = [self.group.clone(), self.topic.clone(), partition];
         let rows = [
             (&GROUP_COMMITTED_OFFSET, Some(self.committed)),
             (&GROUP_LOG_END, Some(self.log_end)),
             (&GROUP_LAG_RECORDS, Some(self.lag)),
             (&GROUP_LAG_TIME, age_us),
         ];
-        let sample = |(metric, value): (_, Option<i64>)| Some(Sample::new(metric, &labels, value?));
-        rows.into_iter()
-            .filter_map(sample)
-            .collect::<Vec<_>>()
-            .into_iter()
+        rows.into_iter().filter_map(move |(metric, value)| {
+            let value = Value::Gauge(value?);
+            Some(Sample::new(metric, labels.iter().cloned(), value))
+        })
     }
 }
 

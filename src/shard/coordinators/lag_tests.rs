@@ -17,7 +17,7 @@ use crate::protocol::offset_commit::{
 };
 use crate::record::{BatchBuilder, BatchSeal, Codec, Producer};
 use crate::rt::{self, Disk, Options, SignalHandling};
-use crate::shard::{Internal, Message, Opened, Shard, open};
+use crate::shard::{Detail, Internal, Message, Opened, Shard, open};
 use crate::storage::Directories;
 use crate::types::{NodeId, ProducerEpoch, ProducerId, ShardId, Str, Timestamp, Uuid};
 
@@ -66,49 +66,51 @@ fn a_snapshot_tells_the_lag_of_groups_and_counts_them() {
 }
 
 fn check(snapshot: &Snapshot) {
-    let value = |name: &str, label: &str| {
-        let mut samples = snapshot.samples().iter();
-        let found = samples.find(|sample| sample.metric.name == name && sample.label == label);
-        found.map(|sample| sample.value)
+    let value = |name: &str, (group, partition): (&str, &str)| {
+        let labels = [group, "orders", partition];
+        let mut samples = snapshot.samples();
+        let found = samples.find(|sample| sample.metric.name == name && sample.is_of(&labels));
+        match found?.value {
+            Value::Gauge(value) => Some(value),
+            ref other => panic!("{name}: {other:?}"),
+        }
     };
-    let label = |group: &str, partition: i32| {
-        format!("group=\"{group}\",topic=\"orders\",partition=\"{partition}\"")
-    };
-    let (behind, even) = (label("app", 0), label("app", 1));
-    assert_eq!(value("ringlog_group_committed_offset", &behind), Some(4));
-    assert_eq!(value("ringlog_group_log_end_offset", &behind), Some(10));
-    assert_eq!(value("ringlog_group_lag_records", &behind), Some(6));
-    let age_us = value("ringlog_group_lag_seconds", &behind).expect("the batch is in memory");
+    let (behind, even) = (("app", "0"), ("app", "1"));
+    assert_eq!(value("ringlog_group_committed_offset", behind), Some(4));
+    assert_eq!(value("ringlog_group_log_end_offset", behind), Some(10));
+    assert_eq!(value("ringlog_group_lag_records", behind), Some(6));
+    let age_us = value("ringlog_group_lag_seconds", behind).expect("the batch is in memory");
     assert!((AGE_MS * 1000..60_000_000).contains(&age_us), "{age_us}");
-    assert_eq!(value("ringlog_group_lag_records", &even), Some(0));
-    assert_eq!(value("ringlog_group_lag_seconds", &even), Some(0));
+    assert_eq!(value("ringlog_group_lag_records", even), Some(0));
+    assert_eq!(value("ringlog_group_lag_seconds", even), Some(0));
     // A name with quotes in it stays a name.
-    let other = label(r#"o\"ther"#, 0);
-    assert_eq!(value("ringlog_group_lag_records", &other), Some(10));
-    let row = |name: &str, label: &str| {
+    assert_eq!(
+        value("ringlog_group_lag_records", (r#"o"ther"#, "0")),
+        Some(10)
+    );
+    let row = |name: &str, labels: &[(&str, &str)]| {
         let mut rows = snapshot.rows();
-        let found = rows.find(|row| row.metric.name == name && row.metric.label == label);
+        let found = rows.find(|row| row.metric.name == name && row.metric.labels == labels);
         found.map(|row| row.value.clone())
     };
-    let empty = "protocol=\"classic\",state=\"Empty\"";
+    let empty = &[("protocol", "classic"), ("state", "Empty")];
     assert_eq!(row("ringlog_groups", empty), Some(Value::Gauge(2)));
-    assert_eq!(row("ringlog_group_offsets", ""), Some(Value::Gauge(3)));
+    assert_eq!(row("ringlog_group_offsets", &[]), Some(Value::Gauge(3)));
     assert_eq!(
-        row("ringlog_group_partitions_untold", ""),
+        row("ringlog_metrics_group_partitions_untold", &[]),
         Some(Value::Gauge(0))
     );
-    assert_eq!(row("ringlog_coordinators", ""), Some(Value::Gauge(4)));
-    check_memory(&|owner| {
-        let label = format!("owner=\"{owner}\"");
-        match row("ringlog_memory_bytes", &label) {
+    assert_eq!(row("ringlog_coordinators", &[]), Some(Value::Gauge(4)));
+    check_memory(
+        &|owner| match row("ringlog_memory_bytes", &[("owner", owner)]) {
             Some(Value::Gauge(bytes)) => bytes,
             other => panic!("{owner}: {other:?}"),
-        }
-    });
-    let budget = row("ringlog_memory_budget_bytes", "owner=\"cache\"");
+        },
+    );
+    let budget = row("ringlog_memory_budget_bytes", &[("owner", "cache")]);
     assert_eq!(budget, Some(Value::Gauge(64 << 20)), "of both shards");
     assert!(matches!(
-        row("ringlog_group_memory_bytes", ""),
+        row("ringlog_group_memory_bytes", &[]),
         Some(Value::Gauge(1..))
     ));
 }
@@ -201,7 +203,7 @@ async fn scenario(shard: &Rc<Shard>) -> Snapshot {
     commit(shard, "app", &[(0, 4), (1, 3)]).await;
     commit(shard, "o\"ther", &[(0, 0)]).await;
     shard.on_measure(|metrics| metrics.memory_requests.set(4711));
-    shard.metrics_snapshot().await
+    shard.metrics_snapshot(Detail::ALL).await
 }
 
 async fn commit(shard: &Rc<Shard>, group: &str, offsets: &[(i32, i64)]) {
