@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::broker_loggers::{self, BROKER_LOGGER};
 use super::context::Context;
 use super::topics::message;
 use crate::config::{
@@ -42,12 +43,23 @@ pub(super) async fn describe(
                 resource_name: resource.resource_name.clone(),
                 ..DescribeConfigsResult::default()
             };
+            if resource.resource_type == BROKER_LOGGER {
+                let node = context.shard.node_id();
+                match broker_loggers::describe(node, &resource.resource_name) {
+                    Ok(rows) => {
+                        let named = rows.into_iter().filter(|row| is_named(resource, &row.name));
+                        result.configs = named.collect();
+                    }
+                    Err((error, message)) => {
+                        result.error_code = error.code();
+                        result.error_message = Some(Str::from(message));
+                    }
+                }
+                return result;
+            }
             match entries(&context.shard, resource) {
                 Ok(entries) => {
-                    let named = |entry: &ConfigEntry| match resource.configuration_keys.as_deref() {
-                        None | Some([]) => true,
-                        Some(keys) => keys.iter().any(|key| *key == entry.name),
-                    };
+                    let named = |entry: &ConfigEntry| is_named(resource, entry.name);
                     let rows = entries
                         .into_iter()
                         .filter(named)
@@ -65,6 +77,14 @@ pub(super) async fn describe(
     DescribeConfigsResponse {
         results,
         ..DescribeConfigsResponse::default()
+    }
+}
+
+/// Whether a key is asked for; none named are all.
+fn is_named(resource: &DescribeConfigsResource, name: &str) -> bool {
+    match resource.configuration_keys.as_deref() {
+        None | Some([]) => true,
+        Some(keys) => keys.iter().any(|key| *key == name),
     }
 }
 
@@ -219,9 +239,13 @@ pub(super) async fn incremental_alter(
     request: IncrementalAlterConfigsRequest,
     _version: i16,
 ) -> IncrementalAlterConfigsResponse {
-    let resources = request
+    let (loggers, others): (Vec<_>, Vec<_>) = request
         .resources
         .iter()
+        .partition(|resource| resource.resource_type == BROKER_LOGGER);
+    let mut responses = alter_loggers(&context, &loggers, request.validate_only);
+    let resources = others
+        .into_iter()
         .map(|resource| EditedResource {
             resource_type: resource.resource_type,
             name: resource.resource_name.detach(),
@@ -244,22 +268,63 @@ pub(super) async fn incremental_alter(
     let Reply::IncrementalAlterConfigs(rows) = context.shard.propose(command).await else {
         unreachable!("a reply is of its command's kind")
     };
-    let responses = rows
-        .into_iter()
-        .map(|row| {
-            let (error_code, error_message) = told(&row);
-            incremental_alter_configs::AlterConfigsResourceResponse {
-                error_code,
-                error_message,
-                resource_type: row.resource_type,
-                resource_name: row.name,
-            }
-        })
-        .collect();
+    responses.extend(rows.into_iter().map(|row| {
+        let (error_code, error_message) = told(&row);
+        incremental_alter_configs::AlterConfigsResourceResponse {
+            error_code,
+            error_message,
+            resource_type: row.resource_type,
+            resource_name: row.name,
+        }
+    }));
     IncrementalAlterConfigsResponse {
         responses,
         ..IncrementalAlterConfigsResponse::default()
     }
+}
+
+/// The levels of this broker's loggers; a resource that is named twice is refused, as others are.
+fn alter_loggers(
+    context: &Context,
+    resources: &[&incremental_alter_configs::AlterConfigsResource],
+    validate_only: bool,
+) -> Vec<incremental_alter_configs::AlterConfigsResourceResponse> {
+    let mut responses = Vec::new();
+    for resource in resources {
+        let same = |other: &&&incremental_alter_configs::AlterConfigsResource| {
+            other.resource_name == resource.resource_name
+        };
+        let first = resources
+            .iter()
+            .find(same)
+            .is_some_and(|first| std::ptr::eq(*first, *resource));
+        if !first {
+            continue;
+        }
+        let altered = match resources.iter().filter(same).count() {
+            1 => broker_loggers::alter(
+                context.shard.node_id(),
+                &resource.resource_name,
+                &resource.configs,
+                validate_only,
+            ),
+            _ => Err((
+                ErrorCode::InvalidRequest,
+                "Each resource must appear at most once.".to_owned(),
+            )),
+        };
+        let (error_code, error_message) = match altered {
+            Ok(()) => (ErrorCode::None.code(), None),
+            Err((error, why)) => (error.code(), Some(Str::from(why))),
+        };
+        responses.push(incremental_alter_configs::AlterConfigsResourceResponse {
+            error_code,
+            error_message,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.detach(),
+        });
+    }
+    responses
 }
 
 fn told(row: &ConfigRow) -> (i16, Option<Str>) {

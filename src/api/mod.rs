@@ -19,6 +19,7 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_replica_log_dirs;
 mod api_versions;
+mod broker_loggers;
 mod by_partition;
 mod configs;
 mod consumer_group_describe;
