@@ -18,6 +18,7 @@
 //! `produce` and `consume` of one partition give a file back byte by byte, but for a last line that had none: `produce`
 //! says so.
 
+mod admin;
 mod args;
 mod broker;
 mod check;
@@ -26,6 +27,7 @@ mod completions;
 mod config;
 mod consume;
 mod consume_group;
+mod explain;
 mod failure;
 mod group;
 mod input;
@@ -39,12 +41,15 @@ mod load_values;
 mod log;
 mod log_import;
 mod log_verify;
+mod metrics;
 mod output;
 mod produce;
 mod protocol;
 mod reset;
 mod selftest;
 mod time;
+mod top;
+mod top_view;
 mod topic;
 mod txn;
 
@@ -81,6 +86,11 @@ enum Command {
     #[command(subcommand)]
     Log(log::Command),
     #[command(subcommand)]
+    Metrics(metrics::Command),
+    #[command(subcommand)]
+    Explain(explain::Command),
+    Top(top::Top),
+    #[command(subcommand)]
     Protocol(protocol::Command),
     Completions(completions::Completions),
 }
@@ -102,6 +112,9 @@ pub fn run() -> ExitCode {
         Command::Cluster(command) => command.run(),
         Command::Load(command) => command.run(),
         Command::Log(command) => command.run(),
+        Command::Metrics(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Protocol(command) => command.run(),
         Command::Completions(command) => command.run(),
     };
