@@ -26,4 +26,5 @@ mod native;
 mod retention;
 mod startup;
 mod transactions;
+mod watching;
 mod wire;
