@@ -39,7 +39,7 @@ pub(super) struct Top {
 }
 
 /// Columns of the text of `--once`.
-const TEXT_WIDTH: u16 = 110;
+const TEXT_WIDTH: u16 = 130;
 
 impl Top {
     pub fn run(self) -> Result<(), Failure> {

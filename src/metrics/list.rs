@@ -76,7 +76,7 @@ metrics! {
     records_in: Counter, "ringlog_appended_records_total", [], Count, "kafka_server_brokertopicmetrics_messagesin_total", "Records appended for producers.";
     requests: Counter, "ringlog_requests_total", [], Count, "", "Requests decoded.";
     frames_refused: Counter, "ringlog_refused_frames_total", [], Count, "", "Frames too large, malformed or of an unsupported version; each closes its connection.";
-    connections_open: Gauge, "ringlog_connections", [], Count, "kafka_server_socketservermetrics_connection_count", "Connections open now.";
+    connections_open: Gauge, "ringlog_connections", [], Count, "", "Connections open now.";
     connections_accepted: Counter, "ringlog_accepted_connections_total", [], Count, "kafka_server_socketservermetrics_connection_creation_total", "Connections accepted.";
     connections_refused: Counter, "ringlog_refused_connections_total", [], Count, "", "Connections closed at once because a limit was reached.";
     commit_rounds: Counter, "ringlog_commit_rounds_total", [], Count, "", "Rounds in which the flusher made appends durable.";

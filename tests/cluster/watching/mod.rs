@@ -158,10 +158,9 @@ fn what_is_produced_and_fetched_is_what_is_counted() {
     assert_eq!(grew("ringlog_appended_bytes_total"), bytes as f64);
     assert_eq!(grew("ringlog_fetched_bytes_total"), bytes as f64);
     assert_eq!(grew(r#"ringlog_request_seconds_count{api="Produce"}"#), all);
-    assert_eq!(
-        grew(r#"ringlog_request_seconds_count{api="Fetch"}"#),
-        f64::from(PARTITIONS)
-    );
+    // Whoever makes a topic fetches too, to see that it is led.
+    let fetches = grew(r#"ringlog_request_seconds_count{api="Fetch"}"#);
+    assert!(fetches >= f64::from(PARTITIONS), "{fetches}");
     for (api, stages, count) in [
         (
             "Produce",
@@ -171,7 +170,7 @@ fn what_is_produced_and_fetched_is_what_is_counted() {
         (
             "Fetch",
             &["queue", "mailbox", "read", "wait", "send"][..],
-            f64::from(PARTITIONS),
+            fetches,
         ),
     ] {
         let sum: f64 = stages
@@ -279,6 +278,15 @@ fn health_and_readiness_are_told_by_status() {
     }
 }
 
+/// Every byte that is no letter or digit as `%XX`.
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
 /// All rows of a list, page by page.
 fn pages(watched: &Watched, list: &str, limit: usize) -> Vec<Json> {
     let mut rows = Vec::new();
@@ -289,7 +297,7 @@ fn pages(watched: &Watched, list: &str, limit: usize) -> Vec<Json> {
         assert!(items.len() <= limit);
         rows.extend(items);
         match page["next"].as_str() {
-            Some(next) => after = next.replace('/', "%2F"),
+            Some(next) => after = encoded(next),
             None => return rows,
         }
     }
