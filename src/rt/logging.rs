@@ -44,10 +44,7 @@ const LINES_PER_SECOND: u32 = 20;
 /// Places are told apart by a hash; two that meet here share their lines.
 const SLOTS: usize = 1024;
 
-static LEVELS: [AtomicU8; LOGGERS.len()] = {
-    let levels = [const { AtomicU8::new(INHERITED) }; LOGGERS.len()];
-    levels
-};
+static LEVELS: [AtomicU8; LOGGERS.len()] = [const { AtomicU8::new(INHERITED) }; LOGGERS.len()];
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 static LIMITED: AtomicU64 = AtomicU64::new(0);
 /// The second in the upper half, the lines since it began in the lower.

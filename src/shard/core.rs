@@ -33,6 +33,9 @@ use crate::types::{NodeId, PartitionIndex, ShardId, TopicId};
 /// A shard that is gone has taken the process with it.
 pub(super) const ANSWERED: &str = "shards live as long as the process";
 
+/// Who waits for what another shard reads, and for what that took.
+type Reader = Sender<(Vec<PartitionRead<SentData>>, Stages)>;
+
 /// Who serves a connection that came in by the listener of this number.
 type Serve = Box<dyn Fn(usize, RawAccepted)>;
 
@@ -53,7 +56,7 @@ pub struct Shard {
     pub(super) produces: RefCell<Slab<Rc<ProduceJoin>>>,
     pub(super) wait_list: WaitList,
     pub(super) measures: RefCell<Vec<Measure>>,
-    pub(super) reads: RefCell<Slab<Sender<(Vec<PartitionRead<SentData>>, Stages)>>>,
+    pub(super) reads: RefCell<Slab<Reader>>,
     /// The slowest requests of this shard's connections.
     pub slow: SlowRing,
     pub(super) on_list: RefCell<Option<ListConnections>>,

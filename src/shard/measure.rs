@@ -155,7 +155,7 @@ impl Shard {
                 let mut sums = [0; 3];
                 let mut is_here = false;
                 for partition in 0..topic.partitions_count as i32 {
-                    if partition as usize % PARTITIONS_AT_ONCE == 0 {
+                    if (partition as usize).is_multiple_of(PARTITIONS_AT_ONCE) {
                         rt::yield_if_needed().await;
                     }
                     partitions_seen += 1;
