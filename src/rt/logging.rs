@@ -134,7 +134,7 @@ fn place_of_target(target: &str) -> usize {
         let inside = target.strip_prefix(*logger);
         inside.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
-    let own = LOGGERS.iter().skip(1).position(|logger| is_of(&logger));
+    let own = LOGGERS.iter().skip(1).position(|logger| is_of(logger));
     own.map_or(0, |place| place + 1)
 }
 
