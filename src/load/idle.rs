@@ -67,18 +67,20 @@ pub async fn keep(shared: Arc<Shared>) -> Result<IdleFound, LoadError> {
     }
     let mut is_ready = false;
     loop {
-        let mut state = hall.borrow_mut();
-        if let Some(error) = state.failure.take() {
+        let (failure, opened, ended) = {
+            let mut state = hall.borrow_mut();
+            (state.failure.take(), state.opened, state.ended)
+        };
+        if let Some(error) = failure {
             return Err(error.into());
         }
-        if state.opened == idle.connections && !is_ready {
+        if opened == idle.connections && !is_ready {
             is_ready = true;
             shared.control.worker_ready();
         }
-        if state.ended == idle.connections {
+        if ended == idle.connections {
             break;
         }
-        drop(state);
         rt::sleep(Duration::from_millis(5)).await;
     }
     let hall = Rc::into_inner(hall).expect("all have ended");

@@ -38,6 +38,9 @@ pub struct Done<T> {
 
 pub type Thread<T> = JoinHandle<Result<Done<T>, LoadError>>;
 
+/// What became of one generator.
+type Outcome = Result<(Tally, Worked), LoadError>;
+
 impl Default for Worked {
     fn default() -> Worked {
         Worked {
@@ -151,7 +154,7 @@ async fn busy_in_window(control: &Control) -> f64 {
     }
 }
 
-async fn produce(shared: Arc<Shared>, thread: usize) -> Result<(Tally, Worked), LoadError> {
+async fn produce(shared: Arc<Shared>, thread: usize) -> Outcome {
     let plan = shared.plan.clone();
     let target = Target::open(&plan, &shared.layout).await?;
     let mut generators = Vec::new();
@@ -166,7 +169,7 @@ async fn produce(shared: Arc<Shared>, thread: usize) -> Result<(Tally, Worked), 
         rt::sleep(Duration::from_millis(1)).await;
     }
     let count = generators.len();
-    let results: Rc<RefCell<Vec<Result<(Tally, Worked), LoadError>>>> = Rc::default();
+    let results: Rc<RefCell<Vec<Outcome>>> = Rc::default();
     for mut generator in generators {
         let (results, shared) = (results.clone(), shared.clone());
         rt::spawn(rt::Queue::Net, "load producer", async move {

@@ -130,11 +130,11 @@ fn level_of(place: usize) -> LogLevel {
 
 /// The logger of a module: that of its room, else the root.
 fn place_of_target(target: &str) -> usize {
-    let is_of = |logger: &&str| -> bool {
+    let is_of = |logger: &&str| {
         let inside = target.strip_prefix(*logger);
         inside.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
-    let own = LOGGERS.iter().skip(1).position(|logger| is_of(logger));
+    let own = LOGGERS.iter().skip(1).position(is_of);
     own.map_or(0, |place| place + 1)
 }
 

@@ -75,110 +75,52 @@ fn every_kind_of_load_is_acknowledged_and_read_back_whole() {
     let broker = Broker::start(free_port(), dir.path());
     let lines = dir.path().join("lines");
     std::fs::write(&lines, "one\n\nthree\n").expect("a file");
-    let lines = format!("lines:{}", lines.display());
-    let runs: [(&str, u64, &[&str]); 14] = [
-        ("ramp", 1, &["--rate", "500..3k"]),
-        ("steps", 1, &["--rate", "500,2k,100"]),
-        ("poisson", 1, &["--rate", "poisson:2k"]),
-        ("burst", 1, &["--rate", "burst:0,4k,100ms/400ms"]),
+    let payload = format!(
+        "--rate 2k --payload lines:{} --headers a=1,b=2",
+        lines.display()
+    );
+    let runs = [
+        ("ramp", 1, "--rate 500..3k"),
+        ("steps", 1, "--rate 500,2k,100"),
+        ("poisson", 1, "--rate poisson:2k"),
+        ("burst", 1, "--rate burst:0,4k,100ms/400ms"),
         (
             "topics",
             1,
-            &[
-                "--rate",
-                "2k",
-                "--topics",
-                "3",
-                "--keys",
-                "zipf:100:1.1",
-                "--remove-topics",
-            ],
+            "--rate 2k --topics 3 --keys zipf:100:1.1 --remove-topics",
         ),
         (
             "sizes",
             1,
-            &[
-                "--rate",
-                "2k",
-                "--size",
-                "70%:100,30%:1k..10k",
-                "--keys",
-                "sequential:50",
-            ],
+            "--rate 2k --size 70%:100,30%:1k..10k --keys sequential:50",
         ),
-        (
-            "lines",
-            1,
-            &["--rate", "2k", "--payload", &lines, "--headers", "a=1,b=2"],
-        ),
+        ("lines", 1, &payload),
         (
             "packed",
             1,
-            &[
-                "--rate",
-                "2k",
-                "--payload",
-                "compressible:4",
-                "--codec",
-                "zstd",
-            ],
+            "--rate 2k --payload compressible:4 --codec zstd",
         ),
         (
             "spread",
             1,
-            &[
-                "--rate",
-                "2k",
-                "--spread",
-                "round-robin",
-                "--partitions",
-                "50",
-            ],
+            "--rate 2k --spread round-robin --partitions 50",
         ),
-        (
-            "idempotent",
-            1,
-            &["--rate", "2k", "--idempotent", "--producers", "3"],
-        ),
-        (
-            "classic",
-            2,
-            &["--rate", "2k", "--groups", "2", "--group-members", "2"],
-        ),
+        ("idempotent", 1, "--rate 2k --idempotent --producers 3"),
+        ("classic", 2, "--rate 2k --groups 2 --group-members 2"),
         (
             "kip-848",
             2,
-            &[
-                "--rate",
-                "2k",
-                "--groups",
-                "2",
-                "--group-members",
-                "2",
-                "--group-protocol",
-                "consumer",
-            ],
+            "--rate 2k --groups 2 --group-members 2 --group-protocol consumer",
         ),
         (
             "committed",
             1,
-            &[
-                "--rate",
-                "2k",
-                "--transaction-records",
-                "300",
-                "--isolation",
-                "committed",
-            ],
+            "--rate 2k --transaction-records 300 --isolation committed",
         ),
-        (
-            "uncommitted",
-            1,
-            &["--transaction-records", "300", "--producers", "2"],
-        ),
+        ("uncommitted", 1, "--transaction-records 300 --producers 2"),
     ];
     for (topic, audiences, options) in runs {
-        let options = [options, &["--consume"]].concat();
+        let options: Vec<&str> = options.split(' ').chain(["--consume"]).collect();
         let report = passes(&broker, topic, &options);
         assert_whole(&report, audiences);
     }
