@@ -471,7 +471,7 @@ mod tests {
             .collect();
         assert_eq!(names, ["machine: kernel", "record_bytes"]);
         assert_eq!(found.unlike[1].values["y"], [Some(5.into()), None]);
-        assert_eq!(found.unlike[1].values["x"], [Some(100.into())]);
+        assert_eq!(found.unlike[1].values["x"], [Some(1024.into())]);
     }
 
     #[test]

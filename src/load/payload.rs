@@ -169,6 +169,8 @@ const POOLS_BYTES: usize = 256 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Isolation;
+    use crate::load::plan::{Consume, From, GroupProtocol};
     use crate::record::{BatchBuilder, BatchSeal, Codec, Codecs};
     use crate::types::Timestamp;
 
@@ -271,6 +273,20 @@ mod tests {
             producer: 3,
             sequence: 4,
         };
+        let read = Consume {
+            from: From::Tail,
+            backlog_bytes: 0,
+            groups: 0,
+            members: 1,
+            protocol: GroupProtocol::Classic,
+            isolation: Isolation::Uncommitted,
+            rate: None,
+        };
+        let plan = Plan {
+            consume: Some(read),
+            ..plan
+        };
+        let mut payload = Payload::new(&plan, 0);
         payload.line = 2;
         let size = payload.next_size(true);
         let value = payload.value(size, Some(stamp), None);

@@ -49,8 +49,8 @@ fn both_formats_say_what_was_counted() {
         );
         let bucket =
             |le: &str| values[&format!("ringlog_commit_round_seconds_bucket{{le=\"{le}\"}}")];
-        assert_eq!(bucket("0.000016"), 1.0, "{text}");
-        assert_eq!(bucket("0.000032"), 2.0);
+        assert_eq!(bucket("1.6e-05"), 1.0, "{text}");
+        assert_eq!(bucket("3.2e-05"), 2.0);
         assert_eq!(bucket("1.048576"), 3.0);
         assert_eq!(bucket("+Inf"), 4.0);
         assert_eq!(values["ringlog_commit_round_seconds_count"], 4.0);
