@@ -14,6 +14,18 @@ need_apt() {
     { echo "cannot install $2: see $CACHE/apt-$2.log" >&2; return 1; }
 }
 
+# need_unpacked PROGRAM PACKAGE: as need_apt, for a program whose package would start a server: unpacked, not installed.
+need_unpacked() {
+  command -v "$1" >/dev/null && return 0
+  local dir="$CACHE/unpacked-$2"
+  if [ ! -x "$dir/usr/bin/$1" ]; then
+    rm -rf "$dir" && mkdir -p "$dir"
+    (cd "$dir" && { apt-get download -q "$2" || { apt-get update -q && apt-get download -q "$2"; }; } && dpkg-deb -x "$2"_*.deb . && rm "$2"_*.deb) \
+      >"$CACHE/apt-$2.log" 2>&1 || { echo "cannot unpack $2: see $CACHE/apt-$2.log" >&2; return 1; }
+  fi
+  export PATH="$dir/usr/bin:$PATH"
+}
+
 # Prints the python of a virtual environment that holds the Python clients.
 python_clients() {
   local wanted="$here_tests/clients/python/requirements.txt" venv="$CACHE/venv"
