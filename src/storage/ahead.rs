@@ -2,10 +2,11 @@
 //!
 //! A reader is recognised by where it reads: a lookup that begins inside the stretch that an earlier one ended, or right
 //! behind it, goes on with that one (clients come back to the batch that `max_bytes` cut). The first lookup that had to wait
-//! for the device is remembered; from the second on there is reading ahead, twice as far each time that it came too late. Who
-//! seeks is somebody else, and what was begun for the old place ends there.
+//! for the device is remembered; from the second on there is reading ahead, of as much as it asks for at a time at least, and
+//! twice as far each time that it came too late. Who seeks is somebody else, and what was begun for the old place ends there.
 //!
-//! Nobody's memory of what is read ahead is more than a part of the read cache: else one would drop what another waits for.
+//! All windows together are no more than a part of what the read cache may grow to, and the cache grows to hold them: else
+//! one would drop what another waits for.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -20,9 +21,9 @@ use super::shared::Shared;
 use crate::rt::{Disk, Queue, spawn};
 use crate::types::Offset;
 
-/// How far ahead of a reader at first, and at most, in bytes.
+/// How far ahead of a reader at least, and at most, in bytes.
 const WINDOW_BYTES_MIN: u32 = 2 * CHUNK_BYTES;
-const WINDOW_BYTES_MAX: u32 = 16 * CHUNK_BYTES;
+const WINDOW_BYTES_MAX: u32 = 64 * CHUNK_BYTES;
 /// The part of the read cache that all windows together may take.
 const CACHE_PART: usize = 4;
 /// Readers of one segment that are remembered; the one that was not seen for longest goes.
@@ -65,12 +66,19 @@ impl Ahead {
         !self.readers.is_empty()
     }
 
-    /// A lookup found `read`.
+    /// A lookup found `read`. Returns what the read cache is to hold at least, in bytes.
     ///
     /// - `waited`: for the device.
-    /// - `cache_bytes`: what the read cache may hold now.
-    pub fn on_read(&mut self, place: Place, read: Range<u32>, waited: bool, cache_bytes: usize) {
-        let all = cache_bytes / CACHE_PART / self.readers.len().max(1);
+    /// - `cache_bytes`: what the read cache may grow to.
+    pub fn on_read(
+        &mut self,
+        place: Place,
+        read: Range<u32>,
+        waited: bool,
+        cache_bytes: usize,
+    ) -> usize {
+        let places = self.readers.len().max(1);
+        let all = cache_bytes / CACHE_PART / places;
         let bound = u32::try_from(all).unwrap_or(u32::MAX).min(WINDOW_BYTES_MAX);
         let known = self.readers.get_mut(&place).and_then(|readers| {
             let found = readers
@@ -85,12 +93,12 @@ impl Ahead {
             if waited {
                 self.remember(place, read);
             }
-            return;
+            return 0;
         };
         reader.began = read.start;
         reader.ended = read.end;
         if waited {
-            reader.window = reader.window.saturating_mul(2);
+            reader.window = reader.window.saturating_mul(2).max(read.end - read.start);
         }
         reader.window = reader.window.min(bound);
         reader.asked = reader.asked.max(read.end);
@@ -100,6 +108,7 @@ impl Ahead {
             self.due.push((place, reader.asked..to));
             reader.asked = to;
         }
+        reader.window as usize * places * 2
     }
 
     fn remember(&mut self, place: Place, read: Range<u32>) {
@@ -220,14 +229,19 @@ mod tests {
         assert!(due(&mut ahead).is_empty(), "one lookup is no sequence");
         // The client comes back to the batch that was cut.
         ahead.on_read(PLACE, MB - 500..2 * MB, true, CACHE);
-        assert_eq!(due(&mut ahead), [(2 * MB, 2 * MB + WINDOW_BYTES_MIN)]);
-        ahead.on_read(PLACE, 2 * MB..3 * MB, true, CACHE);
-        assert_eq!(due(&mut ahead), [(3 * MB, 3 * MB + 2 * WINDOW_BYTES_MIN)]);
-        ahead.on_read(PLACE, 3 * MB..4 * MB, false, CACHE);
-        let window = 2 * WINDOW_BYTES_MIN;
         assert_eq!(
             due(&mut ahead),
-            [(4 * MB, 4 * MB + window)],
+            [(2 * MB, 3 * MB + 500)],
+            "as much as it asked for"
+        );
+        ahead.on_read(PLACE, 2 * MB..3 * MB, true, CACHE);
+        let window = 2 * (MB + 500);
+        assert_eq!(due(&mut ahead), [(3 * MB + 500, 3 * MB + window)]);
+        let held = ahead.on_read(PLACE, 3 * MB..5 * MB, false, CACHE);
+        assert_eq!(held, 2 * window as usize);
+        assert_eq!(
+            due(&mut ahead),
+            [(3 * MB + window, 5 * MB + window)],
             "as far as before"
         );
     }

@@ -75,9 +75,14 @@ impl ChunkCache {
         slot.is_some_and(|slot| slot.page.len() >= CHUNK_BYTES as usize)
     }
 
-    /// Bytes that it may hold now.
-    pub fn budget(&self) -> usize {
-        self.budget
+    /// Bytes that it may grow to.
+    pub fn budget_max(&self) -> usize {
+        self.budget_max
+    }
+
+    /// Has it hold so many bytes at least, as far as it may grow.
+    pub fn grow(&mut self, bytes: usize) {
+        self.budget = self.budget.max(bytes.min(self.budget_max));
     }
 
     /// Takes a chunk in, in place of an earlier and shorter reading of it.

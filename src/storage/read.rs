@@ -330,9 +330,10 @@ impl Log {
             generation,
             base,
         };
-        let cache_bytes = self.shared.chunks.borrow().budget();
-        ahead.on_read(place, read, waited, cache_bytes);
-        drop(ahead);
+        let mut chunks = self.shared.chunks.borrow_mut();
+        let held = ahead.on_read(place, read, waited, chunks.budget_max());
+        chunks.grow(held);
+        drop((ahead, chunks));
         self.shared.start_reading_ahead();
     }
 
