@@ -227,7 +227,7 @@ impl Pace {
 }
 
 impl Plan {
-    /// Whether records carry a [`Stamp`]: where somebody reads them.
+    /// Whether records carry a stamp: where somebody reads them.
     pub fn is_stamped(&self) -> bool {
         self.consume.is_some()
     }

@@ -21,9 +21,9 @@ use super::shared::Shared;
 use crate::rt::{Disk, Queue, spawn};
 use crate::types::Offset;
 
-/// How far ahead of a reader at least, and at most, in bytes.
+/// How far ahead of a reader at least, and at most where it asks for less at a time, in bytes.
 const WINDOW_BYTES_MIN: u32 = 2 * CHUNK_BYTES;
-const WINDOW_BYTES_MAX: u32 = 64 * CHUNK_BYTES;
+const WINDOW_BYTES_MAX: u32 = 16 * CHUNK_BYTES;
 /// The part of the read cache that all windows together may take.
 const CACHE_PART: usize = 4;
 /// Readers of one segment that are remembered; the one that was not seen for longest goes.
@@ -79,7 +79,9 @@ impl Ahead {
     ) -> usize {
         let places = self.readers.len().max(1);
         let all = cache_bytes / CACHE_PART / places;
-        let bound = u32::try_from(all).unwrap_or(u32::MAX).min(WINDOW_BYTES_MAX);
+        let length = read.end - read.start;
+        let bound = u32::try_from(all).unwrap_or(u32::MAX);
+        let bound = bound.min(length.max(WINDOW_BYTES_MAX));
         let known = self.readers.get_mut(&place).and_then(|readers| {
             let found = readers
                 .iter()
@@ -98,7 +100,7 @@ impl Ahead {
         reader.began = read.start;
         reader.ended = read.end;
         if waited {
-            reader.window = reader.window.saturating_mul(2).max(read.end - read.start);
+            reader.window = reader.window.saturating_mul(2).max(length);
         }
         reader.window = reader.window.min(bound);
         reader.asked = reader.asked.max(read.end);
