@@ -4,6 +4,7 @@
 //! behind it, goes on with that one (clients come back to the batch that `max_bytes` cut). The first lookup that had to wait
 //! for the device is remembered; from the second on there is reading ahead, of as much as it asks for at a time at least, and
 //! twice as far each time that it came too late. Who seeks is somebody else, and what was begun for the old place ends there.
+//! Who has reached the end of a segment is forgotten: of those that are done, windows of others must not get smaller.
 //!
 //! All windows together are no more than a part of what the read cache may grow to, and the cache grows to hold them: else
 //! one would drop what another waits for.
@@ -61,22 +62,22 @@ struct Reader {
 }
 
 impl Ahead {
-    /// Whether every lookup is of interest, or only those that had to wait.
-    pub fn has_readers(&self) -> bool {
-        !self.readers.is_empty()
-    }
-
     /// A lookup found `read`. Returns what the read cache is to hold at least, in bytes.
     ///
     /// - `waited`: for the device.
+    /// - `is_over`: the segment's end was reached, or what memory holds of it.
     /// - `cache_bytes`: what the read cache may grow to.
     pub fn on_read(
         &mut self,
         place: Place,
         read: Range<u32>,
         waited: bool,
+        is_over: bool,
         cache_bytes: usize,
     ) -> usize {
+        if !waited && self.readers.is_empty() {
+            return 0;
+        }
         let places = self.readers.len().max(1);
         let all = cache_bytes / CACHE_PART / places;
         let length = read.end - read.start;
@@ -86,17 +87,21 @@ impl Ahead {
             let found = readers
                 .iter()
                 .position(|r| r.began < read.start && read.start <= r.ended)?;
-            // The newest is the last.
             let reader = readers.remove(found);
-            readers.push(reader);
-            readers.last_mut()
+            Some((readers, reader))
         });
-        let Some(reader) = known else {
-            if waited {
+        let Some((readers, mut reader)) = known else {
+            if waited && !is_over {
                 self.remember(place, read);
             }
             return 0;
         };
+        if is_over {
+            if readers.is_empty() {
+                self.readers.remove(&place);
+            }
+            return 0;
+        }
         reader.began = read.start;
         reader.ended = read.end;
         if waited {
@@ -110,6 +115,8 @@ impl Ahead {
             self.due.push((place, reader.asked..to));
             reader.asked = to;
         }
+        // The newest is the last.
+        readers.push(reader);
         reader.window as usize * places * 2
     }
 
@@ -227,19 +234,19 @@ mod tests {
     #[test]
     fn the_second_lookup_in_sequence_begins_it_and_waits_lengthen_it() {
         let mut ahead = Ahead::default();
-        ahead.on_read(PLACE, 0..MB, true, CACHE);
+        ahead.on_read(PLACE, 0..MB, true, false, CACHE);
         assert!(due(&mut ahead).is_empty(), "one lookup is no sequence");
         // The client comes back to the batch that was cut.
-        ahead.on_read(PLACE, MB - 500..2 * MB, true, CACHE);
+        ahead.on_read(PLACE, MB - 500..2 * MB, true, false, CACHE);
         assert_eq!(
             due(&mut ahead),
             [(2 * MB, 3 * MB + 500)],
             "as much as it asked for"
         );
-        ahead.on_read(PLACE, 2 * MB..3 * MB, true, CACHE);
+        ahead.on_read(PLACE, 2 * MB..3 * MB, true, false, CACHE);
         let window = 2 * (MB + 500);
         assert_eq!(due(&mut ahead), [(3 * MB + 500, 3 * MB + window)]);
-        let held = ahead.on_read(PLACE, 3 * MB..5 * MB, false, CACHE);
+        let held = ahead.on_read(PLACE, 3 * MB..5 * MB, false, false, CACHE);
         assert_eq!(held, 2 * window as usize);
         assert_eq!(
             due(&mut ahead),
@@ -251,17 +258,33 @@ mod tests {
     #[test]
     fn who_seeks_or_reads_from_memory_gets_nothing() {
         let mut ahead = Ahead::default();
-        ahead.on_read(PLACE, 0..MB, false, CACHE);
-        assert!(!ahead.has_readers());
-        ahead.on_read(PLACE, 0..MB, true, CACHE);
-        ahead.on_read(PLACE, 50 * MB..51 * MB, true, CACHE);
-        ahead.on_read(PLACE, 20 * MB..21 * MB, true, CACHE);
-        ahead.on_read(PLACE, 20 * MB..21 * MB, true, CACHE);
+        ahead.on_read(PLACE, 0..MB, false, false, CACHE);
+        assert!(ahead.readers.is_empty());
+        ahead.on_read(PLACE, 0..MB, true, false, CACHE);
+        ahead.on_read(PLACE, 50 * MB..51 * MB, true, false, CACHE);
+        ahead.on_read(PLACE, 20 * MB..21 * MB, true, false, CACHE);
+        ahead.on_read(PLACE, 20 * MB..21 * MB, true, false, CACHE);
         assert!(due(&mut ahead).is_empty());
-        ahead.on_read(PLACE, 51 * MB..52 * MB, true, CACHE);
+        ahead.on_read(PLACE, 51 * MB..52 * MB, true, false, CACHE);
         assert_eq!(due(&mut ahead).len(), 1, "the others do not disturb it");
         ahead.forget(PLACE.log);
-        assert!(!ahead.has_readers());
+        assert!(ahead.readers.is_empty());
+    }
+
+    #[test]
+    fn who_is_done_with_a_segment_takes_nothing_from_others() {
+        let mut ahead = Ahead::default();
+        for i in 0..100 {
+            let place = Place {
+                base: Offset(i),
+                ..PLACE
+            };
+            ahead.on_read(place, 0..MB, true, false, CACHE);
+            ahead.on_read(place, MB..2 * MB, true, false, CACHE);
+            assert_eq!(due(&mut ahead), [(2 * MB, 3 * MB)], "segment {i}");
+            ahead.on_read(place, 2 * MB..3 * MB, false, true, CACHE);
+            assert!(ahead.readers.is_empty());
+        }
     }
 
     #[test]
@@ -272,11 +295,11 @@ mod tests {
             ..PLACE
         };
         for i in 0..32 {
-            ahead.on_read(place(i), 0..MB, true, CACHE);
+            ahead.on_read(place(i), 0..MB, true, false, CACHE);
         }
         for step in 1..10 {
             for i in 0..32 {
-                ahead.on_read(place(i), step * MB..(step + 1) * MB, true, CACHE);
+                ahead.on_read(place(i), step * MB..(step + 1) * MB, true, false, CACHE);
             }
             let all: usize = due(&mut ahead)
                 .iter()
@@ -285,7 +308,7 @@ mod tests {
             assert!(all <= CACHE / CACHE_PART, "{all} bytes at step {step}");
         }
         for i in 0..5_000 {
-            ahead.on_read(place(i), 0..MB, true, CACHE);
+            ahead.on_read(place(i), 0..MB, true, false, CACHE);
         }
         assert!(ahead.readers.len() <= SEGMENTS_MAX);
     }

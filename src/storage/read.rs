@@ -312,26 +312,25 @@ impl Log {
         if checksums == Checksums::Held {
             self.keep_sound(state, first.base, first.position, &mut read)?;
             let end = first.position + read.bytes as u32;
-            self.note_read(state.generation, first.base, first.position..end, cursor);
+            let size = state.segment_at(first.base).map_or(0, |s| s.size);
+            let is_over = found_in == FoundIn::Tail || end >= size;
+            let place = Place {
+                log: self.id,
+                generation: state.generation,
+                base: first.base,
+            };
+            self.note_read(place, first.position..end, is_over, cursor);
         }
         Stats::add(&self.shared.stats.served_bytes, read.bytes as u64);
         Ok(read)
     }
 
     /// Has what follows read ahead, if this reader goes through the log in sequence.
-    fn note_read(&self, generation: u32, base: Offset, read: Range<u32>, cursor: &Cursor) {
+    fn note_read(&self, place: Place, read: Range<u32>, is_over: bool, cursor: &Cursor) {
         let mut ahead = self.shared.ahead.borrow_mut();
         let waited = !cursor.pins.is_empty();
-        if !waited && !ahead.has_readers() {
-            return;
-        }
-        let place = Place {
-            log: self.id,
-            generation,
-            base,
-        };
         let mut chunks = self.shared.chunks.borrow_mut();
-        let held = ahead.on_read(place, read, waited, chunks.budget_max());
+        let held = ahead.on_read(place, read, waited, is_over, chunks.budget_max());
         chunks.grow(held);
         drop((ahead, chunks));
         self.shared.start_reading_ahead();
