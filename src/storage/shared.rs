@@ -48,10 +48,9 @@ pub(super) struct Shared {
     pub evictable: RefCell<VecDeque<(LogId, Offset, u32)>>,
     /// Bytes of memory in extents.
     pub tail_bytes: Cell<usize>,
-    /// How much of it is kept once it is written; grows with what readers miss, and slowly by itself.
+    /// How much of it is kept once it is written, but for what is kept because it was appended ([`TAIL_GROWTH_PART`]); grows with
+    /// what readers miss.
     tail_target: Cell<usize>,
-    /// [`Stats::append_bytes`] up to which it has grown.
-    tail_grown_at: Cell<u64>,
     /// Damaged batches that were told of: (log, segment, position).
     pub rot_told: RefCell<HashSet<(LogId, Offset, u32)>>,
     /// For looking at records: timestamps inside compressed batches.
@@ -255,7 +254,6 @@ impl Shared {
             evictable: RefCell::default(),
             tail_bytes: Cell::new(0),
             tail_target,
-            tail_grown_at: Cell::new(0),
             rot_told: RefCell::default(),
             codecs: RefCell::default(),
             chores: RefCell::default(),
@@ -344,13 +342,13 @@ impl Shared {
     /// Memory is taken as it pays: a page touched for the first time costs more than the same page written again, so
     /// tails grow to the budget slowly, unless readers miss what they would have kept.
     pub fn evict_tails(&self) {
-        let appended = self.stats.append_bytes.get();
-        let part = appended.saturating_sub(self.tail_grown_at.get()) / TAIL_GROWTH_PART;
-        if part >= TAIL_TARGET_STEP as u64 {
-            self.tail_grown_at.set(appended);
-            self.grow_tails(part as usize);
-        }
-        while self.tail_bytes.get() > self.tail_target.get() {
+        let appended_part = self.stats.append_bytes.get() / TAIL_GROWTH_PART;
+        let target = self
+            .tail_target
+            .get()
+            .saturating_add(appended_part as usize);
+        let target = target.min(self.config.cache_bytes / 2);
+        while self.tail_bytes.get() > target {
             let Some((id, base, start)) = self.evictable.borrow_mut().pop_front() else {
                 return;
             };
@@ -365,14 +363,11 @@ impl Shared {
 
     /// A reader missed bytes that lie `behind` the end of a log: a longer tail would have had them.
     pub fn missed_behind(&self, behind: usize) {
-        if behind <= self.config.cache_bytes / 2 {
-            self.grow_tails(TAIL_TARGET_STEP);
+        let budget = self.config.cache_bytes / 2;
+        if behind <= budget {
+            let grown = self.tail_target.get() + TAIL_TARGET_STEP;
+            self.tail_target.set(grown.min(budget));
         }
-    }
-
-    fn grow_tails(&self, bytes: usize) {
-        let grown = self.tail_target.get().saturating_add(bytes);
-        self.tail_target.set(grown.min(self.config.cache_bytes / 2));
     }
 
     /// The open file of a segment, opening it if need be; `create` makes one that is not there.
