@@ -63,17 +63,23 @@ pub struct Measured {
 impl Machine {
     /// Of the file system that holds `directory`, which must exist. Blocks.
     pub fn of(directory: &Path) -> io::Result<Machine> {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        let device = std::fs::metadata(directory)?.dev();
+        let (boot, device) = boot_and_device(directory)?;
         let real = directory.canonicalize()?;
         let table = std::fs::read_to_string("/proc/self/mountinfo")?;
         let mount = mount_of(&table, &real).ok_or(io::ErrorKind::NotFound)?;
         Ok(Machine {
-            boot: boot.trim().to_owned(),
+            boot,
             device,
             mount,
         })
     }
+}
+
+/// Which life of the machine it is, and the device of the file system that holds `directory`. Blocks.
+pub(super) fn boot_and_device(directory: &Path) -> io::Result<(String, u64)> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let device = std::fs::metadata(directory)?.dev();
+    Ok((boot.trim().to_owned(), device))
 }
 
 /// `type source point` of the mount that holds a path; of several on one point the last is seen.

@@ -8,10 +8,10 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::measured::boot_and_device;
 use super::small;
 use crate::rt::{BLOCK_BYTES, Buffer, Clock, Disk, File, Open, blocking};
 
@@ -149,12 +149,9 @@ pub(super) async fn sync_cost(
 /// Which life of the machine it is, and which device: what a measurement is good for.
 async fn machine(directory: &Path) -> Option<String> {
     let directory = directory.to_owned();
-    let found = blocking(move || {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        let device = std::fs::metadata(directory)?.dev();
-        io::Result::Ok(format!("{} {device}", boot.trim()))
-    });
-    found.await.ok()?.ok()
+    let found = blocking(move || boot_and_device(&directory)).await;
+    let (boot, device) = found.ok()?.ok()?;
+    Some(format!("{boot} {device}"))
 }
 
 fn encode(cost: &SyncCost, machine: &str) -> String {
