@@ -36,6 +36,7 @@ pub use item::{Item, Knob, Status, Verdict};
 pub use root::Root;
 
 use crate::config::BrokerConfig;
+use crate::rt::procfs::number_after;
 use crate::{rt, server};
 
 /// What rules ask of the host.
@@ -66,10 +67,8 @@ impl Host {
             .line("/proc/sys/kernel/osrelease")
             .ok_or_else(|| missing("/proc/sys/kernel/osrelease"))?;
         let meminfo = root.text("/proc/meminfo").unwrap_or_default();
-        let total = meminfo.lines().find(|line| line.starts_with("MemTotal:"));
-        let memory_kib: u64 = total
-            .and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
-            .ok_or_else(|| missing("/proc/meminfo"))?;
+        let memory_kib =
+            number_after(&meminfo, "MemTotal:").ok_or_else(|| missing("/proc/meminfo"))?;
         let (cpus, memory_bytes) = match root.is_machine() {
             true => (rt::cpu_count(), server::available_memory()),
             false => {

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::rt::procfs::{TICKS_PER_SECOND, number_after, stat_times};
+
 /// Processor seconds since a process started.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct CpuSeconds {
@@ -39,12 +41,12 @@ impl Process {
         let unlike = || io::Error::new(io::ErrorKind::InvalidData, "not of proc(5)'s form");
         let cpu = seconds_in_stat(&stat).ok_or_else(unlike)?;
         // What has ended stays in the table until its parent asks for it, without memory.
-        let resident = field(&status, "VmRSS:")
+        let resident = number_after(&status, "VmRSS:")
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it has ended"))?;
         Ok(Process {
             cpu,
             resident_bytes: resident * 1024,
-            threads: field(&status, "Threads:").ok_or_else(unlike)?,
+            threads: number_after(&status, "Threads:").ok_or_else(unlike)?,
             storage,
         })
     }
@@ -104,30 +106,20 @@ fn holds(pid: u32, link: &str) -> bool {
         .any(|target| target.as_os_str() == link)
 }
 
-/// `utime` and `stime` are fields 14 and 15 (proc(5)); the name in field 2 may hold spaces and parentheses.
 fn seconds_in_stat(stat: &str) -> Option<CpuSeconds> {
-    let mut fields = stat[stat.rfind(')')? + 1..]
-        .split_ascii_whitespace()
-        .skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
+    let times = stat_times(stat)?;
+    let seconds = |ticks: u64| ticks as f64 / TICKS_PER_SECOND as f64;
     Some(CpuSeconds {
-        user: user as f64 / TICKS_PER_SECOND,
-        system: system as f64 / TICKS_PER_SECOND,
+        user: seconds(times.user),
+        system: seconds(times.system),
     })
 }
 
 fn storage_in(io: &str) -> Option<Storage> {
     Some(Storage {
-        read_bytes: field(io, "read_bytes:")?,
-        written_bytes: field(io, "write_bytes:")?,
+        read_bytes: number_after(io, "read_bytes:")?,
+        written_bytes: number_after(io, "write_bytes:")?,
     })
-}
-
-/// The number after `name` at the beginning of a line.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The socket listening on `port` in a table of `/proc/net/tcp`'s form: local address in field 1, state in 3,
@@ -142,16 +134,13 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
     })
 }
 
-/// `sysconf(_SC_CLK_TCK)` is 100 on every Linux that this runs on: the kernel's user interface fixes it.
-const TICKS_PER_SECOND: f64 = 100.0;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn reads_times_after_a_name_with_spaces_and_parentheses() {
-        let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0";
+        let stat = "12 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 9 0 77 1";
         let wanted = CpuSeconds {
             user: 2.5,
             system: 0.5,
@@ -169,8 +158,8 @@ mod tests {
             written_bytes: 4,
         };
         assert_eq!(storage_in(io), Some(wanted));
-        assert_eq!(field("Threads:\t17\n", "Threads:"), Some(17));
-        assert_eq!(field("NoThreads:\t17\n", "Threads:"), None);
+        assert_eq!(number_after("Threads:\t17\n", "Threads:"), Some(17));
+        assert_eq!(number_after("NoThreads:\t17\n", "Threads:"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::client::Isolation;
+use crate::rt::procfs::memory_bytes;
 
 use super::keys::{Keys, Spread};
 use super::payload::Contents;
@@ -174,14 +175,12 @@ impl Machine {
             let line = text.lines().find(|line| line.starts_with(name))?;
             Some(line.split_once(':')?.1.trim().to_owned())
         };
-        let memory = after(&read("/proc/meminfo"), "MemTotal");
-        let memory_kb = memory.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
         Machine {
             ringlog: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             cpu: after(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            memory_bytes: memory_kb.unwrap_or(0) * 1024,
+            memory_bytes: memory_bytes(&read("/proc/meminfo")).unwrap_or(0),
         }
     }
 

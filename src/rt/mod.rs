@@ -38,6 +38,7 @@ mod listener;
 mod logging;
 mod mailbox;
 mod notify;
+pub mod procfs;
 mod ring_file;
 mod shutdown;
 mod sim_disk;

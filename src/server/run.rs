@@ -15,6 +15,7 @@ use super::supervisor;
 use super::warn::RateLimited;
 use crate::config::{BrokerConfig, Listener, Protocol, Wire};
 use crate::metadata::{Endpoint, FeatureRange, Registration};
+use crate::rt::procfs::memory_bytes;
 use crate::rt::{self, BoundListener, Disk, DoorKeeper, ListenOptions, Options, Queue};
 use crate::shard::{self, Message, Opened, Shard};
 use crate::storage::{Directories, JournalDir, StorageError};
@@ -412,17 +413,8 @@ fn hostname() -> String {
 
 /// The memory this process may use, in bytes: the machine's, or its control group's.
 pub fn available_memory() -> u64 {
-    let machine = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with("MemTotal:"))?
-                .split_whitespace()
-                .nth(1)?
-                .to_owned();
-            line.parse::<u64>().ok().map(|kib| kib << 10)
-        });
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let machine = memory_bytes(&meminfo);
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
         .ok()
         .and_then(|text| text.trim().parse().ok());

@@ -2,8 +2,9 @@
 
 use std::fs;
 
-/// Units of time in `/proc/self/stat` that make a second; the same on every Linux that programs may see.
-const TICKS_PER_SECOND: u64 = 100;
+use crate::rt::procfs::{TICKS_PER_SECOND, number_after, stat_times};
+
+const US_PER_TICK: u64 = 1_000_000 / TICKS_PER_SECOND;
 
 /// What was read; 0 where the kernel does not tell.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -40,17 +41,17 @@ pub fn thread_time(thread: u32) -> Option<ThreadTime> {
 pub fn process() -> Process {
     let (io_workers, io_worker_cpu_us) = io_workers();
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let (cpu_us, start_ticks) = parse_stat(&stat).unwrap_or_default();
+    let times = stat_times(&stat);
     let system = fs::read_to_string("/proc/stat").unwrap_or_default();
     let booted_s = number_after(&system, "btime ").unwrap_or(0);
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     Process {
-        cpu_us,
+        cpu_us: times.map_or(0, |times| (times.user + times.system) * US_PER_TICK),
         resident_bytes: number_after(&status, "VmRSS:").unwrap_or(0) * 1024,
         files: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
         files_max: number_after(&limits, "Max open files").unwrap_or(0),
-        started_us: booted_s * 1_000_000 + start_ticks * (1_000_000 / TICKS_PER_SECOND),
+        started_us: booted_s * 1_000_000 + times.map_or(0, |times| times.started * US_PER_TICK),
         io_workers,
         io_worker_cpu_us,
     }
@@ -85,29 +86,12 @@ fn parse_schedstat(text: &str) -> Option<ThreadTime> {
     })
 }
 
-/// Processor time in microseconds, and the start in ticks since boot. The name before them may hold anything, blanks and
-/// brackets too.
-fn parse_stat(text: &str) -> Option<(u64, u64)> {
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |place: usize| fields.get(place)?.parse::<u64>().ok();
-    // The field behind the name is the third.
-    let ticks = number(11)? + number(12)?;
-    Some((ticks * (1_000_000 / TICKS_PER_SECOND), number(19)?))
-}
-
-fn number_after(text: &str, label: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn reads_what_the_kernel_writes() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 0 0 20 0 9 0 12345 1 2";
-        assert_eq!(parse_stat(stat), Some((3_000_000, 12_345)));
         let time = parse_schedstat("5000000 7000 12\n");
         let wanted = ThreadTime {
             cpu_us: 5000,
@@ -115,7 +99,6 @@ mod tests {
         };
         assert_eq!(time, Some(wanted));
         assert_eq!(parse_schedstat(""), None);
-        assert_eq!(number_after("a 1\nVmRSS:\t  42 kB\n", "VmRSS:"), Some(42));
     }
 
     #[test]
