@@ -1,7 +1,5 @@
 //! The way of the command line to a broker's admin listener.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::args::duration;
 use super::failure::Failure;
+use crate::client::http_get;
 
 /// Where the admin listener is.
 #[derive(Args, Clone, Debug)]
@@ -39,14 +38,11 @@ impl AdminArgs {
     /// - `Err`: nobody listens, or the answer is not 200; its words are told.
     pub fn fetch(&self, path: &str) -> Result<String, Failure> {
         let fault = |why: String| Failure::Fault(format!("http://{}{path}: {why}", self.admin));
-        let answer = self.ask(path).map_err(|error| fault(error.to_string()))?;
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .ok_or_else(|| fault("not an answer of HTTP".to_owned()))?;
-        let status = head.split(' ').nth(1).unwrap_or("");
-        match status {
-            "200" => Ok(body.to_owned()),
-            _ => Err(fault(format!("status {status}: {}", body.trim()))),
+        let answer = http_get(&self.admin, path, self.timeout, ANSWER_BYTES_MAX);
+        let answer = answer.map_err(|error| fault(error.to_string()))?;
+        match answer.status() {
+            "200" => Ok(answer.body),
+            status => Err(fault(format!("status {status}: {}", answer.body.trim()))),
         }
     }
 
@@ -55,22 +51,5 @@ impl AdminArgs {
         let text = self.fetch(path)?;
         let wrong = |error| Failure::Fault(format!("http://{}{path}: {error}", self.admin));
         serde_json::from_str(&text).map_err(wrong)
-    }
-
-    /// By HTTP/1.0, whose answer ends with its connection.
-    fn ask(&self, path: &str) -> std::io::Result<String> {
-        let address = self.admin.to_socket_addrs()?.next();
-        let address = address.ok_or(std::io::ErrorKind::NotFound)?;
-        let mut stream = TcpStream::connect_timeout(&address, self.timeout)?;
-        stream.set_read_timeout(Some(self.timeout))?;
-        stream.set_write_timeout(Some(self.timeout))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n",
-            self.admin
-        )?;
-        let mut answer = String::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-        Ok(answer)
     }
 }

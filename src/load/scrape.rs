@@ -1,8 +1,8 @@
 //! A broker's use of its machine as its metrics endpoint tells it, in the text form that Prometheus reads.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
+
+use crate::client::http_get;
 
 /// Where metrics are: `http://HOST:PORT/PATH`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,30 +58,12 @@ impl MetricsUrl {
         }
     }
 
-    /// HTTP/1.0, so that the answer is neither chunked nor kept open.
     fn body(&self) -> Result<String, String> {
-        let told = |error: std::io::Error| error.to_string();
-        let address = self.authority.to_socket_addrs().map_err(told)?.next();
-        let address = address.ok_or("no such host")?;
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(told)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(told)?;
-        let request = format!(
-            "GET {} HTTP/1.0\r\nHost: {}\r\nAccept: text/plain\r\n\r\n",
-            self.path, self.authority
-        );
-        stream.write_all(request.as_bytes()).map_err(told)?;
-        let mut answer = Vec::new();
-        stream
-            .take(ANSWER_BYTES_MAX)
-            .read_to_end(&mut answer)
-            .map_err(told)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no HTTP answer")?;
-        let status = head.lines().next().unwrap_or_default();
-        match status.split(' ').nth(1) {
-            Some("200") => Ok(body.to_owned()),
-            _ => Err(format!("answered '{status}'")),
+        let answer = http_get(&self.authority, &self.path, PATIENCE, ANSWER_BYTES_MAX);
+        let answer = answer.map_err(|error| error.to_string())?;
+        match answer.status() {
+            "200" => Ok(answer.body),
+            _ => Err(format!("answered '{}'", answer.status_line)),
         }
     }
 }
@@ -113,6 +95,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;
