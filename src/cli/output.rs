@@ -102,22 +102,9 @@ pub(super) fn ids(nodes: &[crate::types::NodeId]) -> String {
 
 /// A size for people, in binary units.
 pub(super) fn size(bytes: i64) -> String {
-    if bytes < 0 {
-        return "unknown".to_owned();
-    }
-    let mut size = bytes as f64;
-    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter();
-    let mut unit = units.next().unwrap_or("B");
-    for next in units {
-        if size < 1024.0 {
-            break;
-        }
-        size /= 1024.0;
-        unit = next;
-    }
-    match unit {
-        "B" => format!("{bytes} B"),
-        _ => format!("{size:.1} {unit}"),
+    match u64::try_from(bytes) {
+        Ok(bytes) => crate::host::size(bytes),
+        Err(_) => "unknown".to_owned(),
     }
 }
 

@@ -215,8 +215,8 @@ fn shards_item(host: &Host) -> Item {
     Item::new(&SHARDS, "", current, verdict)
 }
 
-/// Bytes for people.
-pub(super) fn size(bytes: u64) -> String {
+/// Bytes for people, in binary units.
+pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut size = bytes as f64;
     let mut unit = 0;

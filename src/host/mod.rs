@@ -33,6 +33,7 @@ pub use check::{Report, check};
 pub use directories::is_in_use;
 pub use disks::{Class, Disks, HostDisk, Mount};
 pub use item::{Item, Knob, Status, Verdict};
+pub use memory::size;
 pub use root::Root;
 
 use crate::config::BrokerConfig;
