@@ -169,8 +169,7 @@ const POOLS_BYTES: usize = 256 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Isolation;
-    use crate::load::plan::{Consume, From, GroupProtocol};
+    use crate::load::plan::Consume;
     use crate::record::{BatchBuilder, BatchSeal, Codec, Codecs};
     use crate::types::Timestamp;
 
@@ -273,17 +272,8 @@ mod tests {
             producer: 3,
             sequence: 4,
         };
-        let read = Consume {
-            from: From::Tail,
-            backlog_bytes: 0,
-            groups: 0,
-            members: 1,
-            protocol: GroupProtocol::Classic,
-            isolation: Isolation::Uncommitted,
-            rate: None,
-        };
         let plan = Plan {
-            consume: Some(read),
+            consume: Some(Consume::at_the_tail()),
             ..plan
         };
         let mut payload = Payload::new(&plan, 0);

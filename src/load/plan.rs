@@ -401,21 +401,25 @@ pub const HEADERS_MAX: usize = 8;
 const IDEMPOTENT_WINDOW_MAX: usize = 5;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::Isolation;
-
-    fn consume() -> Consume {
+impl Consume {
+    /// One reader without a group, of what comes.
+    pub fn at_the_tail() -> Consume {
         Consume {
             from: From::Tail,
             backlog_bytes: 0,
             groups: 0,
             members: 1,
             protocol: GroupProtocol::Classic,
-            isolation: Isolation::Uncommitted,
+            isolation: crate::client::Isolation::Uncommitted,
             rate: None,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Isolation;
 
     fn fault(change: impl FnOnce(&mut Plan)) -> Option<String> {
         let mut plan = Plan::default();
@@ -432,7 +436,10 @@ mod tests {
     #[test]
     fn what_can_work_has_no_fault() {
         assert_eq!(fault(|_| ()), None);
-        assert_eq!(fault(|plan| plan.consume = Some(consume())), None);
+        assert_eq!(
+            fault(|plan| plan.consume = Some(Consume::at_the_tail())),
+            None
+        );
         let idle = fault(|plan| {
             plan.producers = 0;
             plan.idle = Some(Idle {
@@ -460,7 +467,7 @@ mod tests {
                     plan.wire = native();
                     plan.consume = Some(Consume {
                         groups: 1,
-                        ..consume()
+                        ..Consume::at_the_tail()
                     });
                 }),
             ),
@@ -470,7 +477,7 @@ mod tests {
                     plan.wire = native();
                     plan.consume = Some(Consume {
                         isolation: Isolation::Committed,
-                        ..consume()
+                        ..Consume::at_the_tail()
                     });
                 }),
             ),
@@ -491,7 +498,7 @@ mod tests {
             (
                 "32-byte stamp",
                 Box::new(|plan| {
-                    plan.consume = Some(consume());
+                    plan.consume = Some(Consume::at_the_tail());
                     plan.sizes = Sizes::mix(&[(1, 31, 100)]);
                 }),
             ),
@@ -501,7 +508,7 @@ mod tests {
                 "from the start",
                 Box::new(|plan| {
                     plan.producers = 0;
-                    plan.consume = Some(consume());
+                    plan.consume = Some(Consume::at_the_tail());
                 }),
             ),
             (

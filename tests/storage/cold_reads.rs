@@ -4,7 +4,7 @@
 //! Method: a log that is in no memory, on the simulated disk, whose operations take turns at random; readers side by side;
 //! the store's count of device reads. On a real disk: how often a lookup finds all in memory.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,43 +23,48 @@ const CHUNK_BYTES: usize = 256 << 10;
 const BATCHES: i64 = 64;
 const BATCH_BYTES: usize = 20_000;
 
-fn open(sim: &SimDisk) -> (Store, Rc<Log>) {
-    let disk = Disk::Sim(sim.clone());
-    block_on(async {
-        let paths = [PathBuf::from("/d")];
-        let prepared = Directories::prepare(&disk, &paths, NodeId(1), None).await;
-        let clock = Clock::Sim(SimClock::starting_at(Timestamp(1_000_000)));
-        let directories = prepared.expect("prepares");
-        let store = Store::open(disk, &directories, StoreConfig::default(), clock);
-        let partition = TopicPartition {
-            topic: Str::from("t"),
-            partition: PartitionIndex(0),
-        };
-        let opened = store.open_log(&partition, Uuid([3; 16]), LogConfig::default());
-        let log = opened.await.expect("opens");
-        // Else all of it is replayed, for its producers.
-        log.latest_snapshot().await.expect("reads");
-        log.recover(|_| ()).await.expect("recovers");
-        (store, log)
-    })
+async fn open(disk: Disk, directory: &Path, clock: Clock) -> (Store, Rc<Log>) {
+    let paths = [directory.to_owned()];
+    let prepared = Directories::prepare(&disk, &paths, NodeId(1), None).await;
+    let directories = prepared.expect("prepares");
+    let store = Store::open(disk, &directories, StoreConfig::default(), clock);
+    let partition = TopicPartition {
+        topic: Str::from("t"),
+        partition: PartitionIndex(0),
+    };
+    let opened = store.open_log(&partition, Uuid([3; 16]), LogConfig::default());
+    let log = opened.await.expect("opens");
+    // Else all of it is replayed, for its producers.
+    log.latest_snapshot().await.expect("reads");
+    log.recover(|_| ()).await.expect("recovers");
+    (store, log)
 }
 
-/// A store that was closed cleanly and opened again, which read the last chunk of its log at most.
-fn cold(seed: u64) -> (Store, Rc<Log>) {
-    let sim = SimDisk::new(seed);
-    let (store, log) = open(&sim);
+async fn fill_and_close(store: &Store, log: &Log, batches: i64, seed: u64) {
     let (mut prng, mut codecs) = (Prng::new(seed), Codecs::new());
-    for _ in 0..BATCHES {
+    for _ in 0..batches {
         let made = batch(&[(1000, BATCH_BYTES)], &mut prng, &mut codecs);
         let end = log.end_offset();
         log.append(&made, end, LeaderEpoch(0), Timestamp(0))
             .expect("there is room");
     }
-    assert!(block_on(store.commit()).failed.is_empty());
-    block_on(log.write_snapshot(log.end_offset(), b"none")).expect("writes");
-    block_on(store.close()).expect("closes");
+    assert!(store.commit().await.failed.is_empty());
+    let end = log.end_offset();
+    log.write_snapshot(end, b"none").await.expect("writes");
+    store.close().await.expect("closes");
+}
+
+/// A store that was closed cleanly and opened again, which read the last chunk of its log at most.
+fn cold(seed: u64) -> (Store, Rc<Log>) {
+    let sim = SimDisk::new(seed);
+    let opened = || {
+        let clock = Clock::Sim(SimClock::starting_at(Timestamp(1_000_000)));
+        block_on(open(Disk::Sim(sim.clone()), Path::new("/d"), clock))
+    };
+    let (store, log) = opened();
+    block_on(fill_and_close(&store, &log, BATCHES, seed));
     drop((store, log));
-    let (store, log) = open(&sim);
+    let (store, log) = opened();
     assert!(
         store.stats().reads <= 1,
         "a clean log is hardly looked at: {:?}",
@@ -134,59 +139,33 @@ fn readers_that_go_away_while_they_read_leave_the_others_their_data() {
 fn a_reader_in_sequence_finds_in_memory_what_it_asks_for() {
     const READ_BYTES: usize = 300_000;
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let paths = [dir.path().to_owned()];
+    let path = dir.path().to_owned();
     let (at_once, lookups, reads, bytes) = run_local(async move {
-        let disk = Disk::Ring;
-        let (mut prng, mut codecs) = (Prng::new(3), Codecs::new());
-        let mut at_once = 0;
-        for life in 0..2 {
-            let prepared = Directories::prepare(&disk, &paths, NodeId(1), None).await;
-            let directories = prepared.expect("prepares");
-            let config = StoreConfig::default();
-            let store = Store::open(disk.clone(), &directories, config, Clock::Real);
-            let partition = TopicPartition {
-                topic: Str::from("t"),
-                partition: PartitionIndex(0),
-            };
-            let opened = store.open_log(&partition, Uuid([3; 16]), LogConfig::default());
-            let log = opened.await.expect("opens");
-            log.latest_snapshot().await.expect("reads");
-            log.recover(|_| ()).await.expect("recovers");
-            if life == 0 {
-                for _ in 0..10 * BATCHES {
-                    let made = batch(&[(1000, BATCH_BYTES)], &mut prng, &mut codecs);
-                    let end = log.end_offset();
-                    log.append(&made, end, LeaderEpoch(0), Timestamp(0))
-                        .expect("there is room");
+        let (store, log) = open(Disk::Ring, &path, Clock::Real).await;
+        fill_and_close(&store, &log, 10 * BATCHES, 3).await;
+        drop((store, log));
+        let (store, log) = open(Disk::Ring, &path, Clock::Real).await;
+        let before = store.stats();
+        let (mut at_once, mut lookups) = (0, 0);
+        let (mut next, end) = (Offset(0), log.end_offset());
+        while next < end {
+            lookups += 1;
+            let found = log.try_read(next, end, READ_BYTES, true).expect("readable");
+            let read = match found {
+                Ok(read) => {
+                    at_once += 1;
+                    read
                 }
-                assert!(store.commit().await.failed.is_empty());
-                let end = log.end_offset();
-                log.write_snapshot(end, b"none").await.expect("writes");
-                store.close().await.expect("closes");
-                continue;
-            }
-            let before = store.stats();
-            let (mut lookups, mut next, end) = (0, Offset(0), log.end_offset());
-            while next < end {
-                lookups += 1;
-                let found = log.try_read(next, end, READ_BYTES, true).expect("readable");
-                let read = match found {
-                    Ok(read) => {
-                        at_once += 1;
-                        read
-                    }
-                    Err(_) => log.read(next, end, READ_BYTES, true).await.expect("reads"),
-                };
-                next = read.end_offset();
-                // What a client takes to come back.
-                sleep(Duration::from_millis(10)).await;
-            }
-            let after = store.stats();
-            let bytes = after.served_bytes - before.served_bytes;
-            store.close().await.expect("closes");
-            return (at_once, lookups, after.reads - before.reads, bytes);
+                Err(_) => log.read(next, end, READ_BYTES, true).await.expect("reads"),
+            };
+            next = read.end_offset();
+            // What a client takes to come back.
+            sleep(Duration::from_millis(10)).await;
         }
-        unreachable!("the second life returns")
+        let after = store.stats();
+        let bytes = after.served_bytes - before.served_bytes;
+        store.close().await.expect("closes");
+        (at_once, lookups, after.reads - before.reads, bytes)
     })
     .expect("io_uring works here");
     assert!(
