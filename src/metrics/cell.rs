@@ -214,6 +214,14 @@ impl ByKey {
         histogram.record(value);
     }
 
+    /// Whether a key occurred.
+    pub fn has(&self, key: i16) -> bool {
+        let cell = usize::try_from(key)
+            .ok()
+            .and_then(|index| self.0.get(index));
+        cell.is_some_and(|cell| cell.get().is_some())
+    }
+
     /// The counts of the keys that occurred.
     pub fn counts(&self) -> impl Iterator<Item = (i16, Counts)> + '_ {
         let made = self.0.iter().enumerate();

@@ -17,6 +17,12 @@ macro_rules! metrics {
             pub produce_stages: StageTimes,
             /// See [`STAGE_TIME`].
             pub fetch_stages: StageTimes,
+            /// Of the native wire, by the number of the frame's kind; see [`REQUEST_TIME`].
+            pub requests_by_kind: ByKey,
+            /// Of the native wire's Produce; see [`STAGE_TIME`].
+            pub native_produce_stages: StageTimes,
+            /// Of what the native wire's streams push; see [`STAGE_TIME`].
+            pub push_stages: StageTimes,
         }
 
         /// The rows whose labels are fixed, in the order of [`Snapshot::rows`].
@@ -121,7 +127,6 @@ metrics! {
     produce_errors: Counter, "ringlog_partition_errors_total", [("api", "Produce")], Count, "kafka_server_brokertopicmetrics_failedproducerequests_total", "Partitions of Produce and Fetch requests that were answered with an error.";
     fetch_errors: Counter, "ringlog_partition_errors_total", [("api", "Fetch")], Count, "kafka_server_brokertopicmetrics_failedfetchrequests_total", "Partitions of Produce and Fetch requests that were answered with an error.";
     native_errors: Counter, "ringlog_native_request_errors_total", [], Count, "", "Requests of the native wire answered with an error.";
-    native_latency: Histogram, "ringlog_native_request_seconds", [], Micros, "", "From a request of the native wire taken up to its answer queued.";
     reads_tail: Counter, "ringlog_cache_reads_total", [("class", "tail")], Count, "", "Reads of partitions by where their bytes were: in the tail of the log, in the cache of what was read before, or on the device.";
     reads_history: Counter, "ringlog_cache_reads_total", [("class", "history")], Count, "", "Reads of partitions by where their bytes were: in the tail of the log, in the cache of what was read before, or on the device.";
     reads_device: Counter, "ringlog_cache_reads_total", [("class", "device")], Count, "", "Reads of partitions by where their bytes were: in the tail of the log, in the cache of what was read before, or on the device.";
@@ -150,8 +155,8 @@ metrics! {
 }
 
 sampled! {
-    REQUEST_TIME: Histogram, "ringlog_request_seconds", ["api"], Micros, "", "From a request's last bytes read to its answer sent; an API is told once it was asked for. Its count is Kafka's RequestsPerSec, its time TotalTimeMs.";
-    STAGE_TIME: Histogram, "ringlog_request_stage_seconds", ["api", "stage"], Micros, "", "Where the time of Produce and Fetch goes: queue (RequestQueueTimeMs), mailbox, append or read (LocalTimeMs), commit (RemoteTimeMs), wait (ResponseQueueTimeMs; of Fetch what it was parked), send (ResponseSendTimeMs).";
+    REQUEST_TIME: Histogram, "ringlog_request_seconds", ["api"], Micros, "", "From a request's last bytes read to its answer sent; an API is told once it was asked for. Its count is Kafka's RequestsPerSec, its time TotalTimeMs. What begins with Native came by the native wire; NativePush is what a stream pushes, from its last push on.";
+    STAGE_TIME: Histogram, "ringlog_request_stage_seconds", ["api", "stage"], Micros, "", "Where the time of Produce, Fetch, NativeProduce and NativePush goes: queue (RequestQueueTimeMs), mailbox, append or read (LocalTimeMs), commit (RemoteTimeMs), wait (ResponseQueueTimeMs; of Fetch and NativePush what it was parked), send (ResponseSendTimeMs).";
     DEVICE_TIME: Histogram, "ringlog_device_seconds", ["directory", "operation"], Micros, "", "Time of operations on the device of a log directory: journal (a durable write of many partitions), write (a durable write to a segment), read.";
     DEVICE_BYTES: Counter, "ringlog_device_bytes_total", ["directory", "operation"], Bytes, "", "Bytes of these operations, padding included.";
     JOURNAL_USED: Gauge, "ringlog_journal_used_bytes", ["directory"], Bytes, "", "Bytes written to the journal file in use, all shards together; when it is full it is emptied into the segments.";

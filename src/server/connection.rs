@@ -14,8 +14,8 @@ use super::connections::{End, Handle, Order, Shared};
 use super::frames::{BadLength, Frames};
 use super::intake::Intake;
 use super::memory::Reservation;
-use super::timing::{self, Answered, Began};
-use crate::api::{self, Context, Frame, Outcome, Times, Work};
+use super::timing::{self, Answered, Asked, Began};
+use crate::api::{self, Context, Frame, Outcome, Work};
 use crate::rt::{self, RawAccepted, Socket};
 use crate::shard::ReadData;
 use crate::types::{Micros, Str};
@@ -217,7 +217,7 @@ impl Connection {
             let work = api::start(&self.context, whole.frame)
                 .map_err(|refused| End::Fault(refused.to_string()))?;
             let began = Began {
-                key,
+                asked: Asked::Kafka(key),
                 version,
                 bytes,
                 arrived: whole.arrived,
@@ -261,12 +261,7 @@ impl Connection {
         let request = self.pipeline.pop_front().expect("the front was polled");
         let now = self.shared.shard.clock.now();
         self.handle.last_active.set(now);
-        let mut answered = Answered {
-            times: Times::default(),
-            at: now,
-            sent: now,
-            bytes: 0,
-        };
+        let mut answered = Answered::at(now);
         match outcome {
             Outcome::Silent => {}
             Outcome::Close(why) => return Err(End::Fault(why)),

@@ -7,7 +7,7 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -17,6 +17,8 @@ use super::connections::{End, Handle, Order, Shared};
 use super::intake::Intake;
 use super::memory::Reservation;
 use super::outgoing::Outgoing;
+use super::timing::{self, Answered, Asked, Began};
+use crate::api::Times;
 use crate::api::native::{
     self, Credits, NativeContext, NativeFrame, NativeWork, Pushes, Started, Stream, refusal,
 };
@@ -24,7 +26,8 @@ use crate::protocol::ErrorCode;
 use crate::rt::{self, RawAccepted, Socket};
 use crate::types::{Micros, ShardId};
 use crate::wire::{
-    Agreed, Frame, FrameBuffer, FrameError, FrameLimits, HelloV1, Kind, WelcomeV1, agree, offer,
+    Agreed, BatchesV1, Control, Frame, FrameBuffer, FrameError, FrameLimits, HelloV1, Kind,
+    WelcomeV1, agree, offer,
 };
 
 /// With so many bytes waiting to be sent, nothing more is read, answered or pushed.
@@ -47,6 +50,8 @@ struct NativeConnection<'a> {
     pipeline: VecDeque<InFlight>,
     streams: Vec<StreamSlot>,
     intake: Intake,
+    /// When something was read last.
+    read_at: Micros,
     closing: bool,
 }
 
@@ -60,7 +65,7 @@ struct Link {
 
 struct InFlight {
     work: NativeWork,
-    since: Micros,
+    began: Began,
     /// Goes back when the request is answered.
     _memory: Option<Reservation>,
 }
@@ -219,6 +224,7 @@ async fn serve_agreed(
         link,
         pipeline: VecDeque::new(),
         streams: Vec::new(),
+        read_at: shard.clock.now(),
         closing: false,
     };
     connection.run().await
@@ -261,8 +267,8 @@ impl Link {
     /// Sends everything that waits. A client that reads nothing is waited for until it is ordered to close.
     async fn flush(&mut self, shared: &Rc<Shared>) -> Result<(), End> {
         while !self.outgoing.is_empty() {
-            let sent = poll_fn(|task| {
-                if let Poll::Ready(sent) = self.outgoing.poll_write(&mut self.socket, task) {
+            poll_fn(|task| {
+                if let Poll::Ready(sent) = self.poll_write(shared, task) {
                     return Poll::Ready(sent);
                 }
                 while self.handle.signal.poll_wait(task).is_ready() {
@@ -273,15 +279,34 @@ impl Link {
                 Poll::Pending
             })
             .await?;
-            self.on_sent(shared, sent);
         }
         Ok(())
     }
 
-    fn on_sent(&self, shared: &Rc<Shared>, bytes: usize) {
-        shared.shard.metrics.bytes_out.add(bytes as u64);
-        self.handle.counted.sent_bytes.add(bytes as u64);
-        self.handle.last_active.set(shared.shard.clock.now());
+    /// Sends what the socket takes now, and counts it and the answers that have gone with it.
+    fn poll_write(
+        &mut self,
+        shared: &Rc<Shared>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Link {
+            handle,
+            socket,
+            outgoing,
+            ..
+        } = self;
+        let shard = &shared.shard;
+        let mut now = None;
+        let on_sent = |began: Began, answered: Answered| {
+            let sent = *now.get_or_insert_with(|| shard.clock.now());
+            timing::note(shard, handle, &began, &Answered { sent, ..answered });
+        };
+        let sent = ready!(outgoing.poll_write(socket, task, on_sent))?;
+        shard.metrics.bytes_out.add(sent as u64);
+        handle.counted.sent_bytes.add(sent as u64);
+        let now = now.unwrap_or_else(|| shard.clock.now());
+        handle.last_active.set(now);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -311,7 +336,8 @@ impl NativeConnection<'_> {
                     self.shared.shard.metrics.bytes_in.add(count as u64);
                     let handle = &self.link.handle;
                     handle.counted.received_bytes.add(count as u64);
-                    handle.last_active.set(self.shared.shard.clock.now());
+                    self.read_at = self.shared.shard.clock.now();
+                    handle.last_active.set(self.read_at);
                     handle.shrunk.set(false);
                 }
                 Event::Answer(frame) => self.on_answer(frame),
@@ -365,12 +391,8 @@ impl NativeConnection<'_> {
             if self.link.outgoing.is_empty() {
                 return Ok(Poll::Pending);
             }
-            let Link {
-                socket, outgoing, ..
-            } = &mut *self.link;
-            match outgoing.poll_write(socket, task)? {
-                Poll::Ready(sent) => self.link.on_sent(self.shared, sent),
-                Poll::Pending => return Ok(Poll::Pending),
+            if self.link.poll_write(self.shared, task)?.is_pending() {
+                return Ok(Poll::Pending);
             }
         }
     }
@@ -403,11 +425,22 @@ impl NativeConnection<'_> {
             let Some((frame, memory)) = self.next_frame()? else {
                 return Ok(());
             };
-            self.shared.shard.metrics.requests.increment();
+            let shard = &self.shared.shard;
+            shard.metrics.requests.increment();
             self.link.handle.counted.requests.increment();
-            match native::start(&self.context, frame) {
-                Started::Work(work) => self.queue(work, memory),
-                Started::Subscribe(stream) => self.subscribe(stream, memory),
+            let mut began = Began {
+                asked: Asked::native(frame.kind),
+                version: frame.version as i16,
+                bytes: frame.wire_bytes() as u64,
+                arrived: self.read_at,
+                started: shard.clock.now(),
+                returned: Micros(0),
+            };
+            let started = native::start(&self.context, frame);
+            began.returned = shard.clock.now();
+            match started {
+                Started::Work(work) => self.queue(work, began, memory),
+                Started::Subscribe(stream) => self.subscribe(stream, began, memory),
                 // A stream that has ended may have crossed these on the way.
                 Started::Credits { stream, bytes } => {
                     if let Some(slot) = self.streams.iter().find(|slot| slot.id == stream) {
@@ -420,15 +453,15 @@ impl NativeConnection<'_> {
         Ok(())
     }
 
-    fn queue(&mut self, work: NativeWork, memory: Option<Reservation>) {
+    fn queue(&mut self, work: NativeWork, began: Began, memory: Option<Reservation>) {
         self.pipeline.push_back(InFlight {
             work,
-            since: self.shared.shard.clock.now(),
+            began,
             _memory: memory,
         });
     }
 
-    fn subscribe(&mut self, stream: Stream, memory: Option<Reservation>) {
+    fn subscribe(&mut self, stream: Stream, began: Began, memory: Option<Reservation>) {
         let partitions: usize = self.streams.iter().map(|slot| slot.parts_count).sum();
         let why = if self.streams.iter().any(|slot| slot.id == stream.id()) {
             Some("a stream of this number is open".to_owned())
@@ -444,7 +477,7 @@ impl NativeConnection<'_> {
         if let Some(why) = why {
             self.shared.shard.metrics.native_errors.increment();
             let frame = refusal(stream.id(), ErrorCode::InvalidRequest, why, false);
-            return self.queue(Box::pin(std::future::ready(frame)), None);
+            return self.queue(Box::pin(std::future::ready(frame)), began, None);
         }
         self.streams.push(StreamSlot {
             id: stream.id(),
@@ -457,24 +490,55 @@ impl NativeConnection<'_> {
 
     fn on_answer(&mut self, frame: NativeFrame) {
         let request = self.pipeline.pop_front().expect("the front was polled");
-        let now = self.shared.shard.clock.now();
-        let latency = &self.shared.shard.metrics.native_latency;
-        latency.record(now.since(request.since));
-        self.link.outgoing.push(frame);
+        let answered = Answered {
+            times: frame.times,
+            bytes: frame.len() as u64,
+            ..Answered::at(self.shared.shard.clock.now())
+        };
+        let note = (request.began, answered);
+        self.link.outgoing.push_last(frame, note);
     }
 
     fn on_push(&mut self, slot: usize, stream: Stream, pushes: Option<Pushes>) {
         match pushes {
             Some(pushes) => {
-                for frame in pushes {
-                    self.link.outgoing.push(frame);
-                }
+                self.push(pushes);
                 // The one polled last comes first next time, else a busy stream would starve those behind it.
                 self.streams[slot].work = look(stream);
                 self.streams.rotate_left(slot + 1);
             }
             None => drop(self.streams.remove(slot)),
         }
+    }
+
+    /// Queues what a stream has found. Its time is told as a Fetch's would be that was asked when it began to look.
+    fn push(&mut self, pushes: Pushes) {
+        let Pushes {
+            mut frames,
+            began,
+            stages,
+        } = pushes;
+        let began = Began {
+            asked: Asked::Native(Kind::Batches),
+            version: BatchesV1::VERSION as i16,
+            bytes: 0,
+            arrived: began,
+            started: began,
+            returned: began,
+        };
+        let times = Times {
+            stages,
+            ..Times::default()
+        };
+        let answered = Answered {
+            times,
+            bytes: frames.iter().map(|frame| frame.len() as u64).sum(),
+            ..Answered::at(self.shared.shard.clock.now())
+        };
+        let last = frames.pop().expect("a stream pushes one frame at least");
+        let outgoing = &mut self.link.outgoing;
+        frames.into_iter().for_each(|frame| outgoing.push(frame));
+        outgoing.push_last(last, (began, answered));
     }
 
     fn next_frame(&mut self) -> Result<Option<(Frame, Option<Reservation>)>, End> {

@@ -6,26 +6,43 @@ use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
 
+use super::timing::{Answered, Began};
 use crate::api::native::NativeFrame;
 use crate::rt::Socket;
 
 /// Frames in the order in which they leave.
 #[derive(Default)]
 pub struct Outgoing {
-    frames: VecDeque<NativeFrame>,
+    frames: VecDeque<Queued>,
     /// Bytes of the front frame that the kernel has.
     sent: usize,
     /// Bytes that the kernel has not.
     bytes: usize,
 }
 
+struct Queued {
+    frame: NativeFrame,
+    note: Option<(Began, Answered)>,
+}
+
 /// Slices given to the kernel at once, at most.
 const SLICES_MAX: usize = 64;
 
 impl Outgoing {
+    /// Queues a frame that answers nothing whose time is told.
     pub fn push(&mut self, frame: NativeFrame) {
+        self.queue(frame, None);
+    }
+
+    /// Queues the last frame of an answer. When the kernel has taken it, `note` is given back (see
+    /// [`Outgoing::poll_write`]).
+    pub fn push_last(&mut self, frame: NativeFrame, note: (Began, Answered)) {
+        self.queue(frame, Some(note));
+    }
+
+    fn queue(&mut self, frame: NativeFrame, note: Option<(Began, Answered)>) {
         self.bytes += frame.len();
-        self.frames.push_back(frame);
+        self.frames.push_back(Queued { frame, note });
     }
 
     /// Bytes that the kernel has not taken yet.
@@ -38,10 +55,13 @@ impl Outgoing {
     }
 
     /// Sends what the socket takes now; `Ready` with how many bytes it took, 0 if there are none.
+    ///
+    /// - `on_sent`: called for each answer that has gone to its last byte.
     pub fn poll_write(
         &mut self,
         socket: &mut Socket,
         task: &mut Context<'_>,
+        on_sent: impl FnMut(Began, Answered),
     ) -> Poll<io::Result<usize>> {
         if self.is_empty() {
             return Poll::Ready(Ok(0));
@@ -53,7 +73,7 @@ impl Outgoing {
         if sent == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        self.advance(sent);
+        self.advance(sent, on_sent);
         Poll::Ready(Ok(sent))
     }
 
@@ -61,7 +81,7 @@ impl Outgoing {
     fn slices(&self) -> SmallVec<[IoSlice<'_>; SLICES_MAX]> {
         let mut slices = SmallVec::new();
         let mut skip = self.sent;
-        for frame in &self.frames {
+        for Queued { frame, .. } in &self.frames {
             let mut left = frame.data_bytes;
             let data = frame.data.chunks();
             let data = data.into_iter().map(|chunk| {
@@ -83,12 +103,58 @@ impl Outgoing {
         slices
     }
 
-    fn advance(&mut self, sent: usize) {
+    fn advance(&mut self, sent: usize, mut on_sent: impl FnMut(Began, Answered)) {
         self.bytes -= sent;
         self.sent += sent;
-        while let Some(front) = self.frames.front().filter(|front| front.len() <= self.sent) {
-            self.sent -= front.len();
+        while let Some(Queued { frame, note }) = self.frames.front() {
+            if self.sent < frame.len() {
+                return;
+            }
+            if let Some((began, answered)) = *note {
+                on_sent(began, answered);
+            }
+            self.sent -= frame.len();
             self.frames.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::timing::Asked;
+    use crate::types::Micros;
+    use crate::wire::{ErrorV1, Kind};
+
+    #[test]
+    fn an_answer_has_gone_with_its_last_byte_and_not_before() {
+        let error = ErrorV1 {
+            code: 1,
+            message: "no".to_owned(),
+            closes: false,
+        };
+        let frame = || NativeFrame::of(1, &error);
+        let len = frame().len();
+        let note = |bytes| {
+            let began = Began {
+                asked: Asked::Native(Kind::Error),
+                version: 1,
+                bytes,
+                arrived: Micros(0),
+                started: Micros(0),
+                returned: Micros(0),
+            };
+            (began, Answered::at(Micros(0)))
+        };
+        let mut outgoing = Outgoing::default();
+        outgoing.push_last(frame(), note(1));
+        outgoing.push(frame());
+        outgoing.push_last(frame(), note(2));
+        let mut gone = Vec::new();
+        for sent in [len - 1, 1, len, len - 1, 1] {
+            outgoing.advance(sent, |began, _| gone.push((began.bytes, sent)));
+        }
+        assert_eq!(gone, [(1, 1), (2, 1)]);
+        assert!(outgoing.is_empty() && outgoing.bytes() == 0);
     }
 }

@@ -16,6 +16,7 @@ use crate::protocol::ApiKey;
 use crate::rt::{self, Queue};
 use crate::storage::OperationStats;
 use crate::types::{ShardId, Str, TopicId};
+use crate::wire::Kind;
 
 /// Which of the rows that there are many of a snapshot has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -240,28 +241,44 @@ impl Shard {
 
     fn tell_requests(&self, snapshot: &mut Snapshot) {
         let name = |key: i16| ApiKey::from_i16(key).map_or("unknown", |key| key.name());
-        let mut add = |key: i16, counts: Counts| {
-            let labels = [Str::from_static(name(key))];
+        let of_kind = |key: i16| {
+            let kind = u16::try_from(key).ok().and_then(Kind::from_u16);
+            kind.and_then(Kind::api).unwrap_or("unknown")
+        };
+        let metrics = &self.metrics;
+        let mut add = |api: &'static str, counts: Counts| {
+            let labels = [Str::from_static(api)];
             snapshot.add_shared(Sample::new(&REQUEST_TIME, labels, Value::Histogram(counts)));
         };
         // The two that everyone looks for are there before the first request.
-        add(ApiKey::Produce.code(), Counts::default());
-        add(ApiKey::Fetch.code(), Counts::default());
-        let counted = self.metrics.requests_by_api.counts();
-        counted.for_each(|(key, counts)| add(key, counts));
-        let mut add = |api: ApiKey, times: &StageTimes| {
-            let is_fetch = api == ApiKey::Fetch;
+        add(ApiKey::Produce.name(), Counts::default());
+        add(ApiKey::Fetch.name(), Counts::default());
+        let counted = metrics.requests_by_api.counts();
+        counted.for_each(|(key, counts)| add(name(key), counts));
+        let counted = metrics.requests_by_kind.counts();
+        counted.for_each(|(key, counts)| add(of_kind(key), counts));
+        let mut add = |api: &'static str, is_fetch: bool, times: &StageTimes| {
             for stage in Stage::ALL {
                 if is_fetch && stage == Stage::Commit {
                     continue;
                 }
-                let labels = [api.name(), stage.name(is_fetch)].map(Str::from_static);
+                let labels = [api, stage.name(is_fetch)].map(Str::from_static);
                 let value = Value::Histogram(times.of(stage).counts());
                 snapshot.add_shared(Sample::new(&STAGE_TIME, labels, value));
             }
         };
-        add(ApiKey::Produce, &self.metrics.produce_stages);
-        add(ApiKey::Fetch, &self.metrics.fetch_stages);
+        add(ApiKey::Produce.name(), false, &metrics.produce_stages);
+        add(ApiKey::Fetch.name(), true, &metrics.fetch_stages);
+        // A broker without a native listener tells nothing of that wire.
+        let is_asked = |kind: Kind| metrics.requests_by_kind.has(kind as i16);
+        for (kind, is_fetch, times) in [
+            (Kind::ProduceRequest, false, &metrics.native_produce_stages),
+            (Kind::Batches, true, &metrics.push_stages),
+        ] {
+            if is_asked(kind) {
+                add(of_kind(kind as i16), is_fetch, times);
+            }
+        }
     }
 
     async fn tell_devices(&self, snapshot: &mut Snapshot) {

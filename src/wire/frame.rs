@@ -191,6 +191,11 @@ impl FrameHeader {
 }
 
 impl Frame {
+    /// How long it was on the wire.
+    pub fn wire_bytes(&self) -> usize {
+        FRAME_HEADER_BYTES + self.control.len() + self.body.len()
+    }
+
     /// Validates the control part and lends it in place; costs no allocation.
     ///
     /// - `Err(Kind)`: the frame is of another kind or version. `Err(Archive)`: its bytes are not that type's.

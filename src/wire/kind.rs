@@ -136,6 +136,22 @@ impl Kind {
         Kind::Unsubscribe,
     ];
 
+    /// What answering a frame of this kind is called among Kafka's APIs, where both wires' requests are told; what a
+    /// stream pushes is [`Kind::Batches`], and [`Kind::Error`] what is refused before its kind is looked at.
+    ///
+    /// - `None`: nothing is answered to it.
+    pub fn api(self) -> Option<&'static str> {
+        Some(match self {
+            Kind::MetadataRequest => "NativeMetadata",
+            Kind::ProduceRequest => "NativeProduce",
+            Kind::ProducerIdsRequest => "NativeProducerIds",
+            Kind::OffsetsRequest => "NativeOffsets",
+            Kind::Batches => "NativePush",
+            Kind::Error => "NativeRefused",
+            _ => return None,
+        })
+    }
+
     /// The kind's versions in this release, ascending.
     pub fn rows(self) -> impl Iterator<Item = &'static KindRow> {
         KINDS.iter().filter(move |row| row.kind == self)

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::Started;
+use crate::api::Times;
 use crate::protocol::ErrorCode;
 use crate::shard::{ReadData, Shard};
 use crate::types::Str;
@@ -26,6 +27,8 @@ pub struct NativeFrame {
     pub data: ReadData,
     /// Of `data`, from its front.
     pub data_bytes: usize,
+    /// What is known of where its time went.
+    pub times: Times,
 }
 
 /// A request's work after its start.
@@ -59,7 +62,13 @@ impl NativeFrame {
             head,
             data,
             data_bytes,
+            times: Times::default(),
         }
+    }
+
+    /// The same, with where its time went.
+    pub(super) fn timed(self, times: Times) -> NativeFrame {
+        NativeFrame { times, ..self }
     }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Refusal;
 use super::context::{NativeContext, NativeWork};
 use super::malformed;
+use crate::api::Times;
 use crate::api::produce::writable;
 use crate::metadata::Image;
 use crate::protocol::ErrorCode;
@@ -32,7 +33,7 @@ pub(super) fn start(context: &Rc<NativeContext>, frame: &Frame) -> Result<Native
         return Err(malformed(FrameError::Body));
     }
     let count = request.batches.len();
-    let join = ProduceJoin::local(count);
+    let join = ProduceJoin::timed(count, &context.shard.clock);
     let mut items = Vec::with_capacity(count);
     {
         let image = context.shard.image();
@@ -75,7 +76,9 @@ pub(super) fn start(context: &Rc<NativeContext>, frame: &Frame) -> Result<Native
         let response = ProduceResponseV1 {
             batches: batches.collect(),
         };
-        context.answer(correlation, &response)
+        let (stages, done_at) = join.times();
+        let frame = context.answer(correlation, &response);
+        frame.timed(Times { stages, done_at })
     }))
 }
 

@@ -9,12 +9,12 @@ use rkyv::Archived;
 
 use super::context::{NativeContext, NativeFrame};
 use super::{Refusal, isolation};
-use crate::metrics::Stages;
+use crate::metrics::{Stage, Stages};
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
 use crate::rt::{self, Signal};
 use crate::shard::{PartitionRead, ReadItem, ReadRequest, Shard, WatchItem};
-use crate::types::{LeaderEpoch, Offset, TopicId, Uuid};
+use crate::types::{LeaderEpoch, Micros, Offset, TopicId, Uuid};
 use crate::wire::{AbortedV1, BatchesV1, SubscribeV1};
 
 /// The partitions of one subscription, how far each was sent, and what may still be sent.
@@ -49,8 +49,15 @@ pub struct Credits {
     added: Signal,
 }
 
-/// Frames to be sent, in order.
-pub type Pushes = Vec<NativeFrame>;
+/// Frames to be sent, and where the time went that they took.
+pub struct Pushes {
+    /// In order; one at least.
+    pub frames: Vec<NativeFrame>,
+    /// When the stream began to look for them.
+    pub began: Micros,
+    /// Its waiting for records and for credits, and its reads.
+    pub stages: Stages,
+}
 
 /// A body is not longer than this, whatever the client allows: what one slow reader holds pinned.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -127,21 +134,32 @@ impl Stream {
     ///
     /// - `None`: errors have taken every partition out.
     pub async fn next(&mut self) -> Option<Pushes> {
+        let shard = self.shard.clone();
+        let began = shard.clock.now();
+        let mut stages = Stages::default();
         while self.live_count > 0 {
             let left = self.credits.left.get();
             if left <= 0 {
+                let since = shard.clock.now();
                 self.credits.added.wait().await;
+                stages.add(Stage::Wait, shard.clock.now().since(since));
                 continue;
             }
             let order = self.order();
             let request = self.request(&order, self.max_bytes.min(left as usize));
-            let reads = self.shard.read(request, &mut Stages::default()).await;
+            let reads = shard.read(request, &mut stages).await;
             let seen = self.watch_items(&order, &reads);
-            let pushes = self.take(&order, reads);
-            if !pushes.is_empty() {
-                return Some(pushes);
+            let frames = self.take(&order, reads);
+            if !frames.is_empty() {
+                return Some(Pushes {
+                    frames,
+                    began,
+                    stages,
+                });
             }
+            let since = shard.clock.now();
             self.wait(seen).await;
+            stages.add(Stage::Wait, shard.clock.now().since(since));
         }
         None
     }
@@ -202,8 +220,8 @@ impl Stream {
     }
 
     /// The frames that the reads come to.
-    fn take(&mut self, order: &[usize], reads: Vec<PartitionRead>) -> Pushes {
-        let mut pushes = Pushes::new();
+    fn take(&mut self, order: &[usize], reads: Vec<PartitionRead>) -> Vec<NativeFrame> {
+        let mut pushes = Vec::new();
         for read in reads {
             let place = order[read.index as usize];
             if read.error != ErrorCode::None {

@@ -8,6 +8,7 @@ mod hostile;
 mod http;
 mod logs;
 mod monitoring;
+mod native;
 
 use std::net::SocketAddr;
 use std::path::Path;
