@@ -161,9 +161,11 @@ kafka_format() {
     { tail -3 "$dir/log" >&2; return 1; }
 }
 
-# kafka_exec DIR: becomes the node that kafka_format prepared. As it is run in earnest: both compilers, G1, one GiB.
+# kafka_exec DIR: becomes the node that kafka_format prepared. As it is run in earnest: both compilers, G1, one GiB. Options
+# of its JVM's come in KAFKA_OPTS, as for Kafka's own scripts.
 kafka_exec() {
-  exec java -Xms1g -Xmx1g -XX:+UseG1GC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$(java_classpath)" kafka.Kafka "$1/server.properties"
+  # shellcheck disable=SC2086 # one word an option
+  exec java -Xms1g -Xmx1g -XX:+UseG1GC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn ${KAFKA_OPTS:-} -cp "$(java_classpath)" kafka.Kafka "$1/server.properties"
 }
 
 # stop_pid FILE: asks the process to stop, waits ten seconds, then makes it.

@@ -1,6 +1,8 @@
 //! The levels of the broker's own log as configurations of the resource BROKER_LOGGER (KIP-412): they are this process's,
 //! hold until it ends, and are no part of the cluster's metadata.
 
+use std::collections::HashSet;
+
 use crate::protocol::ErrorCode;
 use crate::protocol::describe_configs::DescribeConfigsResourceResult;
 use crate::protocol::incremental_alter_configs::AlterableConfig;
@@ -11,6 +13,12 @@ use crate::types::{LOGGERS, LogLevel, NodeId, ROOT_LOGGER, Str};
 pub(super) const BROKER_LOGGER: i8 = 8;
 /// Where such a value comes from, on the wire (DYNAMIC_BROKER_LOGGER_CONFIG).
 const SOURCE: i8 = 6;
+
+/// Operations on a key (KIP-339).
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
 
 /// Why a request about loggers is refused.
 pub(super) type Refused = (ErrorCode, String);
@@ -37,6 +45,7 @@ pub(super) fn alter(
     edits: &[AlterableConfig],
     validate_only: bool,
 ) -> Result<(), Refused> {
+    check_edits(edits)?;
     check_node(node, name)?;
     let changes = edits.iter().map(change).collect::<Result<Vec<_>, _>>()?;
     if validate_only {
@@ -56,6 +65,24 @@ pub(super) fn alter(
         }
     }
     Ok(())
+}
+
+/// What Kafka asks of a resource's edits before it looks at the resource.
+fn check_edits(edits: &[AlterableConfig]) -> Result<(), Refused> {
+    let mut names = HashSet::new();
+    if !edits.iter().all(|edit| names.insert(&*edit.name)) {
+        return Err(invalid("Error due to duplicate config keys".to_owned()));
+    }
+    let is_null = |edit: &&AlterableConfig| edit.config_operation != DELETE && edit.value.is_none();
+    let nulls = edits.iter().filter(is_null).map(|edit| &*edit.name);
+    let nulls: Vec<&str> = nulls.collect();
+    match nulls.is_empty() {
+        true => Ok(()),
+        false => {
+            let why = format!("Null value not supported for : {}", nulls.join(", "));
+            Err(invalid(why))
+        }
+    }
 }
 
 fn check_node(node: NodeId, name: &str) -> Result<(), Refused> {
@@ -79,7 +106,7 @@ fn change(edit: &AlterableConfig) -> Result<(&'static str, Option<LogLevel>), Re
         (ErrorCode::InvalidConfig, why)
     });
     match edit.config_operation {
-        0 => {
+        SET => {
             let known = known?;
             let text = edit.value.as_deref().unwrap_or("");
             // Kafka takes upper case only.
@@ -93,12 +120,12 @@ fn change(edit: &AlterableConfig) -> Result<(&'static str, Option<LogLevel>), Re
             })?;
             Ok((known, Some(level)))
         }
-        1 if edit.name.as_str() == ROOT_LOGGER => Err(invalid(
+        DELETE if edit.name.as_str() == ROOT_LOGGER => Err(invalid(
             "Removing the log level of the root logger is not allowed".to_owned(),
         )),
-        1 => Ok((known?, None)),
-        2 | 3 => {
-            let op = if edit.config_operation == 2 {
+        DELETE => Ok((known?, None)),
+        APPEND | SUBTRACT => {
+            let op = if edit.config_operation == APPEND {
                 "APPEND"
             } else {
                 "SUBTRACT"
@@ -150,6 +177,17 @@ mod tests {
             code("root", 9, Some("INFO")),
             Err(ErrorCode::InvalidRequest)
         );
+    }
+
+    #[test]
+    fn a_logger_is_named_once_and_no_level_is_null() {
+        let code = |edits: &[AlterableConfig]| check_edits(edits).map_err(|(code, _)| code);
+        let set = edit("root", 0, Some("INFO"));
+        let refused = Err(ErrorCode::InvalidRequest);
+        assert_eq!(code(&[]), Ok(()));
+        assert_eq!(code(&[set.clone(), edit("other", 1, None)]), Ok(()));
+        assert_eq!(code(&[set.clone(), edit("root", 1, None)]), refused);
+        assert_eq!(code(&[set, edit("other", 0, None)]), refused);
     }
 
     #[test]

@@ -339,50 +339,42 @@ pub(super) async fn list_resources(
     request: ListConfigResourcesRequest,
     version: i16,
 ) -> ListConfigResourcesResponse {
-    const KINDS: [ResourceKind; 4] = [
-        ResourceKind::Topic,
-        ResourceKind::Broker,
-        ResourceKind::ClientMetrics,
-        ResourceKind::Group,
+    const TYPES: [i8; 5] = [
+        ResourceKind::Topic as i8,
+        ResourceKind::Broker as i8,
+        BROKER_LOGGER,
+        ResourceKind::ClientMetrics as i8,
+        ResourceKind::Group as i8,
     ];
     // Version 0 lists telemetry subscriptions and nothing else.
-    let asked: Vec<ResourceKind> = match version {
-        0 => vec![ResourceKind::ClientMetrics],
-        _ if request.resource_types.is_empty() => KINDS.to_vec(),
-        _ => {
-            let kinds: Option<BTreeSet<_>> = request
-                .resource_types
-                .iter()
-                .map(|code| ResourceKind::from_i8(*code))
-                .collect();
-            match kinds {
-                Some(kinds) => kinds.into_iter().collect(),
-                None => {
-                    let error_code = ErrorCode::UnsupportedVersion.code();
-                    return ListConfigResourcesResponse {
-                        error_code,
-                        ..ListConfigResourcesResponse::default()
-                    };
-                }
-            }
-        }
+    let asked: BTreeSet<i8> = match version {
+        0 => BTreeSet::from([ResourceKind::ClientMetrics as i8]),
+        _ if request.resource_types.is_empty() => TYPES.into(),
+        _ => request.resource_types.iter().copied().collect(),
     };
+    if asked.iter().any(|code| !TYPES.contains(code)) {
+        return ListConfigResourcesResponse {
+            error_code: ErrorCode::UnsupportedVersion.code(),
+            ..ListConfigResourcesResponse::default()
+        };
+    }
     let image = context.shard.image();
     let mut config_resources = Vec::new();
-    for kind in asked {
-        let names: Vec<Str> = match kind {
-            ResourceKind::Topic => image.topics().map(|topic| topic.name.clone()).collect(),
-            ResourceKind::Broker => image
+    for resource_type in asked {
+        let names: Vec<Str> = match ResourceKind::from_i8(resource_type) {
+            Some(ResourceKind::Topic) => image.topics().map(|topic| topic.name.clone()).collect(),
+            // Each broker has loggers, and is named by its id for them too.
+            Some(ResourceKind::Broker) | None => image
                 .brokers()
                 .map(|broker| Str::from(broker.id.to_string()))
                 .collect(),
-            ResourceKind::ClientMetrics | ResourceKind::Group => {
+            Some(kind @ (ResourceKind::ClientMetrics | ResourceKind::Group)) => {
                 image.overridden(kind).cloned().collect()
             }
         };
         let resource = |resource_name| ConfigResource {
             resource_name,
-            resource_type: kind as i8,
+            resource_type,
         };
         config_resources.extend(names.into_iter().map(resource));
     }

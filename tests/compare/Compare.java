@@ -58,6 +58,7 @@ public final class Compare {
         FetchCases.add(compare);
         OffsetCases.add(compare);
         ConfigCases.add(compare);
+        LoggerCases.add(compare);
         ClusterCases.add(compare);
         LogDirCases.add(compare);
         ReassignmentCases.add(compare);
