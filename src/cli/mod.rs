@@ -49,6 +49,7 @@ mod reset;
 mod selftest;
 mod time;
 mod top;
+mod top_draw;
 mod top_view;
 mod topic;
 mod txn;

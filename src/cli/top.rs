@@ -4,17 +4,13 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
-use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Modifier, Style};
-use ratatui::text::Line;
-use ratatui::widgets::{Paragraph, Row, Table, Widget};
 
 use super::admin::AdminArgs;
 use super::args::duration;
 use super::failure::Failure;
-use super::output::{print, size};
+use super::output::print;
+use super::top_draw::{draw, text};
 use super::top_view::{Look, View};
 
 /// Watch a broker: shards, topics, groups by lag, devices
@@ -37,9 +33,6 @@ pub(super) struct Top {
     #[arg(long, value_name = "N", default_value_t = 15)]
     rows: usize,
 }
-
-/// Columns of the text of `--once`.
-const TEXT_WIDTH: u16 = 130;
 
 impl Top {
     pub fn run(self) -> Result<(), Failure> {
@@ -70,13 +63,18 @@ impl Top {
         let mut view = View::between(before, before, self.rows);
         let mut note = "first look".to_owned();
         loop {
-            let draw = |frame: &mut ratatui::Frame<'_>| {
-                let area = frame.area();
-                draw(&self.admin.admin, &note, &view, area, frame.buffer_mut());
-            };
-            terminal.draw(draw).map_err(failed)?;
-            if wants_to_end(self.interval).map_err(failed)? {
-                return Ok(());
+            let until = Instant::now() + self.interval;
+            loop {
+                let frame = |frame: &mut ratatui::Frame<'_>| {
+                    let area = frame.area();
+                    draw(&self.admin.admin, &note, &view, area, frame.buffer_mut());
+                };
+                terminal.draw(frame).map_err(failed)?;
+                match woken(until).map_err(failed)? {
+                    Woken::Time => break,
+                    Woken::Resized => {}
+                    Woken::End => return Ok(()),
+                }
             }
             // A broker that is gone may come back: what was seen last stays, and the note says why.
             match Look::take(&self.admin) {
@@ -92,72 +90,29 @@ impl Top {
     }
 }
 
-/// Waits so long for a key that ends it.
-fn wants_to_end(time: Duration) -> std::io::Result<bool> {
-    let until = Instant::now() + time;
+/// What ended a wait.
+enum Woken {
+    Time,
+    /// The terminal has another size: what it shows is drawn anew at once.
+    Resized,
+    /// A key.
+    End,
+}
+
+/// Waits until then, or for what comes before.
+fn woken(until: Instant) -> std::io::Result<Woken> {
     while event::poll(until.saturating_duration_since(Instant::now()))? {
-        if let Event::Key(key) = event::read()? {
-            let is_interrupt =
-                key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-            if matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) || is_interrupt {
-                return Ok(true);
+        match event::read()? {
+            Event::Resize(..) => return Ok(Woken::Resized),
+            Event::Key(key) => {
+                let is_interrupt =
+                    key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
+                if matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) || is_interrupt {
+                    return Ok(Woken::End);
+                }
             }
+            _ => {}
         }
     }
-    Ok(false)
-}
-
-/// One look as text, without the ends of lines that are blank.
-pub(super) fn text(admin: &str, view: &View) -> String {
-    let height = view
-        .tables()
-        .iter()
-        .map(|table| table.rows.len() + 3)
-        .sum::<usize>()
-        + 2;
-    let area = Rect::new(0, 0, TEXT_WIDTH, height.min(10_000) as u16);
-    let mut buffer = Buffer::empty(area);
-    draw(admin, "", view, area, &mut buffer);
-    let line = |y: u16| -> String {
-        let cells = (0..area.width).map(|x| buffer[(x, y)].symbol());
-        cells.collect::<String>().trim_end().to_owned()
-    };
-    let lines: Vec<String> = (0..area.height).map(line).collect();
-    lines.join("\n").trim_end().to_owned()
-}
-
-fn draw(admin: &str, note: &str, view: &View, area: Rect, buffer: &mut Buffer) {
-    let tables = view.tables();
-    let mut heights = vec![Constraint::Length(1), Constraint::Length(1)];
-    heights.extend(
-        tables
-            .iter()
-            .map(|table| Constraint::Length(table.rows.len() as u16 + 3)),
-    );
-    let areas = Layout::vertical(heights).split(area);
-    let bold = Style::new().add_modifier(Modifier::BOLD);
-    let head = format!(
-        "ringlog {}  {} in/s  {} out/s  {:.0} records/s  {:.0} requests/s  {} connections  {}",
-        admin,
-        size(view.bytes_in as i64),
-        size(view.bytes_out as i64),
-        view.records_in,
-        view.requests,
-        view.connections,
-        size(view.resident_bytes as i64),
-    );
-    Paragraph::new(Line::styled(head, bold)).render(areas[0], buffer);
-    Paragraph::new(note).render(areas[1], buffer);
-    for (table, area) in tables.iter().zip(areas.iter().skip(2)) {
-        let [title, body] =
-            Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(*area);
-        Paragraph::new(Line::styled(table.title, bold)).render(title, buffer);
-        let widths = table
-            .columns
-            .iter()
-            .map(|(_, width)| Constraint::Length(*width));
-        let header = Row::new(table.columns.iter().map(|(name, _)| *name));
-        let rows = table.rows.iter().map(|cells| Row::new(cells.clone()));
-        Widget::render(Table::new(rows, widths).header(header), body, buffer);
-    }
+    Ok(Woken::Time)
 }

@@ -46,7 +46,13 @@ struct Group {
 #[derive(Deserialize)]
 struct Groups {
     items: Vec<Group>,
+    /// What the next page comes after.
+    next: Option<String>,
 }
+
+/// Groups asked for at once, and how often: of more than these together the rest is not looked at.
+const GROUP_PAGE: usize = 1000;
+const GROUP_PAGES_MAX: usize = 50;
 
 /// What is shown.
 #[derive(Default)]
@@ -58,6 +64,9 @@ pub(super) struct View {
     pub requests: f64,
     pub connections: f64,
     pub resident_bytes: f64,
+    /// Topics and groups there are, also those that no row is shown of.
+    pub topics_total: usize,
+    pub groups_total: usize,
     shards: Vec<Vec<String>>,
     topics: Vec<Vec<String>>,
     groups: Vec<Vec<String>>,
@@ -69,6 +78,8 @@ pub(super) struct TableView<'a> {
     pub title: &'static str,
     pub columns: &'static [(&'static str, u16)],
     pub rows: &'a [Vec<String>],
+    /// Rows there would be if all were shown.
+    pub total: usize,
 }
 
 impl Scrape {
@@ -133,14 +144,38 @@ fn labels_of(mut text: &str, keys: &[&str]) -> Option<Vec<String>> {
 impl Look {
     pub fn take(admin: &AdminArgs) -> Result<Look, Failure> {
         let scrape = admin.fetch("/metrics?without=partitions,groups")?;
-        let groups: Groups = admin.fetch_json("/api/v1/groups?limit=1000")?;
         Ok(Look {
             at: Instant::now(),
             scrape: Scrape::parse(&scrape),
             shards: admin.fetch_json("/api/v1/shards")?,
-            groups: groups.items,
+            groups: groups(admin)?,
         })
     }
+}
+
+/// All groups, page by page: the one that lags most may be on the last.
+fn groups(admin: &AdminArgs) -> Result<Vec<Group>, Failure> {
+    let mut all = Vec::new();
+    let mut after = String::new();
+    for _ in 0..GROUP_PAGES_MAX {
+        let path = format!("/api/v1/groups?limit={GROUP_PAGE}&after={after}");
+        let page: Groups = admin.fetch_json(&path)?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => after = encoded(&next),
+            None => break,
+        }
+    }
+    Ok(all)
+}
+
+/// Every byte that is no letter or digit as `%XX`, for a query.
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
 
 impl View {
@@ -154,6 +189,7 @@ impl View {
         let of = |name: &str| rate(before.scrape.value(name), now.scrape.value(name));
         let mut groups = now.groups.clone();
         groups.sort_by(|a, b| (b.lag_records, &a.group).cmp(&(a.lag_records, &b.group)));
+        let topics = topics(&before.scrape, &now.scrape, rate);
         View {
             bytes_in: of("ringlog_appended_bytes_total"),
             bytes_out: of("ringlog_fetched_bytes_total"),
@@ -161,25 +197,85 @@ impl View {
             requests: of("ringlog_requests_total"),
             connections: now.scrape.value("ringlog_connections"),
             resident_bytes: now.scrape.value("process_resident_memory_bytes"),
+            topics_total: topics.len(),
+            groups_total: groups.len(),
             shards: shards(before, now, seconds),
-            topics: topics(&before.scrape, &now.scrape, rows, rate),
+            topics: topics.into_iter().take(rows).collect(),
             groups: groups.iter().take(rows).map(group_cells).collect(),
             devices: devices(&before.scrape, &now.scrape, rate),
         }
     }
 
     pub fn tables(&self) -> [TableView<'_>; 4] {
-        let table = |title, columns, rows| TableView {
-            title,
-            columns,
-            rows,
-        };
         [
-            table("SHARDS", SHARD_COLUMNS, &self.shards),
-            table("TOPICS by bytes in", TOPIC_COLUMNS, &self.topics),
-            table("GROUPS by lag", GROUP_COLUMNS, &self.groups),
-            table("DEVICES", DEVICE_COLUMNS, &self.devices),
+            table("SHARDS", SHARD_COLUMNS, &self.shards, 0),
+            table(
+                "TOPICS by bytes in",
+                TOPIC_COLUMNS,
+                &self.topics,
+                self.topics_total,
+            ),
+            table(
+                "GROUPS by lag",
+                GROUP_COLUMNS,
+                &self.groups,
+                self.groups_total,
+            ),
+            table("DEVICES", DEVICE_COLUMNS, &self.devices, 0),
         ]
+    }
+
+    /// So much of everything, for tests of how it is drawn.
+    #[cfg(test)]
+    pub fn sample(shards: usize, topics: usize, groups: usize) -> View {
+        let cells = |cells: &[&str]| -> Vec<String> {
+            cells.iter().map(|cell| (*cell).to_owned()).collect()
+        };
+        let shard = |number: usize| {
+            let number = number.to_string();
+            cells(&[&number, "50.0%", "1.0%", "1234", "123", "1.5 ms", "7"])
+        };
+        let topic = |number: usize| {
+            let name = format!("topic-{number:03}");
+            cells(&[&name, "123456", "117.7 MiB", "22.4 MiB"])
+        };
+        let group = |number: usize| {
+            let name = format!("group-with-a-long-name-{number:03}");
+            let lag = (1_000_015 - number).to_string();
+            cells(&[&name, "consumer", "PreparingRebalance", "12", &lag])
+        };
+        let device = |operation: &str| {
+            let path = "/var/lib/ringlog/data-1";
+            cells(&[path, operation, "1234", "117.7 MiB", "0.12 ms"])
+        };
+        View {
+            bytes_in: 123_456_789.0,
+            bytes_out: 23_456_789.0,
+            records_in: 123_456.0,
+            requests: 12_345.0,
+            connections: 123.0,
+            resident_bytes: 1.5e9,
+            topics_total: topics,
+            groups_total: groups,
+            shards: (0..shards).map(shard).collect(),
+            topics: (0..topics).map(topic).collect(),
+            groups: (0..groups).map(group).collect(),
+            devices: ["journal", "write", "read"].map(device).into(),
+        }
+    }
+}
+
+fn table<'a>(
+    title: &'static str,
+    columns: &'static [(&'static str, u16)],
+    rows: &'a [Vec<String>],
+    total: usize,
+) -> TableView<'a> {
+    TableView {
+        title,
+        columns,
+        rows,
+        total: total.max(rows.len()),
     }
 }
 
@@ -237,12 +333,7 @@ fn shards(before: &Look, now: &Look, seconds: f64) -> Vec<Vec<String>> {
     now.shards.iter().map(cells).collect()
 }
 
-fn topics(
-    before: &Scrape,
-    now: &Scrape,
-    rows: usize,
-    rate: impl Fn(f64, f64) -> f64,
-) -> Vec<Vec<String>> {
+fn topics(before: &Scrape, now: &Scrape, rate: impl Fn(f64, f64) -> f64) -> Vec<Vec<String>> {
     let rates = |name: &str| -> HashMap<String, f64> {
         let known = before.of(name, &["topic"]);
         let topics = now.of(name, &["topic"]).into_iter();
@@ -266,7 +357,7 @@ fn topics(
         let [bytes_in, bytes_out] = sizes;
         vec![topic, format!("{records:.0}"), bytes_in, bytes_out]
     };
-    ins.into_iter().take(rows).map(cells).collect()
+    ins.into_iter().map(cells).collect()
 }
 
 fn group_cells(group: &Group) -> Vec<String> {
@@ -350,7 +441,7 @@ mod tests {
         let before = look(at, before, &[], 1_000_000);
         let later = at + std::time::Duration::from_secs(2);
         let now = look(later, now, &[("even", 0), ("late", 9)], 2_000_000);
-        let text = super::super::top::text("here:1", &View::between(&before, &now, 1));
+        let text = super::super::top_draw::text("here:1", &View::between(&before, &now, 1));
         assert!(text.contains("100 records/s"), "{text}");
         let line = |word: &str| {
             let found = text.lines().find(|line| line.starts_with(word));
