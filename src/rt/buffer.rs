@@ -263,6 +263,30 @@ impl Page {
         Rc::new(copy)
     }
 
+    /// The memory back, to be written anew: of a whole page of a frozen [`Buffer`] that nobody else holds and no write has
+    /// under way.
+    ///
+    /// - `Err`: the page, which stays as it is.
+    pub fn thaw(self) -> Result<Buffer, Page> {
+        let whole = match &self.0.region.backing {
+            Backing::Written(cell) => {
+                let memory = cell.borrow();
+                let is_whole = self.0.start == 0 && memory.len() == self.len();
+                is_whole && Rc::strong_count(&memory) == 1
+            }
+            Backing::Read { .. } => false,
+        };
+        if !whole || Rc::strong_count(&self.0.region) > 1 {
+            return Err(self);
+        }
+        let region = Rc::into_inner(self.0.region).expect("it was counted");
+        let Backing::Written(cell) = region.backing else {
+            unreachable!("it was looked at")
+        };
+        let memory = Rc::into_inner(cell.into_inner()).expect("it was counted");
+        Ok(Buffer { memory })
+    }
+
     /// The page without what is outside `range`.
     pub(super) fn part(self, range: Range<usize>) -> Page {
         Page(self.0.slice(range))
@@ -391,6 +415,27 @@ mod tests {
         let mut buffer = AppendBuffer::with_capacity(1);
         buffer.append(b"a");
         buffer.slice(0, 2);
+    }
+
+    #[test]
+    fn a_page_is_thawed_only_by_its_one_holder() {
+        let page = Buffer::copy_of(b"abc").freeze();
+        let at = page.as_ptr();
+        let other = page.clone();
+        let page = page.thaw().err().expect("another holds it");
+        drop(other);
+        let write = page.for_write();
+        let page = page.thaw().err().expect("a write has it");
+        drop(write);
+        let slice = page.slice(0..3);
+        let page = page.thaw().err().expect("a part of it is held");
+        drop(slice);
+        let mut buffer = page.thaw().expect("nobody else holds it");
+        assert_eq!((buffer.as_ptr(), &buffer[..3]), (at, &b"abc"[..]));
+        buffer[0] = b'A';
+        assert_eq!(&buffer.freeze()[..3], b"Abc");
+        let part = Page(Buffer::zeroed(2 * BLOCK_BYTES).freeze().slice(0..100));
+        assert!(part.thaw().is_err(), "a part is not the whole");
     }
 
     #[test]

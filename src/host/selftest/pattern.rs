@@ -1,6 +1,7 @@
 //! One pattern of I/O on one file, run for a while and counted.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::lat::{Latencies, Latency};
-use crate::rt::{Buffer, File, Open, Page, Unnamed, yield_if_needed};
+use crate::rt::{Buffer, File, Open, Unnamed, yield_if_needed};
 use crate::storage::join_bounded;
 use crate::types::Prng;
 
@@ -88,14 +89,24 @@ impl Area {
     /// smaller, though not below `least`, where that takes longer than `time`; returns its size.
     pub async fn fill(&mut self, least: u64, time: Duration) -> io::Result<u64> {
         const BLOCK: u64 = 1 << 20;
-        let page = noise(BLOCK as usize, 1);
+        const DEPTH: u64 = 8;
+        let content = |_| Content::new(BLOCK as usize);
+        let mut contents: Vec<Content> = (0..DEPTH).map(content).collect();
         let began = Instant::now();
         let mut filled = 0;
         while filled < self.bytes && (filled < least || began.elapsed() < time) {
             let end = (filled + least).min(self.bytes);
-            let positions = (filled / BLOCK..end / BLOCK).map(|block| self.start + block * BLOCK);
-            let writes = positions.map(|position| self.plain.write(page.clone(), position));
-            for written in join_bounded(writes, 8).await {
+            let next = Cell::new(filled);
+            let (next, plain, start) = (&next, &self.plain, self.start);
+            let writes = contents.iter_mut().map(|content| async move {
+                while next.get() < end {
+                    let position = start + next.get();
+                    next.set(next.get() + BLOCK);
+                    content.write(plain, position).await?;
+                }
+                io::Result::Ok(())
+            });
+            for written in join_bounded(writes, DEPTH as usize).await {
                 written?;
             }
             filled = end;
@@ -115,7 +126,6 @@ impl Area {
 pub struct Run<'a> {
     area: &'a Area,
     pattern: Pattern,
-    page: Page,
     next: Cell<u64>,
     bytes: Cell<u64>,
     latencies: RefCell<Latencies>,
@@ -132,7 +142,6 @@ impl<'a> Run<'a> {
         Run {
             area,
             pattern,
-            page: noise(pattern.block_bytes, 7),
             next: Cell::new(0),
             bytes: Cell::default(),
             latencies: RefCell::default(),
@@ -141,11 +150,17 @@ impl<'a> Run<'a> {
 
     /// Goes on until the bound is reached, or `is_over` says so; one block for each of the depth at least.
     pub async fn go(&self, bound: Bound, is_over: &Cell<bool>) -> io::Result<Duration> {
+        // Each has memory of its own, as whoever writes in earnest has: one page for all would lie in the CPU's cache.
+        let content = |_| match self.pattern.direction {
+            Direction::Read => None,
+            Direction::Write => Some(Content::new(self.pattern.block_bytes)),
+        };
+        let contents: Vec<Option<Content>> = (0..self.pattern.depth).map(content).collect();
         let began = Instant::now();
         let bytes_end = self.bytes.get().saturating_add(bound.bytes);
-        let workers = (0..self.pattern.depth).map(|_| async {
+        let workers = contents.into_iter().map(|mut content| async move {
             loop {
-                self.step().await?;
+                self.step(content.as_mut()).await?;
                 yield_if_needed().await;
                 let is_spent = self.bytes.get() >= bytes_end || began.elapsed() >= bound.time;
                 if is_spent || is_over.get() {
@@ -159,12 +174,10 @@ impl<'a> Run<'a> {
         Ok(took)
     }
 
-    async fn step(&self) -> io::Result<()> {
+    /// - `content`: what is written; a read has none.
+    async fn step(&self, content: Option<&mut Content>) -> io::Result<()> {
         let Pattern {
-            direction,
-            block_bytes,
-            sync,
-            ..
+            block_bytes, sync, ..
         } = self.pattern;
         let blocks = self.area.bytes / block_bytes as u64;
         let block = self.next.get();
@@ -176,14 +189,14 @@ impl<'a> Run<'a> {
             Sync::None | Sync::Fdatasync => &self.area.plain,
         };
         let began = Instant::now();
-        match direction {
-            Direction::Read => {
+        match content {
+            None => {
                 let read = file.read(position, block_bytes).await?;
                 if read.len() != block_bytes {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }
-            Direction::Write => file.write(self.page.clone(), position).await?,
+            Some(content) => content.write(file, position).await?,
         }
         if sync == Sync::Fdatasync {
             file.datasync().await?;
@@ -227,12 +240,40 @@ pub fn rate(bytes: u64, took: Duration) -> f64 {
     bytes as f64 / f64::from(1 << 20) / took.as_secs_f64().max(1e-9)
 }
 
-/// Bytes that do not compress: a device that does would be told apart from one that does not.
-fn noise(bytes: usize, seed: u64) -> Page {
-    let mut prng = Prng::new(seed);
-    let mut buffer = Buffer::zeroed(bytes);
-    prng.fill(&mut buffer);
-    buffer.freeze()
+/// What one writer writes: bytes that do not compress, and no sector twice the same. A device, or what lies beneath a virtual
+/// one, that compresses or keeps equal blocks once would else be found faster than it is for records.
+struct Content {
+    /// `None` only while it is being written.
+    buffer: Option<Buffer>,
+    marks: Prng,
+}
+
+/// What is made different in each write: eight bytes of so many.
+const SECTOR_BYTES: usize = 512;
+
+impl Content {
+    fn new(bytes: usize) -> Content {
+        // Others in this process and in others begin elsewhere: hash maps of the standard library are keyed at random.
+        let mut marks = Prng::new(RandomState::new().build_hasher().finish());
+        let mut buffer = Buffer::zeroed(bytes);
+        marks.fill(&mut buffer);
+        Content {
+            buffer: Some(buffer),
+            marks,
+        }
+    }
+
+    async fn write(&mut self, file: &File, position: u64) -> io::Result<()> {
+        let mut buffer = self.buffer.take().expect("the last write gave it back");
+        for sector in buffer.chunks_exact_mut(SECTOR_BYTES) {
+            sector[..8].copy_from_slice(&self.marks.next_u64().to_le_bytes());
+        }
+        let page = buffer.freeze();
+        let written = file.write(page.clone(), position).await;
+        let thawed = page.thaw();
+        self.buffer = Some(thawed.expect("the write is over, and nobody else has it"));
+        written
+    }
 }
 
 /// Two runs side by side: the first decides when both end. Returns what each took.
