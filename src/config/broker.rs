@@ -37,7 +37,7 @@ keys! {
         broker_rack: Option<String> = "broker.rack", None, ANY, STATIC;
         /// Level of gzip where the broker compresses; -1 is the codec's own default.
         compression_gzip_level: i32 = "compression.gzip.level", Some("-1"), Check::RangeOr(1, 9, -1), CLUSTER;
-        /// Level of lz4 where the broker compresses.
+        /// Level of lz4 where the broker compresses: 9 is the fast compressor, all others are of the high-compression one, where those past 12 are 12.
         compression_lz4_level: i32 = "compression.lz4.level", Some("9"), between(1, 17), CLUSTER;
         /// Codec logs are kept in; "producer" keeps batches as they were sent.
         compression_type: CompressionType = "compression.type", Some("producer"), ANY, CLUSTER;

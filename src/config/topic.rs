@@ -33,7 +33,7 @@ keys! {
         cleanup_policy: CleanupPolicy = "cleanup.policy", Some("delete"), ANY, twins![twin("log.cleanup.policy")];
         /// Level of gzip where the broker compresses; -1 is the codec's own default.
         compression_gzip_level: i32 = "compression.gzip.level", Some("-1"), Check::RangeOr(1, 9, -1), twins![twin("compression.gzip.level")];
-        /// Level of lz4 where the broker compresses.
+        /// Level of lz4 where the broker compresses: 9 is the fast compressor, all others are of the high-compression one, where those past 12 are 12.
         compression_lz4_level: i32 = "compression.lz4.level", Some("9"), between(1, 17), twins![twin("compression.lz4.level")];
         /// Codec the log is kept in; "producer" keeps batches as they were sent.
         compression_type: CompressionType = "compression.type", Some("producer"), ANY, twins![twin("compression.type")];

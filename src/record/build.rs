@@ -77,8 +77,8 @@ impl BatchBuilder {
         builder
     }
 
-    /// Compresses at another level than the codec's own: `compression.gzip.level`, `compression.zstd.level`.
-    /// A level outside the codec's range is taken to its nearest end; lz4 and snappy have none.
+    /// Compresses at another level than the codec's own: `compression.gzip.level`, `compression.lz4.level`,
+    /// `compression.zstd.level`. A level outside the codec's range is taken to its nearest end; snappy has none.
     pub fn with_level(mut self, level: i32) -> BatchBuilder {
         self.level = Some(level);
         self

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, Status};
+use lz4::block::{CompressionMode, compress_bound, compress_to_buffer};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use zstd::zstd_safe::{self, CCtx, CParameter, DCtx};
 
@@ -86,6 +87,18 @@ pub(super) const GZIP_WINDOW_BITS: u8 = 15;
 
 const GZIP_LEVEL: i32 = 6;
 const ZSTD_LEVEL: i32 = 3;
+/// Kafka's default for lz4, which stands for the fast compressor; every other level is one of the high-compression one.
+const LZ4_FAST_LEVEL: i32 = 9;
+
+/// Bytes of records in one block of an LZ4 frame, as Java cuts them.
+pub(super) const LZ4_BLOCK_BYTES: usize = 64 << 10;
+/// How Java begins an LZ4 frame: the magic; version 1, independent blocks, no checksums, no sizes (0x60); blocks of at
+/// most 64 KiB (0x40); the second byte of XXH32 over those two.
+pub(super) const LZ4_FRAME_START: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+/// In a block's length: the block holds its bytes as they are.
+pub(super) const LZ4_STORED: u32 = 1 << 31;
+/// In place of a block's length: the frame ends.
+pub(super) const LZ4_FRAME_END: u32 = 0;
 
 impl Codecs {
     pub fn new() -> Codecs {
@@ -94,15 +107,20 @@ impl Codecs {
 
     /// Appends `records`, compressed, to `out`.
     ///
-    /// - `level`: gzip 1–9, zstd −131072–22, clamped; the codec's default if `None`. Lz4 and snappy have one level.
+    /// - `level`: gzip 1–9, lz4 1–17, zstd −131072–22, clamped; the codec's default if `None`. Snappy has one level.
+    ///   Of lz4, 9 is the fast compressor and all others are levels of the high-compression one, of which those past
+    ///   12 are 12: so Kafka has it (KIP-390).
     pub fn deflate(&mut self, codec: Codec, level: Option<i32>, records: &[u8], out: &mut Vec<u8>) {
         match codec {
             Codec::None => out.extend_from_slice(records),
             Codec::Gzip => self.gzip(level.unwrap_or(GZIP_LEVEL), records, out),
             Codec::Snappy => self.snap(records, out),
-            Codec::Lz4 => self
-                .lz4(records, out)
-                .expect("writing to memory does not fail"),
+            Codec::Lz4 => match level.unwrap_or(LZ4_FAST_LEVEL).clamp(1, 17) {
+                LZ4_FAST_LEVEL => self
+                    .lz4(records, out)
+                    .expect("writing to memory does not fail"),
+                level => lz4_high(level, records, out),
+            },
             Codec::Zstd => self.zstd(level.unwrap_or(ZSTD_LEVEL), records, out),
         }
     }
@@ -178,6 +196,29 @@ impl Codecs {
             .expect("a buffer of the bound's size holds the frame");
         out.truncate(at + bytes);
     }
+}
+
+/// The same frame with blocks of the high-compression compressor, which the pure Rust library does not have.
+fn lz4_high(level: i32, records: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&LZ4_FRAME_START);
+    for block in records.chunks(LZ4_BLOCK_BYTES) {
+        let length_at = out.len();
+        let block_at = length_at + 4;
+        let bound = compress_bound(block.len()).expect("a block is far below lz4's limit");
+        out.resize(block_at + bound, 0);
+        let mode = CompressionMode::HIGHCOMPRESSION(level);
+        let bytes = compress_to_buffer(block, Some(mode), false, &mut out[block_at..])
+            .expect("a buffer of the bound's size holds the block");
+        out.truncate(block_at + bytes);
+        let mut length = bytes as u32;
+        if bytes >= block.len() {
+            out.truncate(block_at);
+            out.extend_from_slice(block);
+            length = block.len() as u32 | LZ4_STORED;
+        }
+        out[length_at..block_at].copy_from_slice(&length.to_le_bytes());
+    }
+    out.extend_from_slice(&LZ4_FRAME_END.to_le_bytes());
 }
 
 impl fmt::Debug for Codecs {

@@ -35,6 +35,8 @@ mod varint;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod lz4_tests;
+#[cfg(test)]
 mod tests;
 
 pub use build::{BatchBuilder, BatchSeal, Producer, recompress};

@@ -1,7 +1,9 @@
 // Kafka's own classes as oracle for record batches.
 //   java -cp <kafka-clients and its dependencies> Golden.java write DIR   writes one batch a file, NAME.bin, and NAME.txt
 //   java -cp <the same> Golden.java read FILE                             prints the batches in FILE as NAME.txt would be
+//   java -cp <the same> Golden.java lz4 FILE                              prints size and CRC-32C of FILE's frame at each level of lz4
 // A line: offset timestamp key value [header=value]...; bytes in hex, `-` for null, `.` for empty.
+import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -12,6 +14,8 @@ import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.record.TimestampType;
 import org.apache.kafka.common.record.internal.*;
+import org.apache.kafka.common.utils.ByteBufferOutputStream;
+import org.apache.kafka.common.utils.Crc32C;
 
 public class Golden {
     static final long NOW = 1700000000000L;
@@ -19,6 +23,10 @@ public class Golden {
     public static void main(String[] args) throws Exception {
         if (args[0].equals("read")) {
             System.out.print(text(MemoryRecords.readableRecords(ByteBuffer.wrap(Files.readAllBytes(Path.of(args[1]))))));
+            return;
+        }
+        if (args[0].equals("lz4")) {
+            lz4(Files.readAllBytes(Path.of(args[1])));
             return;
         }
         Path dir = Path.of(args[1]);
@@ -43,6 +51,17 @@ public class Golden {
         save(dir, "compacted", gaps);
         MemoryRecords marker = MemoryRecords.withEndTransactionMarker(900, NOW, 5, 4711L, (short) 3, new EndTransactionMarker(ControlRecordType.COMMIT, 12));
         save(dir, "marker", marker);
+    }
+
+    static void lz4(byte[] bytes) throws Exception {
+        for (int level = 1; level <= 17; level++) {
+            ByteBufferOutputStream out = new ByteBufferOutputStream(1 << 20);
+            try (OutputStream frame = Compression.lz4().level(level).build().wrapForOutput(out, RecordBatch.MAGIC_VALUE_V2)) {
+                frame.write(bytes);
+            }
+            ByteBuffer frame = out.buffer().flip();
+            System.out.println(level + " " + frame.remaining() + " " + Crc32C.compute(frame, 0, frame.remaining()));
+        }
     }
 
     static MemoryRecordsBuilder builder(Compression c, TimestampType type, long base, long pid, short epoch, int sequence, boolean txn, boolean control) {
