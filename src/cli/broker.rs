@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{BROKER_KEYS, BrokerConfig, LogFormat, LoggerLevels};
+use crate::config::{BROKER_KEYS, BrokerConfig, Key, LogFormat, LoggerLevels, Scope};
 use crate::rt::{self, LogGuard, LogLines};
 use crate::server;
 use clap::Args;
@@ -68,7 +68,8 @@ fn start_log(json: bool, config: &BrokerConfig) -> LogGuard {
 /// The keys and their defaults, for the long help.
 fn keys() -> String {
     let mut text = "Keys and defaults (`ringlog config list` says what each does):\n".to_owned();
-    for key in BROKER_KEYS {
+    let of_the_file = |key: &&Key| key.scope != Scope::WhileRunning;
+    for key in BROKER_KEYS.iter().filter(of_the_file) {
         let default = match key.default {
             None => "not set",
             Some("") => "empty",

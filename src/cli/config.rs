@@ -175,6 +175,7 @@ impl Reference {
             Scope::Static => ("at start only", &[][..]),
             Scope::ClusterWide => ("while running", &[][..]),
             Scope::PerBroker => ("while running, of one broker", &[][..]),
+            Scope::WhileRunning => ("only while running", &[][..]),
             Scope::Topic(twins) | Scope::Group(twins) => ("while running", twins),
         };
         Reference {

@@ -407,6 +407,10 @@ fn broker_keys_that_need_a_restart_are_refused_while_it_runs() {
             "Invalid value -5 for configuration log.flush.interval.ms: Value must be at least 0",
         ),
         (&[("nonsense", "3")], "Unknown config name: nonsense"),
+        (
+            &[("leader.replication.throttled.rate", "-1")],
+            "Invalid value -1 for configuration leader.replication.throttled.rate: Value must be at least 0",
+        ),
     ] {
         assert_eq!(refusal(pairs), expected);
     }
@@ -423,6 +427,17 @@ fn broker_keys_that_need_a_restart_are_refused_while_it_runs() {
         ),
         Ok(())
     );
+    for whose in [Whose::OneBroker, Whose::AllBrokers] {
+        let throttles = [
+            ("leader.replication.throttled.rate", "5000000"),
+            ("follower.replication.throttled.rate", "0"),
+            (
+                "replica.alter.log.dirs.io.max.bytes.per.second",
+                "9223372036854775807",
+            ),
+        ];
+        assert_eq!(validate_broker_dynamic(&config, whose, throttles), Ok(()));
+    }
     for good in ["", "*", "/a", "/b/", " /b/ , /a ", "/a,/a"] {
         let cordoned = [("cordoned.log.dirs", good)];
         let checked = validate_broker_dynamic(&config, Whose::OneBroker, cordoned);

@@ -12,6 +12,7 @@ use super::{
 const STATIC: Scope = Scope::Static;
 const CLUSTER: Scope = Scope::ClusterWide;
 const PER_BROKER: Scope = Scope::PerBroker;
+const RUNNING: Scope = Scope::WhileRunning;
 
 keys! {
     /// What one broker was started with; see [`BrokerConfig::with_dynamic`] for what is in force later.
@@ -55,6 +56,8 @@ keys! {
         delete_topic_enable: bool = "delete.topic.enable", Some("true"), ANY, STATIC;
         /// Most bytes one fetch is answered with, whatever it asks for.
         fetch_max_bytes: i32 = "fetch.max.bytes", Some("57671680"), at_least(1024), STATIC;
+        /// Bytes that followers among follower.replication.throttled.replicas may fetch in a second. One node has no followers.
+        follower_replication_throttled_rate: i64 = "follower.replication.throttled.rate", Some("9223372036854775807"), at_least(0), RUNNING;
         /// Shortest time between two assignments of a consumer group of the consumer protocol, in milliseconds; 0 is none.
         group_consumer_assignment_interval_ms: i32 = "group.consumer.assignment.interval.ms", Some("1000"), at_least(0), CLUSTER;
         /// Server-side assignors offered to groups of the consumer protocol, separated by commas; the first is the default.
@@ -95,6 +98,8 @@ keys! {
         io_spin_us: i64 = "io.spin.us", Some("0"), between(0, 1_000_000), STATIC;
         /// Directory for the journals of all log directories, on a device whose syncs are cheap. Not set: each in its log directory.
         journal_dir: Option<PathBuf> = "journal.dir", None, Check::NotEmpty, STATIC;
+        /// Bytes that may be fetched in a second from leaders among leader.replication.throttled.replicas. One node has no followers.
+        leader_replication_throttled_rate: i64 = "leader.replication.throttled.rate", Some("9223372036854775807"), at_least(0), RUNNING;
         /// Which security protocol each listener name speaks: NAME:PROTOCOL, separated by commas. Only PLAINTEXT is served yet.
         listener_security_protocol_map: ProtocolMap = "listener.security.protocol.map", Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"), ANY, STATIC;
         /// Addresses served: NAME://host:port, separated by commas. An empty host is every interface; port 0 is any free one.
@@ -222,6 +227,9 @@ keys! {
         producer_id_expiration_ms: i32 = "producer.id.expiration.ms", Some("86400000"), at_least(1), CLUSTER;
         /// Bytes of requests read but not yet answered, all shards together; -1 leaves it to memory.request.ratio.
         queued_max_request_bytes: i64 = "queued.max.request.bytes", Some("-1"), ANY, STATIC;
+        /// Bytes that partitions moving between log directories may be copied in a second, all together. A partition that is
+        /// written faster does not arrive; at 0 none moves on.
+        replica_alter_log_dirs_io_max_bytes_per_second: i64 = "replica.alter.log.dirs.io.max.bytes.per.second", Some("9223372036854775807"), at_least(0), RUNNING;
         /// Connections the kernel queues before they are accepted; until it is set, as many as the kernel allows up to 4096.
         socket_listen_backlog_size: i32 = "socket.listen.backlog.size", Some("50"), at_least(1), STATIC;
         /// Receive buffer of a client's socket, in bytes; -1 has the kernel adapt it, and so has the default until it is set.

@@ -107,7 +107,8 @@ pub fn describe_group(broker: &BrokerConfig, overrides: &dyn Lookup) -> Vec<Conf
     GROUP_KEYS.iter().map(describe).collect()
 }
 
-/// Every key of this broker that is in force and no secret of Kafka's, in the table's order.
+/// Every key of this broker that is in force and no secret of Kafka's, in the table's order. Those that are set only
+/// while it runs are there where they are set.
 pub fn describe_broker(broker: &BrokerConfig, dynamic: Dynamic<'_>) -> Vec<ConfigEntry> {
     let describe = |key: &'static Key| {
         let value = broker
@@ -120,7 +121,13 @@ pub fn describe_broker(broker: &BrokerConfig, dynamic: Dynamic<'_>) -> Vec<Confi
             ReadOnly::of(key),
         )
     };
-    let told = BROKER_KEYS.iter().filter(|key| !key.internal());
+    let is_set = |key: &Key| {
+        let mut set = [dynamic.broker, dynamic.cluster].into_iter();
+        set.any(|set| set.find(key.name).is_some())
+    };
+    let is_told =
+        |key: &&'static Key| !key.internal() && (key.scope != Scope::WhileRunning || is_set(key));
+    let told = BROKER_KEYS.iter().filter(is_told);
     told.map(describe).collect()
 }
 
@@ -148,9 +155,11 @@ impl ReadOnly {
     fn of(key: &Key) -> ReadOnly {
         match key.scope {
             Scope::Static => ReadOnly::Yes,
-            Scope::ClusterWide | Scope::PerBroker | Scope::Topic(_) | Scope::Group(_) => {
-                ReadOnly::No
-            }
+            Scope::ClusterWide
+            | Scope::PerBroker
+            | Scope::WhileRunning
+            | Scope::Topic(_)
+            | Scope::Group(_) => ReadOnly::No,
         }
     }
 }
@@ -197,6 +206,8 @@ fn broker_synonyms(name: &str, broker: &BrokerConfig, dynamic: Dynamic<'_>) -> V
             Source::DynamicBroker => dynamic.broker.find(key.name),
             Source::DynamicCluster => dynamic.cluster.find(key.name),
             Source::Static => broker.given.text(key.name),
+            // Kafka does not tell what these are where nobody sets them.
+            Source::Default if key.scope == Scope::WhileRunning => None,
             Source::Default => key.default,
             Source::Topic | Source::Group => None,
         };

@@ -285,3 +285,57 @@ fn numbers_with_a_fraction_are_written_as_java_writes_them() {
         assert_eq!(key.canonical(text), expected);
     }
 }
+
+const RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+
+/// Kafka has these nowhere but in what was set while it runs: no default is told, and the file does not count.
+#[test]
+fn what_is_set_only_while_the_broker_runs_is_told_where_it_is_set() {
+    let line_of = |config: &BrokerConfig, cluster: &Map, broker: &Map| {
+        let entries = describe_broker(config, Dynamic { broker, cluster });
+        entries.iter().find(|entry| entry.name == RATE).map(line)
+    };
+    let (none, of_all) = (Map::new(), Map::from([(RATE, "5000000")]));
+    let (plain, of_one) = (BrokerConfig::default(), Map::from([(RATE, "7000000")]));
+    assert_eq!(line_of(&plain, &none, &none), None);
+    assert_eq!(
+        line_of(&plain, &of_all, &none).as_deref(),
+        Some(concat!(
+            "replica.alter.log.dirs.io.max.bytes.per.second|5000000|CLUSTER|rw|-|LONG|",
+            "replica.alter.log.dirs.io.max.bytes.per.second=5000000@CLUSTER;",
+        ))
+    );
+    assert_eq!(
+        line_of(&plain, &of_all, &of_one).as_deref(),
+        Some(concat!(
+            "replica.alter.log.dirs.io.max.bytes.per.second|7000000|BROKER|rw|-|LONG|",
+            "replica.alter.log.dirs.io.max.bytes.per.second=7000000@BROKER;",
+            "replica.alter.log.dirs.io.max.bytes.per.second=5000000@CLUSTER;",
+        ))
+    );
+    let in_force = |cluster: &Map, broker: &Map| {
+        let config = plain.with_dynamic(Dynamic { broker, cluster });
+        config.replica_alter_log_dirs_io_max_bytes_per_second
+    };
+    assert_eq!(in_force(&none, &none), i64::MAX);
+    assert_eq!(in_force(&of_all, &none), 5_000_000);
+    assert_eq!(in_force(&of_all, &of_one), 7_000_000);
+
+    let file = (
+        "server.properties",
+        "replica.alter.log.dirs.io.max.bytes.per.second=9\n",
+    );
+    let (given, warnings) = BrokerConfig::parse(Some(file), &[]).expect("it is passed over");
+    assert_eq!(
+        given.replica_alter_log_dirs_io_max_bytes_per_second,
+        i64::MAX
+    );
+    assert_eq!(line_of(&given, &none, &none), None);
+    let said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [format!(
+            "server.properties:1: {RATE} is passed over: it is set while the broker runs"
+        )]
+    );
+}

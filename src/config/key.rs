@@ -48,6 +48,8 @@ pub enum Scope {
     ClusterWide,
     /// Also while the broker runs, for one broker and never for all.
     PerBroker,
+    /// Only while the broker runs, for one broker or for all: not read from the file, and described only where it is set.
+    WhileRunning,
     /// A topic's own; its default is the first of these broker keys that has a value.
     Topic(&'static [Twin]),
     /// A group's own (KIP-848); its default is that of the broker key.

@@ -87,6 +87,7 @@ impl BrokerConfig {
             given.0.insert(key, (value, Origin::Override));
         }
         warn_passed_over(&given, &mut warnings);
+        given.0.retain(|name, _| !is_only_while_running(name));
         settle_node_id(&mut given)?;
         let config = BrokerConfig::from_given(given)?;
         Ok((config, warnings))
@@ -111,8 +112,10 @@ impl BrokerConfig {
             let text = set.find(name).filter(|_| scopes.contains(&key.scope));
             text.filter(|text| key.check(text).is_ok())
         };
-        while_running(dynamic.broker, &[Scope::ClusterWide, Scope::PerBroker])
-            .or_else(|| while_running(dynamic.cluster, &[Scope::ClusterWide]))
+        const ALL: &[Scope] = &[Scope::ClusterWide, Scope::WhileRunning];
+        const ONE: &[Scope] = &[Scope::ClusterWide, Scope::WhileRunning, Scope::PerBroker];
+        while_running(dynamic.broker, ONE)
+            .or_else(|| while_running(dynamic.cluster, ALL))
             .or_else(|| self.given.text(name))
             .or(key.default)
     }
@@ -460,10 +463,20 @@ fn warn_repeated(path: &str, properties: &[Property], warnings: &mut Vec<Warning
     }
 }
 
+fn is_only_while_running(name: &str) -> bool {
+    broker_key(name).is_some_and(|key| key.scope == Scope::WhileRunning)
+}
+
 /// One warning for all of Kafka's keys that are not used, one each for unknown keys.
 fn warn_passed_over(given: &Given, warnings: &mut Vec<Warning>) {
     let mut unused = Vec::new();
     for (name, (value, origin)) in &given.0 {
+        if is_only_while_running(name) {
+            warnings.push(Warning(format!(
+                "{origin}: {name} is passed over: it is set while the broker runs"
+            )));
+            continue;
+        }
         if broker_key(name).is_some() {
             continue;
         }

@@ -18,6 +18,8 @@ pub(super) struct Moves {
     waiting: RefCell<VecDeque<Rc<Move>>>,
     current: RefCell<Option<Rc<Move>>>,
     is_running: Cell<bool>,
+    /// How many shards of the broker have moves under way: they share its throttle.
+    moving_shards: Cell<u16>,
 }
 
 /// One replica's.
@@ -26,6 +28,13 @@ pub(super) struct Move {
     /// The number of the directory that it goes to.
     pub directory: usize,
     pub progress: MoveProgress,
+}
+
+/// What a shard tells the others of its moves.
+#[derive(Clone, Copy)]
+enum Moving {
+    Begins,
+    Ends,
 }
 
 impl Moves {
@@ -102,6 +111,7 @@ impl Shard {
     }
 
     async fn move_all(self: Rc<Self>) {
+        self.tell_moving(Moving::Begins);
         loop {
             let next = self.moves.waiting.borrow_mut().pop_front();
             let Some(next) = next else { break };
@@ -122,5 +132,35 @@ impl Shard {
             self.moves.current.replace(None);
         }
         self.moves.is_running.set(false);
+        self.tell_moving(Moving::Ends);
+    }
+
+    /// Has every shard count those that move.
+    fn tell_moving(&self, moving: Moving) {
+        for to in self.shards() {
+            match to == self.id {
+                true => self.note_moving(moving),
+                false => self.tell(to, move |shard| shard.note_moving(moving)),
+            }
+        }
+    }
+
+    fn note_moving(&self, moving: Moving) {
+        let count = self.moves.moving_shards.get();
+        self.moves.moving_shards.set(match moving {
+            Moving::Begins => count + 1,
+            Moving::Ends => count - 1,
+        });
+        self.throttle_moves();
+    }
+
+    /// Gives the store this shard's share of `replica.alter.log.dirs.io.max.bytes.per.second`, as it is now.
+    pub(super) fn throttle_moves(&self) {
+        let rate = self
+            .broker_config()
+            .replica_alter_log_dirs_io_max_bytes_per_second;
+        let shards = u64::from(self.moves.moving_shards.get().max(1));
+        let share = (rate != i64::MAX).then_some(rate as u64 / shards);
+        self.store.throttle_moves(share);
     }
 }

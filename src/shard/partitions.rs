@@ -256,6 +256,7 @@ impl Shard {
                 .replace(Rc::new(self.config.with_dynamic(dynamic)));
             self.store
                 .set_cordoned(self.in_force.borrow().cordoned_dirs());
+            self.throttle_moves();
         }
         if !broker && topics.is_empty() {
             return;

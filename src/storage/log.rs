@@ -1,6 +1,6 @@
 //! One partition's log: its state, appending, and what is answered without touching a file.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -98,6 +98,8 @@ pub struct Log {
     pub(super) state: RefCell<State>,
     /// Held by whoever writes, cuts or removes the log's files: one at a time.
     pub(super) gate: Gate,
+    /// It is on its way to another directory, and not compacted meanwhile.
+    pub(super) is_moving: Cell<bool>,
 }
 
 pub(super) struct State {

@@ -67,6 +67,7 @@ mod start_offset;
 mod stats;
 mod store;
 mod sync_cost;
+mod throttle;
 mod time;
 mod txn_index;
 mod verify;

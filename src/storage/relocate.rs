@@ -11,11 +11,16 @@
 //! | after | the new directory |
 //!
 //! Both keep the name as well where the old directory fails just then.
+//!
+//! Copying keeps to the store's [`Throttle`](super::throttle::Throttle), but for the rest, for which commits are stopped. A
+//! log that is written faster than that arrives when the throttle is raised, as with Kafka. While a log moves it is not
+//! compacted, as with Kafka too: other segments in the place of those that were copied would have all of it begin again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::error::StorageError;
 use super::log::{Log, Stage};
@@ -26,7 +31,7 @@ use super::names::{
 use super::shared::Shared;
 use super::small;
 use super::store::{AT_ONCE, Store};
-use crate::rt::{BLOCK_BYTES, Buffer, Disk, File, Open, block_ceil, yield_if_needed};
+use crate::rt::{self, BLOCK_BYTES, Buffer, Disk, File, Open, block_ceil, yield_if_needed};
 use crate::types::{Offset, Uuid};
 
 /// How far a move is; whoever watches it may cancel it.
@@ -47,12 +52,10 @@ pub enum Moved {
     GivenUp,
 }
 
-/// Bytes copied at once.
-const STEP_BYTES: usize = 1 << 20;
-/// With no more than this left, commits are stopped for the rest.
-const REST_BYTES: u64 = 4 << 20;
-/// Rounds of copying after which commits are stopped, however fast the log grows.
+/// Rounds of copying that nothing held back after which commits are stopped, however fast the log grows.
 const ROUNDS_MAX: u32 = 50;
+/// The longest sleep between two looks at whether the move still is wanted.
+const NAP: Duration = Duration::from_millis(100);
 
 impl MoveProgress {
     pub fn bytes(&self) -> u64 {
@@ -85,6 +88,13 @@ impl Store {
         log.dir()
     }
 
+    /// How fast logs are copied to other directories, in bytes per second; `None` is as fast as it goes. In force at once,
+    /// for a move that is under way too.
+    pub fn throttle_moves(&self, bytes_per_second: Option<u64>) {
+        let now = self.shared.clock.now();
+        self.shared.move_throttle.set(bytes_per_second, now);
+    }
+
     /// Whether a log directory works.
     pub fn is_working(&self, directory: usize) -> bool {
         !self.shared.dirs[directory].is_offline()
@@ -112,7 +122,9 @@ impl Store {
             copied: RefCell::default(),
             generation: Cell::new(None),
         };
+        log.is_moving.set(true);
         let moved = relocation.run().await;
+        log.is_moving.set(false);
         if !matches!(moved, Ok(Moved::Done)) {
             // Whatever is there is of no use; what cannot be removed now goes at the next start.
             let _ = self.shared.disk.remove(&relocation.path).await;
@@ -150,6 +162,14 @@ struct Relocation<'a> {
     generation: Cell<Option<u32>>,
 }
 
+/// Whether copying keeps to the throttle.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speed {
+    Throttled,
+    /// Commits wait for it.
+    Full,
+}
+
 /// How often the log in a directory was moved.
 pub(super) async fn moves(disk: &Disk, path: &Path) -> u64 {
     let bytes = disk.read_file(&path.join(MOVES)).await.unwrap_or_default();
@@ -170,10 +190,20 @@ type Wanted = (Offset, u32);
 impl Relocation<'_> {
     async fn run(&self) -> Result<Moved, StorageError> {
         self.create().await?;
-        self.catch_up().await?;
-        // A compaction may have put other files in the place of what was copied; from here on none does.
-        let _whole = self.shared.compact_gate.enter().await;
-        self.catch_up().await?;
+        let mut rounds = 0;
+        let _whole = loop {
+            self.catch_up(&mut rounds).await?;
+            // A compaction that was under way when the move began may have put other files in the place of what was copied,
+            // and one of another log may have let much come meanwhile. From here on the store does not close.
+            let whole = self.shared.compact_gate.enter().await;
+            let is_close = self.left(&self.wanted()) <= self.shared.move_throttle.rest_bytes();
+            if is_close || self.is_over() || rounds >= ROUNDS_MAX {
+                break whole;
+            }
+        };
+        if self.is_over() {
+            return Ok(Moved::GivenUp);
+        }
         if self.shared.has_swaps(self.log.dir()) {
             // What a swap says stands in the old directory only.
             self.shared.write_checkpoint(self.log.dir(), false).await?;
@@ -182,19 +212,43 @@ impl Relocation<'_> {
     }
 
     /// Copies until little is left, or the log grows as fast as it is copied.
-    async fn catch_up(&self) -> Result<(), StorageError> {
-        for _ in 0..ROUNDS_MAX {
+    async fn catch_up(&self, rounds: &mut u32) -> Result<(), StorageError> {
+        let throttle = &self.shared.move_throttle;
+        while *rounds < ROUNDS_MAX {
             let wanted = self.wanted();
-            if self.is_over() || self.left(&wanted) <= REST_BYTES {
+            if self.is_over() || self.left(&wanted) <= throttle.rest_bytes() {
                 break;
             }
-            self.copy(&wanted).await?;
+            // One that was held back says nothing of how fast the log grows.
+            *rounds += u32::from(!throttle.is_on());
+            self.copy(&wanted, Speed::Throttled).await?;
         }
         Ok(())
     }
 
     fn is_over(&self) -> bool {
-        self.progress.is_cancelled.get() || self.log.state().stage != Stage::Open
+        self.progress.is_cancelled.get()
+            || self.log.state().stage != Stage::Open
+            || self.shared.closing.get()
+    }
+
+    /// The move is over, or what was copied is of no use.
+    fn is_stale(&self) -> bool {
+        self.is_over() || self.generation.get() != Some(self.log.state().generation)
+    }
+
+    /// Waits until the throttle lets more through, or there is no more to be copied.
+    async fn hold_back(&self) {
+        let shared = self.shared;
+        while let Some(wait) = shared.move_throttle.wait(shared.clock.now())
+            && !self.is_stale()
+        {
+            if let Disk::Sim(_) = shared.disk {
+                // Time stands still there.
+                return rt::yield_now().await;
+            }
+            rt::sleep(wait.min(NAP)).await;
+        }
     }
 
     async fn create(&self) -> Result<(), StorageError> {
@@ -227,15 +281,22 @@ impl Relocation<'_> {
         left.sum()
     }
 
-    async fn copy(&self, wanted: &[Wanted]) -> Result<(), StorageError> {
+    async fn copy(&self, wanted: &[Wanted], speed: Speed) -> Result<(), StorageError> {
+        let throttle = &self.shared.move_throttle;
         for &(base, written) in wanted {
             self.progress.offset.set(base);
             let mut at = self.copied.borrow().get(&base).copied().unwrap_or(0);
             let file = self.open(base).await?;
             while at < written {
+                if speed == Speed::Throttled {
+                    self.hold_back().await;
+                    if self.is_stale() {
+                        return Ok(());
+                    }
+                }
                 // From the block that was copied in part.
                 let from = at / BLOCK_BYTES as u32 * BLOCK_BYTES as u32;
-                let to = written.min(from.saturating_add(STEP_BYTES as u32));
+                let to = written.min(from.saturating_add(throttle.step_bytes()));
                 let Ok(page) = self.log.read_chunk(base, from, to).await else {
                     // Deleted or cut meanwhile; a fault of the old directory shows by itself.
                     break;
@@ -252,12 +313,12 @@ impl Relocation<'_> {
                 file.write(whole, u64::from(from))
                     .await
                     .map_err(|e| self.failed(file.path(), e))?;
-                self.progress
-                    .bytes
-                    .set(self.progress.bytes.get() + u64::from(to - at));
+                let bytes = u64::from(to - at);
+                self.progress.bytes.set(self.progress.bytes.get() + bytes);
+                throttle.spend(bytes, self.shared.clock.now());
                 at = to;
                 self.copied.borrow_mut().insert(base, at);
-                if self.is_over() || self.generation.get() != Some(self.log.state().generation) {
+                if self.is_stale() {
                     return Ok(());
                 }
                 yield_if_needed().await;
@@ -289,7 +350,7 @@ impl Relocation<'_> {
                 .await?;
         }
         let wanted = self.wanted();
-        self.copy(&wanted).await?;
+        self.copy(&wanted, Speed::Full).await?;
         if self.is_over() || self.left(&wanted) > 0 {
             return Ok(Moved::GivenUp);
         }

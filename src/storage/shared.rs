@@ -24,6 +24,7 @@ use super::removal::Removals;
 use super::stats::{Operations, Stats};
 use super::store::StoreConfig;
 use super::sync_cost::{SAMPLE_BYTES_MAX, SyncCost};
+use super::throttle::Throttle;
 use crate::record::Codecs;
 use crate::rt::{Clock, Disk, File, Open, Signal, Space};
 use crate::types::{Micros, Offset};
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub checkpoint_gate: Gate,
     /// One log is compacted at a time.
     pub compact_gate: Gate,
+    /// What holds moves to other directories back.
+    pub move_throttle: Throttle,
     generations: Cell<u32>,
     pub chores_running: Cell<bool>,
     /// The clean checkpoint is being written, or was: what it tells of must stay as it is.
@@ -264,6 +267,7 @@ impl Shared {
             dirs_changed: Signal::default(),
             checkpoint_gate: Gate::default(),
             compact_gate: Gate::default(),
+            move_throttle: Throttle::default(),
             generations: Cell::new(0),
             chores_running: Cell::new(false),
             closing: Cell::new(false),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hashbrown::HashSet;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use super::checkpoint::Checkpoint;
 use super::commit::Committed;
@@ -262,6 +262,7 @@ impl Store {
                 self.shared.next_generation(),
             )),
             gate: Gate::default(),
+            is_moving: Cell::new(false),
         });
         log.state.borrow_mut().compaction.first_dirty = first_dirty;
         if slot == logs.len() {

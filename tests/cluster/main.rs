@@ -25,6 +25,7 @@ mod many_producers;
 mod native;
 mod retention;
 mod startup;
+mod throttle;
 mod transactions;
 mod watching;
 mod wire;

@@ -63,6 +63,7 @@ public final class Compare {
         LogDirCases.add(compare);
         ReassignmentCases.add(compare);
         CordonCases.add(compare);
+        ThrottleCases.add(compare);
         FrameCases.add(compare);
         GroupCases.add(compare);
         CommitCases.add(compare);

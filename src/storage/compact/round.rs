@@ -51,7 +51,7 @@ pub struct Compacted {
 /// Why a compaction ended early. What was swapped in by then stays.
 #[derive(Debug)]
 pub enum CompactError {
-    /// The log was cut or deleted meanwhile, or the store closes.
+    /// The log was cut, deleted or set on its way meanwhile, or the store closes.
     Interrupted,
     /// A batch is not what was appended: the log is left as it is.
     Corrupt {
@@ -85,8 +85,8 @@ pub(super) struct Output {
 }
 
 impl Log {
-    /// How dirty the log is, of which everything below `stable_end` is decided; `None` before recovery, after deletion
-    /// and while its directory is offline.
+    /// How dirty the log is, of which everything below `stable_end` is decided; `None` before recovery, after deletion,
+    /// while its directory is offline and while it moves to another.
     pub fn dirty(
         &self,
         stable_end: Offset,
@@ -94,7 +94,7 @@ impl Log {
         now: Timestamp,
     ) -> Option<Dirty> {
         let state = self.state();
-        if state.stage != Stage::Open || self.is_offline() {
+        if state.stage != Stage::Open || self.is_offline() || self.is_moving.get() {
             return None;
         }
         Some(dirty(&View::of(&state), stable_end, config, now))
@@ -135,7 +135,8 @@ impl Log {
         is_producers_last: IsProducersLast<'_>,
     ) -> Result<Compacted, CompactError> {
         let _alone = self.shared.compact_gate.enter().await;
-        if self.shared.closing.get() {
+        // A move may have begun while this waited.
+        if self.shared.closing.get() || self.is_moving.get() {
             return Err(CompactError::Interrupted);
         }
         let mut pace = Pace {
