@@ -33,11 +33,6 @@ impl Census {
         self.offsets += other.offsets;
         self.bytes += other.bytes;
     }
-
-    /// All groups.
-    pub fn groups(&self) -> usize {
-        self.classic.iter().chain(&self.consumer).sum()
-    }
 }
 
 impl GroupCoordinator {

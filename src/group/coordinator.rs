@@ -12,8 +12,7 @@ use super::consumer::{self, ConsumerGroup, Subscribers};
 use super::offsets::{self, CommittedOffset, OffsetStore};
 use super::timers::{Timer, Timers};
 use super::{
-    Caller, GroupContext, GroupOutput, GroupRecord, GroupReply, GroupRequest, GroupWrite, ReplayAt,
-    admin,
+    Caller, GroupContext, GroupOutput, GroupRecord, GroupReply, GroupRequest, GroupWrite, admin,
 };
 
 /// All groups whose names lead to one partition of `__consumer_offsets`.
@@ -78,7 +77,8 @@ impl GroupCoordinator {
     }
 
     /// How many groups there are, empty ones too.
-    pub fn groups_count(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn groups_count(&self) -> usize {
         self.groups.len()
     }
 
@@ -151,21 +151,17 @@ impl GroupCoordinator {
             R::ConsumerDescribe(group) => {
                 GroupReply::ConsumerDescribe(consumer::describe(self, &group, context))
             }
-            // Settings are read when they are needed.
-            R::ConfigChanged(_) => GroupReply::ConfigChanged,
         };
         out.reply(token, reply);
     }
 
     /// Applies a record found in the log; records come in the log's order.
     ///
-    /// A record that is in a transaction stays pending until [`GroupCoordinator::on_marker`].
-    pub fn replay(&mut self, record: GroupRecord, at: ReplayAt) {
+    /// - `producer`: in whose transaction it was found; it stays pending until [`GroupCoordinator::on_marker`].
+    pub fn replay(&mut self, record: GroupRecord, producer: Option<(ProducerId, ProducerEpoch)>) {
         let record = record.detached();
         let group = record.group().clone();
-        self.at_group(&group, |coordinator| {
-            coordinator.apply(&record, at.producer)
-        });
+        self.at_group(&group, |coordinator| coordinator.apply(&record, producer));
     }
 
     /// A transaction of this producer has ended on this partition: its marker was appended, or found in the log.

@@ -40,5 +40,5 @@ pub use offsets::CommittedOffset;
 pub use record::GroupRecord;
 pub use request::{
     Caller, GroupContext, GroupOutput, GroupReply, GroupRequest, GroupWrite, InTransaction,
-    ListFilter, ReplayAt, RequireStable,
+    ListFilter, RequireStable,
 };

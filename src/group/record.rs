@@ -234,12 +234,6 @@ impl GroupRecord {
             | GroupRecord::ConsumerRegex { group, .. } => group,
         }
     }
-
-    /// The bytes that the record takes in a batch, without its framing; what limits are compared with.
-    pub fn encoded_len(&self) -> usize {
-        let (key, value) = self.encode();
-        key.len() + value.map_or(0, |value| value.len())
-    }
 }
 
 fn group_key(group: &Str, kind: i16) -> Bytes {

@@ -19,7 +19,7 @@ use crate::protocol::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
 use crate::protocol::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchResponseGroup};
 use crate::protocol::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::protocol::txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
-use crate::types::{Now, Offset, ProducerEpoch, ProducerId, Str, Timestamp, Token, Uuid};
+use crate::types::{Now, Offset, ProducerEpoch, ProducerId, Str, Token, Uuid};
 
 use super::GroupRecord;
 
@@ -65,8 +65,6 @@ pub enum GroupRequest {
     Delete(Str),
     ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),
     ConsumerDescribe(Str),
-    /// The settings of this group (or, with an empty name, of many) have changed; answered at once.
-    ConfigChanged(Str),
 }
 
 /// What is known of the partition's place in the transaction that offsets are committed in (KIP-890). The partition checks
@@ -115,7 +113,6 @@ pub enum GroupReply {
     Delete(ErrorCode),
     ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
     ConsumerDescribe(DescribedConsumerGroup),
-    ConfigChanged,
 }
 
 impl GroupContext<'_> {
@@ -144,7 +141,6 @@ impl GroupRequest {
             R::OffsetDelete(request) => Some(&request.group_id),
             R::Describe(group) | R::Delete(group) | R::ConsumerDescribe(group) => Some(group),
             R::ConsumerHeartbeat(request) => Some(&request.group_id),
-            R::ConfigChanged(group) => Some(group),
             R::List(_) => None,
         }
     }
@@ -165,8 +161,7 @@ impl GroupRequest {
             | R::OffsetFetch(..)
             | R::Describe(_)
             | R::List(_)
-            | R::ConsumerDescribe(_)
-            | R::ConfigChanged(_) => false,
+            | R::ConsumerDescribe(_) => false,
         }
     }
 }
@@ -199,12 +194,4 @@ impl GroupOutput {
     pub(super) fn reply(&mut self, token: Token, reply: GroupReply) {
         self.replies.push((token, reply));
     }
-}
-
-/// Where and in whose transaction a record was found while loading.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ReplayAt {
-    pub offset: Offset,
-    pub timestamp: Timestamp,
-    pub producer: Option<(ProducerId, ProducerEpoch)>,
 }

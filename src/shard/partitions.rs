@@ -66,7 +66,6 @@ struct Changes {
     broker_configured: bool,
     /// Topics that came or went, or whose partitions did: groups are assigned by them.
     topics: BTreeSet<Str>,
-    groups_configured: HashSet<Str>,
 }
 
 impl Shard {
@@ -97,7 +96,6 @@ impl Shard {
         if !changes.topics.is_empty() {
             self.tell_coordinators(&changes.topics);
         }
-        self.tell_groups_configured(&changes.groups_configured);
     }
 
     /// Looks at one record before it is applied.
@@ -134,10 +132,7 @@ impl Shard {
                 Some(ResourceKind::Broker) => {
                     changes.broker_configured = true;
                 }
-                Some(ResourceKind::Group) => {
-                    let name = Str::from(record.resource_name.as_str());
-                    changes.groups_configured.insert(name);
-                }
+                // Groups look at their settings when they need them.
                 _ => {}
             },
             _ => {}

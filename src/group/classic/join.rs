@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::metadata::validate_topic_name;
 use crate::protocol::ErrorCode;
 use crate::protocol::join_group::{JoinGroupRequest, JoinGroupResponse};
 use crate::types::{Str, Token, Uuid};
@@ -98,8 +99,9 @@ fn check(request: &JoinGroupRequest, context: &GroupContext<'_>) -> Result<(), (
     if !sessions_ms.contains(&request.session_timeout_ms) {
         return refused(ErrorCode::InvalidSessionTimeout);
     }
-    let too_long = |instance: &Str| !is_instance_id(instance);
-    if request.group_instance_id.as_ref().is_some_and(too_long) {
+    // Kafka's rule for instance ids is that for topics' names.
+    let is_illegal = |instance: &Str| validate_topic_name(instance).is_err();
+    if request.group_instance_id.as_ref().is_some_and(is_illegal) {
         return refused(ErrorCode::InvalidRequest);
     }
     if protocols_bytes_of(request) > record_bytes_max(context) {
@@ -114,12 +116,6 @@ fn protocols_bytes_of(request: &JoinGroupRequest) -> usize {
     protocols
         .map(|p| 64 + p.name.len() + p.metadata.len())
         .sum()
-}
-
-/// Kafka's rule for instance ids: as for topic names.
-fn is_instance_id(id: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    !id.is_empty() && id.len() <= 249 && id != "." && id != ".." && id.bytes().all(legal)
 }
 
 fn refuse(token: Token, member_id: Str, error: ErrorCode, out: &mut GroupOutput) {

@@ -14,6 +14,7 @@ use super::leave::{Fate, Rebalance};
 use super::reconcile::{MemberState, Owned};
 use super::topics::Subscriptions;
 use crate::group::Caller;
+use crate::group::classic::CONSUMER;
 use crate::metadata::Image;
 use crate::protocol::consumer_protocol::{
     ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartitions,
@@ -24,9 +25,6 @@ use crate::protocol::leave_group::{LeaveGroupRequest, LeaveGroupResponse, Member
 use crate::protocol::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::protocol::{ErrorCode, Stored, stored_version};
 use crate::types::Str;
-
-/// The protocol type of consumers.
-const CONSUMER: &str = "consumer";
 
 impl ConsumerGroup {
     /// A classic member joins, or joins again to be led a step on.

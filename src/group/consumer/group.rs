@@ -197,6 +197,13 @@ impl<'a> Work<'a> {
     pub(super) fn cancel(&mut self, member: &Str, timer: MemberTimer) {
         self.timers.push(TimerChange::Cancel(member.clone(), timer));
     }
+
+    /// The member goes, and all its deadlines with it.
+    pub(super) fn cancel_all(&mut self, member: &Str) {
+        self.cancel(member, MemberTimer::Session);
+        self.cancel(member, MemberTimer::Rebalance);
+        self.cancel(member, MemberTimer::Join);
+    }
 }
 
 /// The deadlines of a member, of which each can be set once.

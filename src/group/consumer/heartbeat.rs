@@ -281,13 +281,7 @@ impl ConsumerGroup {
         self.write(work, Change::Current(id.clone(), None));
         self.write(work, Change::Target(id.clone(), None));
         self.write(work, Change::Member(id.clone(), None));
-        for timer in [
-            MemberTimer::Session,
-            MemberTimer::Rebalance,
-            MemberTimer::Join,
-        ] {
-            work.cancel(id, timer);
-        }
+        work.cancel_all(id);
     }
 
     /// Leads the member a step on. Whether it may use other partitions than before.

@@ -113,13 +113,7 @@ impl ConsumerGroup {
     ) -> Fate {
         let value = self.as_classic(gone, work);
         for id in self.members.keys() {
-            for timer in [
-                MemberTimer::Session,
-                MemberTimer::Rebalance,
-                MemberTimer::Join,
-            ] {
-                work.cancel(id, timer);
-            }
+            work.cancel_all(id);
         }
         for change in self.tombstone_changes() {
             self.write(work, change);

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use crate::config::BrokerConfig;
 use crate::group::{
     Caller, GroupContext, GroupCoordinator, GroupOutput, GroupRecord, GroupReply, GroupRequest,
-    InTransaction, ReplayAt, RequireStable,
+    InTransaction, RequireStable,
 };
 use crate::metadata::Image;
 use crate::metadata::record::{MetadataRecord, PartitionV1, RemoveTopicV1, TopicV1};
@@ -25,9 +25,7 @@ use crate::protocol::sync_group::{
 use crate::protocol::txn_offset_commit::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
-use crate::types::{
-    Micros, Now, Offset, Prng, ProducerEpoch, ProducerId, Str, Timestamp, Token, Uuid,
-};
+use crate::types::{Micros, Now, Prng, ProducerEpoch, ProducerId, Str, Timestamp, Token, Uuid};
 
 /// One entry of the partition's log.
 #[derive(Clone, Debug)]
@@ -379,18 +377,13 @@ impl Bench {
 /// A coordinator that has read the log, each record from its bytes.
 pub(super) fn loaded(log: &[Logged]) -> GroupCoordinator {
     let mut coordinator = GroupCoordinator::new(0);
-    for (offset, logged) in log.iter().enumerate() {
+    for logged in log {
         match logged {
             Logged::Record(record, producer) => {
                 let (key, value) = record.encode();
                 let decoded = GroupRecord::decode(&key, value.as_ref());
                 let record = decoded.expect("its own record").expect("of a known kind");
-                let at = ReplayAt {
-                    offset: Offset(offset as i64),
-                    timestamp: Timestamp(0),
-                    producer: *producer,
-                };
-                coordinator.replay(record, at);
+                coordinator.replay(record, *producer);
             }
             Logged::Marker(producer, committed) => {
                 coordinator.on_marker(*producer, ProducerEpoch(0), *committed);

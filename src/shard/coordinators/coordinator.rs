@@ -11,9 +11,9 @@ use hashbrown::HashMap;
 
 use super::super::Shard;
 use super::super::replica::Replica;
-use super::{Armed, Coordinators, Table};
+use super::{Armed, Coordinators, Internal, Table};
 use crate::protocol::ErrorCode;
-use crate::record::{BatchBuilder, BatchSeal, Producer};
+use crate::record::{BATCH_HEADER_BYTES, BatchBuilder, BatchSeal, Producer};
 use crate::rt::{self, Queue, Receiver, Sender, oneshot};
 use crate::types::{LeaderEpoch, Micros, Offset, ProducerEpoch, ProducerId, Str, Token};
 
@@ -24,7 +24,8 @@ pub trait Core: Sized + 'static {
     /// What is to be done elsewhere once the records of the same output are durable.
     type Job: 'static;
 
-    const TOPIC: &'static str;
+    /// The topic that it is kept in.
+    const TOPIC: Internal;
 
     /// The shard's coordinators of this kind, by partition.
     fn table(coordinators: &Coordinators) -> &Table<Self>;
@@ -84,8 +85,6 @@ pub struct Place<'a> {
 pub struct Replayed {
     pub key: Bytes,
     pub value: Option<Bytes>,
-    pub offset: Offset,
-    pub timestamp: crate::types::Timestamp,
     /// Of a transactional batch.
     pub producer: Option<(ProducerId, ProducerEpoch)>,
 }
@@ -482,9 +481,6 @@ impl<C: Core> Coordinator<C> {
     }
 }
 
-/// Of a record batch of version 2.
-const BATCH_HEADER_BYTES: usize = 61;
-
 /// A coordinator's batch stands in no producer's sequence.
 const NO_SEQUENCE: i32 = -1;
 
@@ -496,7 +492,7 @@ impl<C: Core> Hook for Coordinator<C> {
             return;
         }
         if let Err(error) = self.append(&out.writes) {
-            let (topic, partition) = (C::TOPIC, self.partition);
+            let (topic, partition) = (C::TOPIC.name(), self.partition);
             tracing::warn!(
                 "{topic}-{partition}: an append was refused ({error}); its state is loaded again"
             );

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use super::super::Shard;
 use super::super::replica::Replica;
 use super::coordinator::{Coordinator, Core, Output, Place, Replayed, Write};
-use super::{Coordinators, Table};
+use super::{Coordinators, Internal, Table};
 use crate::group::{
     Caller, Census, CommittedOffset, GroupContext, GroupCoordinator, GroupOutput, GroupRecord,
-    GroupReply, GroupRequest, GroupWrite, InTransaction, ReplayAt,
+    GroupReply, GroupRequest, GroupWrite, InTransaction,
 };
 use crate::protocol::ErrorCode;
 use crate::record::BatchBuilder;
@@ -112,7 +112,7 @@ impl Core for Groups {
     type Request = (Caller, GroupRequest);
     type Reply = GroupReply;
     type Job = NoJob;
-    const TOPIC: &'static str = "__consumer_offsets";
+    const TOPIC: Internal = Internal::Offsets;
 
     fn table(coordinators: &Coordinators) -> &Table<Groups> {
         &coordinators.groups
@@ -187,12 +187,7 @@ impl Core for Groups {
         let decoded = GroupRecord::decode(&record.key, record.value.as_ref());
         let decoded = decoded.map_err(|error| error.to_string())?;
         let decoded = decoded.ok_or("a kind of record that is not known here")?;
-        let at = ReplayAt {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            producer: record.producer,
-        };
-        self.core.replay(decoded, at);
+        self.core.replay(decoded, record.producer);
         Ok(())
     }
 

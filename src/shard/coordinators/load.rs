@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::super::replica::Replica;
 use super::coordinator::{Coordinator, Core, Hook, Replayed};
-use crate::record::{RawBatch, RecordError, records, split};
+use crate::record::{EndMarker, RawBatch, RecordError, records, split};
 use crate::rt::{self, Queue};
 use crate::storage::ReadError;
 use crate::types::Offset;
@@ -52,7 +52,7 @@ impl<C: Core> Coordinator<C> {
     }
 
     async fn load(self: Rc<Self>) {
-        let place = format!("{}-{}", C::TOPIC, self.partition);
+        let place = format!("{}-{}", C::TOPIC.name(), self.partition);
         for _ in 0..ATTEMPTS {
             if !self.is_loading() {
                 return;
@@ -109,7 +109,7 @@ impl<C: Core> Coordinator<C> {
             rt::yield_if_needed().await;
         }
         if strange > 0 {
-            let (topic, partition) = (C::TOPIC, self.partition);
+            let (topic, partition) = (C::TOPIC.name(), self.partition);
             tracing::warn!(
                 "{topic}-{partition}: {strange} records are of no known kind and were passed over"
             );
@@ -131,23 +131,21 @@ impl<C: Core> Coordinator<C> {
         let header = batch.header;
         let producer = (header.producer_id(), header.producer_epoch());
         let codecs = &mut *self.shard.codecs.borrow_mut();
+        if header.is_control() {
+            if let Some(marker) = EndMarker::of(batch.bytes, codecs) {
+                core.on_marker(producer.0, producer.1, marker.committed);
+            }
+            return Ok(0);
+        }
         let mut strange = 0;
         for record in records(batch.bytes, INFLATED_BYTES_MAX, codecs).map_err(LoadError::Record)? {
             let record = record.map_err(LoadError::Record)?;
             let Some(key) = record.key.filter(|_| record.offset >= from) else {
                 continue;
             };
-            if header.is_control() {
-                if let Some(committed) = is_commit(key) {
-                    core.on_marker(producer.0, producer.1, committed);
-                }
-                continue;
-            }
             let replayed = Replayed {
                 key: shared(chunk, key),
                 value: record.value.map(|value| shared(chunk, value)),
-                offset: record.offset,
-                timestamp: record.timestamp,
                 producer: header.is_transactional().then_some(producer),
             };
             strange += u64::from(core.replay(replayed).is_err());
@@ -166,13 +164,4 @@ fn shared(chunk: &Bytes, part: &[u8]) -> Bytes {
 
 fn end_of(replica: &Replica) -> Offset {
     replica.core().log_end()
-}
-
-/// Reads a control record's key: version, then 0 for an abort and 1 for a commit (KIP-98).
-fn is_commit(key: &[u8]) -> Option<bool> {
-    match key {
-        [_, _, 0, 0, ..] => Some(false),
-        [_, _, 0, 1, ..] => Some(true),
-        _ => None,
-    }
 }

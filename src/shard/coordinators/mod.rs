@@ -20,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 pub use self::coordinator::Hook;
 use self::coordinator::{Coordinator, Core};
@@ -31,7 +31,7 @@ use self::transactions::Transactions;
 use super::Shard;
 use super::replica::Replica;
 use crate::config::BrokerConfig;
-use crate::group::{Caller, Census, GroupRequest};
+use crate::group::Census;
 use crate::record::{BatchBuilder, Codec};
 use crate::rt::{self, Clock, Queue, Signal, Wheel};
 use crate::types::{Micros, Now, ShardId, Str, Token};
@@ -146,22 +146,6 @@ impl Shard {
             .for_each(|coordinator| coordinator.on_metadata(topics));
     }
 
-    /// The settings of these groups changed.
-    pub(super) fn tell_groups_configured(&self, names: &HashSet<Str>) {
-        for name in names {
-            let Some((_, partition)) = self.coordinator_place(Internal::Offsets, name) else {
-                return;
-            };
-            let coordinator = self.coordinators.groups.borrow().get(&partition).cloned();
-            if let Some(coordinator) = coordinator {
-                let token = self.coordinators.token(self.id);
-                let request = GroupRequest::ConfigChanged(name.clone());
-                // Nobody waits for the answer; a coordinator that still loads will see the settings as they are then.
-                drop(coordinator.submit(token, (Caller::default(), request)));
-            }
-        }
-    }
-
     /// So many groups, members or offsets were refused for want of memory.
     fn refused_groups(&self, count: u64) {
         if count == 0 {
@@ -241,15 +225,10 @@ impl Shard {
 /// A deadline that is set on the wheel.
 type Armed = Option<(Micros, rt::TimerKey)>;
 
-/// `offsets.topic.compression.codec`, by Kafka's numbers.
+/// `offsets.topic.compression.codec`, by the numbers that batches have them by.
 fn offsets_codec(config: &BrokerConfig) -> Codec {
-    match config.offsets_topic_compression_codec {
-        1 => Codec::Gzip,
-        2 => Codec::Snappy,
-        3 => Codec::Lz4,
-        4 => Codec::Zstd,
-        _ => Codec::None,
-    }
+    let id = u8::try_from(config.offsets_topic_compression_codec);
+    id.ok().and_then(Codec::from_id).unwrap_or_default()
 }
 
 /// The coordinators of a table, so that nothing is borrowed while they are called.

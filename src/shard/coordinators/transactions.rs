@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::super::Shard;
 use super::coordinator::{Coordinator, Core, Output, Place, Replayed, Write};
-use super::{Coordinators, Table};
+use super::{Coordinators, Internal, Table};
 use crate::protocol::ErrorCode;
 use crate::record::BatchBuilder;
 use crate::txn::{
@@ -93,7 +93,7 @@ impl Core for Transactions {
     type Request = (i16, TxnRequest);
     type Reply = TxnReply;
     type Job = MarkerJob;
-    const TOPIC: &'static str = "__transaction_state";
+    const TOPIC: Internal = Internal::Transactions;
 
     fn table(coordinators: &Coordinators) -> &Table<Transactions> {
         &coordinators.transactions
