@@ -17,6 +17,12 @@ use ringlog::types::{
     LeaderEpoch, NodeId, PartitionIndex, Prng, Str, Timestamp, TopicPartition, Uuid,
 };
 
+use measure::process_cpu_seconds;
+
+// Each bench uses a part of it.
+#[allow(dead_code)]
+mod measure;
+
 /// One workload: every round appends `batches` to each partition and commits.
 struct Case {
     name: &'static str,
@@ -71,9 +77,7 @@ const CASES: [Case; 5] = [
 ];
 
 fn main() {
-    let quick = std::env::args().any(|arg| arg == "--quick" || arg == "--test");
-    let measured = std::env::args().any(|arg| arg == "--bench");
-    let quick = quick || !measured;
+    let quick = measure::is_quick();
     let base = std::env::var_os("RINGLOG_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = base.join(format!("ringlog-append-{}", std::process::id()));
     let mut hash = 0;
@@ -115,13 +119,14 @@ async fn run(case: &Case, dir: &Path, quick: bool) -> u32 {
         round(case, &store, &logs, &batch).await;
     }
     let mut micros = Vec::with_capacity(rounds);
-    let (start, cpu) = (Instant::now(), cpu_seconds());
+    let (start, cpu) = (Instant::now(), process_cpu_seconds());
     for _ in 0..rounds {
         let begin = Instant::now();
         round(case, &store, &logs, &batch).await;
         micros.push(begin.elapsed().as_micros() as u64);
     }
-    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let wall = start.elapsed().as_secs_f64();
+    let cpu = process_cpu_seconds() - cpu;
     let records = (rounds * case.partitions * case.batches * case.records) as f64;
     let bytes = (rounds * case.partitions * case.batches * batch.size()) as f64;
     micros.sort_unstable();
@@ -179,29 +184,4 @@ async fn digest(logs: &[Rc<Log>]) -> u32 {
         .iter()
         .for_each(|slice| bytes.extend_from_slice(slice));
     crc32c(&bytes)
-}
-
-/// User and system time of this process.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let main: f64 = stat
-        .split_whitespace()
-        .next()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(0.0);
-    // The kernel's workers for the ring are threads of the process: add what they and the blocking thread used.
-    let mut all = 0.0;
-    for task in std::fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let stat = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        all += stat
-            .split_whitespace()
-            .next()
-            .and_then(|v| v.parse::<f64>().ok())
-            .unwrap_or(0.0);
-    }
-    all.max(main) / 1e9
 }

@@ -5,7 +5,6 @@
 //! cannot be left out and two builds can be compared.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use bytes::Bytes;
 use ringlog::protocol::fetch::*;
@@ -14,17 +13,17 @@ use ringlog::protocol::produce::*;
 use ringlog::protocol::{Message, Reader, Records, Writer};
 use ringlog::types::{Str, Uuid};
 
+use measure::{hash, median};
+
+// Each bench uses a part of it.
+#[allow(dead_code)]
+mod measure;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let rounds = if has("--bench") && !has("--quick") {
-        2_000
-    } else {
-        2
-    };
+    let rounds = measure::rounds(2_000);
     println!(
         "{:<34} {:>12} {:>14}   hash",
         "message", "ns", "ns/partition"
@@ -81,17 +80,13 @@ fn message<M: Message>(name: &str, partitions: i32, version: i16, message: &M, r
     message.encode(&mut w, version);
     let frame = Bytes::copy_from_slice(w.as_slice());
     let encoded = hash(&frame);
-    let ns = median(rounds, || {
+    let label = format!("encode {name} × {partitions}");
+    let ns = median(&label, rounds, || {
         w.clear();
         black_box(message).encode(&mut w, version);
         black_box(w.as_slice());
     });
-    line(
-        &format!("encode {name} × {partitions}"),
-        ns,
-        partitions,
-        encoded,
-    );
+    line(&label, ns, partitions, encoded);
 
     let decode = |frame: Bytes| M::decode(&mut Reader::new(frame), version).expect("encoded above");
     w.clear();
@@ -102,15 +97,11 @@ fn message<M: Message>(name: &str, partitions: i32, version: i16, message: &M, r
         "{name} does not survive its own encoding"
     );
     let decoded = hash(w.as_slice());
-    let ns = median(rounds, || {
+    let label = format!("decode {name} × {partitions}");
+    let ns = median(&label, rounds, || {
         black_box(decode(black_box(frame.clone())));
     });
-    line(
-        &format!("decode {name} × {partitions}"),
-        ns,
-        partitions,
-        decoded,
-    );
+    line(&label, ns, partitions, decoded);
 }
 
 fn line(name: &str, ns: f64, partitions: i32, hash: u64) {
@@ -118,27 +109,6 @@ fn line(name: &str, ns: f64, partitions: i32, hash: u64) {
         "{name:<34} {ns:>12.1} {:>14.1}   {hash:016x}",
         ns / partitions as f64
     );
-}
-
-/// The median over `rounds` of the time of one call, each round long enough for the clock.
-fn median(rounds: usize, mut work: impl FnMut()) -> f64 {
-    const CALLS: usize = 64;
-    let mut times: Vec<f64> = (0..rounds)
-        .map(|_| {
-            let start = Instant::now();
-            (0..CALLS).for_each(|_| work());
-            start.elapsed().as_nanos() as f64 / CALLS as f64
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// FNV-1a.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3)
-    })
 }
 
 fn produce_request(partitions: i32) -> ProduceRequest {

@@ -13,12 +13,18 @@ use ringlog::record::{
 };
 use ringlog::types::{Prng, Timestamp};
 
+// Each bench uses a part of it.
+#[allow(dead_code)]
+mod measure;
+
 const CAP: usize = 16 << 20;
 const BATCH_BYTES: usize = 128 << 10;
 
 struct Bench {
     rounds: usize,
     hash: u32,
+    /// Of the records' values, in bytes.
+    size: usize,
 }
 
 impl Bench {
@@ -29,10 +35,13 @@ impl Bench {
         let repeats = if self.rounds > 1 { 50 } else { 1 };
         let mut best = f64::MAX;
         for _ in 0..self.rounds {
+            let label = format!("{name}, records of {} B", self.size);
             let start = Instant::now();
-            for _ in 0..repeats {
-                assert_eq!(black_box(work()), answer, "{name} is not repeatable");
-            }
+            measure::counted(&label, || {
+                for _ in 0..repeats {
+                    assert_eq!(black_box(work()), answer, "{name} is not repeatable");
+                }
+            });
             best = best.min(start.elapsed().as_nanos() as f64 / repeats as f64);
         }
         let per_record = best / count as f64;
@@ -111,16 +120,14 @@ fn size_of_records(bench: &mut Bench, size: usize) {
         fill(&mut builder, &values);
         let batch = builder.build(&BatchSeal::default(), &mut codecs);
         let checked = ringlog::record::check(batch.clone(), &limits, &mut codecs).expect("sound");
-        let ratio = bytes as f64 / batch.len() as f64;
-        bench.case(
-            &format!("{codec} build, ratio {ratio:.2}"),
-            count,
-            bytes,
-            || {
-                fill(&mut builder, black_box(&values));
-                crc32c(&builder.build(&BatchSeal::default(), &mut codecs))
-            },
+        println!(
+            "{codec} makes it {:.2} times smaller",
+            bytes as f64 / batch.len() as f64
         );
+        bench.case(&format!("{codec} build"), count, bytes, || {
+            fill(&mut builder, black_box(&values));
+            crc32c(&builder.build(&BatchSeal::default(), &mut codecs))
+        });
         bench.case(&format!("{codec} inflate"), count, bytes, || {
             let compressed = &batch[BATCH_HEADER_BYTES..];
             let inflated = codecs.inflate(*codec, black_box(compressed), CAP);
@@ -134,14 +141,13 @@ fn size_of_records(bench: &mut Bench, size: usize) {
 }
 
 fn main() {
-    let args: Vec<_> = std::env::args().collect();
-    let is_quick =
-        args.iter().any(|arg| arg == "--quick") || !args.iter().any(|arg| arg == "--bench");
     let mut bench = Bench {
-        rounds: if is_quick { 1 } else { 9 },
+        rounds: measure::rounds(9),
         hash: 0,
+        size: 0,
     };
     for size in [100, 1000] {
+        bench.size = size;
         size_of_records(&mut bench, size);
     }
     println!("hash {:#010x}", bench.hash);

@@ -5,10 +5,15 @@
 //! cannot be left out and two builds can be compared. The same requests on Kafka's wire are in `codec`.
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use ringlog::wire::*;
+
+use measure::{CALLS, hash, median, median_with};
+
+// Each bench uses a part of it.
+#[allow(dead_code)]
+mod measure;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,13 +27,7 @@ const LIMITS: FrameLimits = FrameLimits {
 const BATCH_BYTES: usize = 170;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let rounds = if has("--bench") && !has("--quick") {
-        2_000
-    } else {
-        2
-    };
+    let rounds = measure::rounds(2_000);
     println!("{:<34} {:>12} {:>14}   hash", "frame", "ns", "ns/partition");
     for partitions in [1, 100] {
         let body = vec![7; partitions * BATCH_BYTES];
@@ -87,17 +86,13 @@ fn frame<M: Control>(
     let mut out = Vec::new();
     encode(&mut out, 7, control, body.len());
     let encoded = hash(&out);
-    let ns = median(rounds, || {
+    let label = format!("encode {name} × {partitions}");
+    let ns = median(&label, rounds, || {
         out.clear();
         encode(&mut out, 7, black_box(control), body.len());
         black_box(&out);
     });
-    line(
-        &format!("encode {name} × {partitions}"),
-        ns,
-        partitions,
-        encoded,
-    );
+    line(&label, ns, partitions, encoded);
 
     out.clear();
     encode(&mut out, 7, control, body.len());
@@ -112,23 +107,16 @@ fn frame<M: Control>(
         sum(frame.read::<M>().expect("it validates")) + frame.body.len() as u64
     };
     let seen = read(BytesMut::from(&bytes[..]));
-    let mut inputs: Vec<BytesMut> = Vec::new();
+    let label = format!("read {name} × {partitions}");
     let ns = median_with(
+        &label,
         rounds,
-        || {
-            inputs = (0..CALLS).map(|_| BytesMut::from(&bytes[..])).collect();
-            std::mem::take(&mut inputs)
-        },
+        || (0..CALLS).map(|_| BytesMut::from(&bytes[..])).collect(),
         |input| {
             black_box(read(black_box(input)));
         },
     );
-    line(
-        &format!("read {name} × {partitions}"),
-        ns,
-        partitions,
-        hash(&seen.to_le_bytes()),
-    );
+    line(&label, ns, partitions, hash(&seen.to_le_bytes()));
 }
 
 fn line(name: &str, ns: f64, partitions: usize, hash: u64) {
@@ -136,38 +124,6 @@ fn line(name: &str, ns: f64, partitions: usize, hash: u64) {
         "{name:<34} {ns:>12.1} {:>14.1}   {hash:016x}",
         ns / partitions as f64
     );
-}
-
-const CALLS: usize = 64;
-
-/// The median over `rounds` of the time of one call, each round long enough for the clock.
-fn median(rounds: usize, mut work: impl FnMut()) -> f64 {
-    median_with(rounds, || vec![(); CALLS], |()| work())
-}
-
-/// The same, for work that uses up what `prepare` makes outside the measured time.
-fn median_with<T>(
-    rounds: usize,
-    mut prepare: impl FnMut() -> Vec<T>,
-    mut work: impl FnMut(T),
-) -> f64 {
-    let mut times: Vec<f64> = (0..rounds)
-        .map(|_| {
-            let prepared = prepare();
-            let start = Instant::now();
-            prepared.into_iter().for_each(&mut work);
-            start.elapsed().as_nanos() as f64 / CALLS as f64
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// FNV-1a.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    })
 }
 
 fn produce(partitions: usize) -> ProduceRequestV1 {

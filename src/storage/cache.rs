@@ -1,4 +1,4 @@
-//! The read cache: aligned chunks of segment files, evicted by CLOCK under a byte budget.
+//! The read cache: aligned chunks of segment files, evicted by CLOCK under a byte budget. Public for its bench alone.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use crate::rt::{Page, Slice};
 use crate::types::Offset;
 
 /// Bytes of a chunk of file.
-pub(super) const CHUNK_BYTES: u32 = 256 << 10;
+pub const CHUNK_BYTES: u32 = 256 << 10;
 
 /// The budget before any chunk was missed again.
 const BUDGET_MIN: usize = 64 << 20;
@@ -18,7 +18,7 @@ const GHOSTS_MAX: usize = 512;
 
 /// Which chunk: of which life of which log (its generation changes when bytes are taken back), segment, number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct ChunkKey {
+pub struct ChunkKey {
     pub log: LogId,
     pub generation: u32,
     pub base: Offset,
@@ -26,7 +26,7 @@ pub(super) struct ChunkKey {
 }
 
 /// Chunks by key. What a reader holds stays alive after eviction; it only stops being counted.
-pub(super) struct ChunkCache {
+pub struct ChunkCache {
     /// What it may hold now; grows up to `budget_max` as chunks are missed that were here before.
     budget: usize,
     budget_max: usize,
@@ -47,6 +47,7 @@ struct Slot {
 }
 
 impl ChunkCache {
+    /// An empty cache, which may grow to `budget` bytes and begins with less.
     pub fn new(budget: usize) -> ChunkCache {
         ChunkCache {
             budget: budget.min(BUDGET_MIN),

@@ -74,6 +74,7 @@ mod verify;
 
 pub use aborted::AbortedTransaction;
 pub use adopt::{AdoptError, KafkaPartition, Transfer};
+pub use cache::{CHUNK_BYTES, ChunkCache, ChunkKey};
 pub use commit::Committed;
 pub use compact::{CompactConfig, CompactError, CompactTerms, Compacted, Dirty};
 pub use directories::Directories;
