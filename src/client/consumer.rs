@@ -1,6 +1,6 @@
 //! Reads assigned partitions of a topic, in order, each from its leader.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_lite::future::or;
 
 use crate::protocol::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
@@ -37,6 +38,9 @@ pub struct ConsumerOptions {
 
 /// A consumer of fixed partitions, without a group. One fetch is in flight for each leader while the answer before
 /// it is being read, so memory is bounded by two answers a broker.
+///
+/// Leaders that move are followed: a partition whose leader refuses it, or is gone, waits until the metadata has been
+/// learned anew, while the others are read on.
 pub struct Consumer {
     cluster: Rc<Cluster>,
     topic: Topic,
@@ -47,12 +51,17 @@ pub struct Consumer {
     delivered: BTreeMap<i32, Offset>,
     fetches: Vec<Fetching>,
     ready: VecDeque<Fetched>,
+    /// Partitions that are not asked for before the leaders have been learned anew,
+    parked: BTreeSet<i32>,
+    /// which is when this has come: kept here, so that a poll may be dropped while it waits.
+    learn_at: Option<Instant>,
     backoff: Backoff,
     failing_since: Option<Instant>,
 }
 
 struct Fetching {
     node: NodeId,
+    partitions: Vec<i32>,
     reply: Reply<FetchResponse>,
 }
 
@@ -119,6 +128,8 @@ impl Consumer {
             positions,
             fetches: Vec::new(),
             ready: VecDeque::new(),
+            parked: BTreeSet::new(),
+            learn_at: None,
             backoff: new_backoff(),
             failing_since: None,
         }
@@ -147,58 +158,111 @@ impl Consumer {
     /// - Errors that may pass are retried for the cluster's `retry_for` before they are returned.
     pub async fn poll(&mut self) -> Result<Fetched, ClientError> {
         loop {
-            match self.step().await {
-                Ok(Some(fetched)) => return Ok(fetched),
-                Ok(None) => {}
-                Err(error) => self.after(error).await?,
+            if let Some(fetched) = self.ready.pop_front() {
+                self.delivered.insert(fetched.partition, fetched.next);
+                return Ok(fetched);
+            }
+            if let Err(error) = self.step().await {
+                self.after(error)?;
             }
         }
     }
 
-    async fn step(&mut self) -> Result<Option<Fetched>, ClientError> {
-        if self.ready.is_empty() {
-            self.ask().await?;
-            let answer = self.first_answer().await?;
-            self.take(answer)?;
+    /// Asks, and takes the first answer that comes before the leaders are to be learned anew.
+    async fn step(&mut self) -> Result<(), ClientError> {
+        let now = Instant::now();
+        if !self.parked.is_empty() && self.learn_at.is_none() {
+            // The poll that parked them was dropped, or gave its error to the caller, who tries again.
+            self.learn_at = Some(now);
+        }
+        if self.learn_at.is_some_and(|at| at <= now) {
+            // If this fails too, so will the next fetch, with an error that says more.
+            let name = &self.topic.name;
+            if let Ok(topic) = self.cluster.learn(name, AutoCreate::Forbid).await {
+                self.topic = topic;
+            }
+            self.learn_at = None;
+            self.parked.clear();
+        }
+        self.ask().await?;
+        let answer = match self.learn_at {
+            None => Some(self.first_answer().await),
+            Some(at) => {
+                let wait = async {
+                    rt::sleep(at.saturating_duration_since(Instant::now())).await;
+                    None
+                };
+                or(async { Some(self.first_answer().await) }, wait).await
+            }
+        };
+        if let Some((fetch, answer)) = answer {
+            self.take(&fetch, answer)?;
             // The next fetch is on its way while the caller reads this one.
             self.ask().await?;
         }
-        let fetched = self.ready.pop_front();
-        if let Some(fetched) = &fetched {
-            self.delivered.insert(fetched.partition, fetched.next);
-        }
-        Ok(fetched)
+        Ok(())
     }
 
-    /// Starts a fetch at every leader that has none in flight.
+    /// Starts a fetch at every leader that has none in flight, and parks what cannot be asked for.
     async fn ask(&mut self) -> Result<(), ClientError> {
         let mut wanted: BTreeMap<NodeId, Vec<FetchPartition>> = BTreeMap::new();
+        let mut failure = Ok(());
+        if self.positions.is_empty() {
+            let what = "no partition is left to read".to_owned();
+            return Err(ClientError::Invalid(what));
+        }
         for (&partition, &position) in &self.positions {
-            let leader = self.topic.leader(partition)?;
-            wanted.entry(leader).or_default().push(FetchPartition {
-                partition,
-                current_leader_epoch: self.topic.partition(partition)?.leader_epoch.0,
-                fetch_offset: position.0,
-                partition_max_bytes: self.options.partition_max_bytes,
-                ..Default::default()
-            });
+            if self.parked.contains(&partition) {
+                continue;
+            }
+            let known = self.topic.partition(partition)?;
+            match self.topic.leader(partition) {
+                Ok(leader) => wanted.entry(leader).or_default().push(FetchPartition {
+                    partition,
+                    current_leader_epoch: known.leader_epoch.0,
+                    fetch_offset: position.0,
+                    partition_max_bytes: self.options.partition_max_bytes,
+                    ..Default::default()
+                }),
+                Err(error) => {
+                    self.parked.insert(partition);
+                    failure = failure.and(Err(error));
+                }
+            }
         }
         for (node, partitions) in wanted {
             if self.fetches.iter().any(|fetch| fetch.node == node) {
                 continue;
             }
-            let connection = self.cluster.node(node).await?;
-            let newest = connection.version::<FetchRequest>()?;
-            // From version 13 on, topics are named by id only.
-            let version = if self.topic.has_id() {
-                newest
-            } else {
-                newest.min(12)
-            };
-            let reply = connection.submit(&self.request(partitions), version)?;
-            self.fetches.push(Fetching { node, reply });
+            let indexes: Vec<i32> = partitions.iter().map(|asked| asked.partition).collect();
+            match self.fetch(node, partitions).await {
+                Ok(reply) => self.fetches.push(Fetching {
+                    node,
+                    partitions: indexes,
+                    reply,
+                }),
+                Err(error) => {
+                    self.parked.extend(indexes);
+                    failure = failure.and(Err(error));
+                }
+            }
         }
-        Ok(())
+        failure
+    }
+
+    async fn fetch(
+        &self,
+        node: NodeId,
+        partitions: Vec<FetchPartition>,
+    ) -> Result<Reply<FetchResponse>, ClientError> {
+        let connection = self.cluster.node(node).await?;
+        let newest = connection.version::<FetchRequest>()?;
+        // From version 13 on, topics are named by id only.
+        let version = match self.topic.has_id() {
+            true => newest,
+            false => newest.min(12),
+        };
+        connection.submit(&self.request(partitions), version)
     }
 
     fn request(&self, partitions: Vec<FetchPartition>) -> FetchRequest {
@@ -219,12 +283,8 @@ impl Consumer {
         }
     }
 
-    async fn first_answer(&mut self) -> Result<FetchResponse, ClientError> {
-        if self.fetches.is_empty() {
-            return Err(ClientError::Invalid(
-                "no partition is left to read".to_owned(),
-            ));
-        }
+    /// Waits for ever where nothing is in flight.
+    async fn first_answer(&mut self) -> (Fetching, Result<FetchResponse, ClientError>) {
         let fetches = &mut self.fetches;
         let (index, answer) = poll_fn(|context| {
             for (index, fetch) in fetches.iter_mut().enumerate() {
@@ -235,22 +295,31 @@ impl Consumer {
             Poll::Pending
         })
         .await;
-        self.fetches.swap_remove(index);
-        answer
+        (self.fetches.swap_remove(index), answer)
     }
 
-    fn take(&mut self, answer: FetchResponse) -> Result<(), ClientError> {
-        ClientError::check(answer.error_code, || "fetch".to_owned(), None)?;
+    fn take(
+        &mut self,
+        fetch: &Fetching,
+        answer: Result<FetchResponse, ClientError>,
+    ) -> Result<(), ClientError> {
+        let checked = answer.and_then(|answer| {
+            ClientError::check(answer.error_code, || "fetch".to_owned(), None)?;
+            Ok(answer)
+        });
+        let answer = checked.inspect_err(|_| self.parked.extend(&fetch.partitions))?;
         let mut first_error = None;
-        for partition in answer.responses.into_iter().flat_map(|t| t.partitions) {
-            if let Err(error) = self.take_partition(partition) {
+        for data in answer.responses.into_iter().flat_map(|t| t.partitions) {
+            let partition = data.partition_index;
+            if let Err(error) = self.take_partition(data) {
+                self.parked.insert(partition);
                 first_error.get_or_insert(error);
             }
         }
         match first_error {
             Some(error) => Err(error),
             None => {
-                if self.failing_since.take().is_some() {
+                if self.parked.is_empty() && self.failing_since.take().is_some() {
                     self.backoff = new_backoff();
                 }
                 Ok(())
@@ -303,22 +372,17 @@ impl Consumer {
         Ok(())
     }
 
-    /// Waits and learns the leaders anew, unless the error is final or has lasted too long.
-    async fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
+    /// Sets the time at which the leaders are learned anew, unless the error is final or has lasted too long.
+    fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
         let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if self.learn_at.is_some() && error.is_retriable() {
+            return Ok(());
+        }
         let wait = self.backoff.next_wait();
         if !error.is_retriable() || since.elapsed() + wait > self.cluster.options().retry_for {
             return Err(error);
         }
-        rt::sleep(wait).await;
-        // Fetches in flight at other leaders stay; an answer for a partition that has moved says so itself.
-        if let Ok(topic) = self
-            .cluster
-            .learn(&self.topic.name, AutoCreate::Forbid)
-            .await
-        {
-            self.topic = topic;
-        }
+        self.learn_at = Some(Instant::now() + wait);
         Ok(())
     }
 }
