@@ -179,6 +179,8 @@ scenario! {
     group_protocol: GroupProtocol, group_protocol, "classic|consumer", ["classic"];
     /// Whether records of open and aborted transactions are read
     isolation: Isolation, isolation, "committed|uncommitted", ["uncommitted"];
+    /// Threads that the readers are spread over: the partitions of each topic, or the members of groups
+    reader_threads: usize, count, "COUNT", ["1"];
     /// Records a second that each reader takes at most: a slow consumer
     consume_rate: f64, rate, "RECORDS", [];
     /// Connections beside all others that only stay, and ask for metadata now and then
@@ -339,7 +341,8 @@ impl Scenario {
             None => {
                 let isolation = self.isolation.as_ref().map(|_| "isolation");
                 let rate = self.consume_rate.as_ref().map(|_| "consume-rate");
-                return match isolation.or(rate) {
+                let threads = self.reader_threads.as_ref().map(|_| "reader-threads");
+                return match isolation.or(rate).or(threads) {
                     Some(key) => Err(Failure::Usage(format!(
                         "{key} is for readers: it needs consume, groups or a backlog"
                     ))),
@@ -348,6 +351,7 @@ impl Scenario {
             }
         };
         Ok(Some(Consume {
+            threads: self.reader_threads(),
             from,
             backlog_bytes: backlog.unwrap_or(0),
             groups,

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn hooks_run_in_time_and_those_not_yet_due_at_the_end_do_not() {
-        let control = Arc::new(Control::new(Duration::ZERO, 10 * SECOND, 1, SECOND));
+        let control = Arc::new(Control::new(Duration::ZERO, 10 * SECOND, 1, 0, SECOND));
         let window = control.begin();
         let hook = |ms, command: &str| Hook {
             at: Duration::from_millis(ms),

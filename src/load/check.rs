@@ -222,6 +222,21 @@ impl Checker {
         self.distinct += u64::from(self.streams[index].saw(stamp.sequence));
     }
 
+    /// Takes in what another one has followed, of other partitions.
+    pub fn absorb(&mut self, other: Checker) {
+        let before = self.streams.len();
+        self.streams.extend(other.streams);
+        for (name, at) in other.index {
+            let known = self.index.insert(name, before + at);
+            assert!(known.is_none(), "both have followed {name:?}");
+        }
+        self.ends.extend(other.ends);
+        self.last = None;
+        self.redelivered += other.redelivered;
+        self.corrupted += other.corrupted;
+        self.distinct += other.distinct;
+    }
+
     /// Holds what was read against what was made.
     ///
     /// - `Reach::Partway` where the reader stopped before the end.

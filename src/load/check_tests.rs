@@ -183,3 +183,37 @@ fn what_a_group_reads_again_is_told_by_its_offset() {
     let found = checker.verdict(&Ledger::new(), Reach::End);
     assert_eq!((found.redelivered, found.faults()), (1, 0));
 }
+
+#[test]
+fn partitions_that_were_followed_apart_come_to_the_same_verdict() {
+    let mut read = all();
+    // One fault of each kind, in different partitions.
+    read.swap(3, 4);
+    read.remove(50);
+    read.push((1, stamp(0, 99)));
+    let whole = verdict_of(&read, Reach::End);
+    assert!(whole.lost == 1 && whole.duplicated == 1 && whole.reordered == 1);
+    let mut parts = [0, 1].map(|own| {
+        let mut checker = Checker::new(RUN);
+        for &(partition, stamp) in read.iter().filter(|(partition, _)| *partition == own) {
+            checker.saw(partition, stamp);
+            checker.reached(partition, Offset(5));
+        }
+        if own == 1 {
+            checker.corrupted();
+        }
+        checker
+    });
+    let [first, second] = &mut parts;
+    let second = std::mem::replace(second, Checker::new(RUN));
+    first.absorb(second);
+    let wanted = Verdict {
+        corrupted: 1,
+        ..whole
+    };
+    assert_eq!(first.verdict(&ledger(), Reach::End), wanted);
+    assert_eq!([0, 1].map(|partition| first.end(partition)), [Offset(5); 2]);
+    // It goes on where both were.
+    first.saw(1, stamp(0, 99));
+    assert_eq!(first.verdict(&ledger(), Reach::End).duplicated, 2);
+}

@@ -17,7 +17,8 @@ pub struct Control {
     /// 0 until the run has begun.
     start_ns: AtomicU64,
     ready: AtomicUsize,
-    readers_ready: AtomicBool,
+    /// Threads with readers that are not ready.
+    readers_awaited: AtomicUsize,
     producing: AtomicUsize,
     stopped: AtomicBool,
     acked: AtomicU64,
@@ -37,11 +38,13 @@ pub enum Stream {
 
 impl Control {
     /// - `producers`: how many will call [`Control::producer_ended`].
+    /// - `reader_threads`: how many will call [`Control::readers_ready`].
     /// - `interval`: of the time line.
     pub fn new(
         warm_up: Duration,
         duration: Duration,
         producers: usize,
+        reader_threads: usize,
         interval: Duration,
     ) -> Control {
         Control {
@@ -50,7 +53,7 @@ impl Control {
             duration,
             start_ns: AtomicU64::new(0),
             ready: AtomicUsize::new(0),
-            readers_ready: AtomicBool::new(false),
+            readers_awaited: AtomicUsize::new(reader_threads),
             producing: AtomicUsize::new(producers),
             stopped: AtomicBool::new(false),
             acked: AtomicU64::new(0),
@@ -81,13 +84,13 @@ impl Control {
         self.ready.fetch_add(1, Ordering::Release);
     }
 
-    /// The readers know where they begin.
+    /// The readers of one thread know where they begin.
     pub fn readers_ready(&self) {
-        self.readers_ready.store(true, Ordering::Release);
+        self.readers_awaited.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub fn are_readers_ready(&self) -> bool {
-        self.readers_ready.load(Ordering::Acquire)
+        self.readers_awaited.load(Ordering::Acquire) == 0
     }
 
     pub fn workers_ready(&self) -> usize {
@@ -156,8 +159,9 @@ impl Control {
         self.producing.load(Ordering::Acquire) > 0
     }
 
-    pub fn count_acked(&self, records: u64) {
-        self.pauses(Stream::Produced).arrived(self.now_ns());
+    /// `records` were acknowledged at `now_ns`.
+    pub fn count_acked(&self, records: u64, now_ns: u64) {
+        self.pauses(Stream::Produced).arrived(now_ns);
         self.acked.fetch_add(records, Ordering::Relaxed);
     }
 
@@ -165,9 +169,10 @@ impl Control {
         self.acked.load(Ordering::Relaxed)
     }
 
-    pub fn count_consumed(&self, records: u64) {
+    /// `records` were read at `now_ns`.
+    pub fn count_consumed(&self, records: u64, now_ns: u64) {
         if records > 0 {
-            self.pauses(Stream::Consumed).arrived(self.now_ns());
+            self.pauses(Stream::Consumed).arrived(now_ns);
         }
         self.consumed.fetch_add(records, Ordering::Relaxed);
     }

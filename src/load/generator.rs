@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_lite::future::or;
-use smallvec::SmallVec;
-
-use crate::client::{ClientError, partition_for_key};
-use crate::record::{BatchBuilder, Header};
+use crate::client::ClientError;
 use crate::rt;
 use crate::types::Timestamp;
+use futures_lite::future::or;
 
-use super::check::{Made, Stamp};
+use super::check::Made;
 use super::control::{Control, Stream};
-use super::keys::{KeySource, Keys, Spread};
+use super::leaders::Leaders;
 use super::link::{Link, Outcome};
-use super::payload::Payload;
-use super::plan::{Delivery, HEADERS_MAX, Pace, Plan};
+use super::plan::{Delivery, Pace, Plan};
 use super::run::LoadError;
 use super::schedule::{Curve, Schedule};
 use super::slot::{Dues, Sealing, Slot};
@@ -27,7 +24,12 @@ use super::tally::{Tally, Window};
 use super::target::{Layout, Place, Spot, Target};
 use super::transact::Transact;
 use super::worker::Worked;
+use fill::{Source, overhead_bytes};
 
+#[path = "fill.rs"]
+mod fill;
+#[path = "follow.rs"]
+mod follow;
 #[path = "settle.rs"]
 mod settle;
 
@@ -47,6 +49,11 @@ pub struct Generator {
     shared: Arc<Shared>,
     plan: Arc<Plan>,
     index: usize,
+    leaders: Rc<Leaders>,
+    /// What [`Leaders::generation`] was when the slots were last given to links.
+    generation: u64,
+    /// Something was said or seen that the present leaders do not explain.
+    is_doubtful: bool,
     links: Vec<Link>,
     slots: Vec<Slot>,
     spots: Vec<Spot>,
@@ -54,8 +61,9 @@ pub struct Generator {
     link_of: Vec<usize>,
     /// What became of each slot's records.
     made: Vec<Made>,
-    payload: Payload,
-    keys: KeySource,
+    source: Source,
+    /// What a record takes in a batch beside its value, at most.
+    overhead_bytes: usize,
     sealing: Sealing,
     transact: Option<Transact>,
     /// The slot that keyless records of the open loop go to now.
@@ -75,10 +83,13 @@ impl Generator {
     /// Connects the producer numbered `index` of the plan.
     pub async fn open(
         shared: Arc<Shared>,
-        target: &Target,
+        leaders: Rc<Leaders>,
         index: usize,
     ) -> Result<Generator, ClientError> {
         let plan = shared.plan.clone();
+        let target = &leaders.target();
+        let overhead_bytes = overhead_bytes(&plan);
+        let source = Source::new(&plan, index, overhead_bytes);
         let spots: Vec<Spot> = shared.layout.spots().collect();
         let mut by_place: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
         let mut slots = Vec::new();
@@ -88,7 +99,10 @@ impl Generator {
                 .or_default()
                 .push(slots.len());
             let dues = Dues::AtSubmit(0);
-            slots.push(Slot::new(spot, plan.codec, plan.batch_bytes, dues));
+            slots.push(match source {
+                Source::Templates(_) => Slot::casting(spot, dues),
+                Source::Each(..) => Slot::new(spot, plan.codec, plan.batch_bytes, dues),
+            });
         }
         let mut links = Vec::new();
         let mut link_of = vec![0; slots.len()];
@@ -105,11 +119,13 @@ impl Generator {
             }
         }
         let (sealing, transact) = identify(&shared, target, index).await?;
-        let share = (index, plan.producers);
         Ok(Generator {
             made: vec![Made::default(); slots.len()],
-            payload: Payload::new(&plan, index),
-            keys: KeySource::new(plan.keys, share, plan.seed.wrapping_add(index as u64)),
+            source,
+            overhead_bytes,
+            generation: leaders.generation(),
+            leaders,
+            is_doubtful: false,
             // Producers begin at different partitions, so that they do not move in step.
             sticky: index % slots.len(),
             shared,
@@ -156,10 +172,9 @@ impl Generator {
                 self.worked.backlog_records = tally.records_ever;
                 return Ok(());
             }
-            for link in &mut self.links {
-                link.mend(now_ns).await;
-            }
-            self.wait(LOOK_NS).await;
+            self.follow(now_ns);
+            let wake_ns = self.wake_ns(&None, now_ns, is_over);
+            self.wait(wake_ns.saturating_sub(now_ns)).await;
         }
     }
 
@@ -241,9 +256,7 @@ impl Generator {
         if all_made && self.is_idle() {
             return true;
         }
-        for link in &mut self.links {
-            link.mend(now_ns).await;
-        }
+        self.follow(now_ns);
         let wake_ns = self.wake_ns(schedule, now_ns, is_over);
         self.planned_ns = wake_ns;
         self.wait(wake_ns.saturating_sub(now_ns)).await;
@@ -255,155 +268,6 @@ impl Generator {
             while let Some(outcome) = self.links[index].take_answer().await {
                 self.settle(outcome, tally);
             }
-        }
-    }
-
-    /// Open loop: makes every record that is due at `until_ns`, as far as the buffer has room.
-    fn make_due(&mut self, schedule: &mut Schedule, until_ns: u64, now_ns: u64) {
-        let mut count = 0;
-        while schedule.next_ns() <= until_ns && self.may_make() {
-            self.make(schedule.next_ns(), now_ns);
-            schedule.advance();
-            count += 1;
-        }
-        let late_ns = now_ns.saturating_sub(self.planned_ns);
-        self.worked.late(late_ns, count);
-    }
-
-    fn may_make(&self) -> bool {
-        self.buffered_bytes < BUFFER_BYTES_MAX
-            && self.transact.as_ref().is_none_or(Transact::has_room)
-    }
-
-    /// Makes one record and puts it where it belongs.
-    fn make(&mut self, due_ns: u64, now_ns: u64) {
-        let size = self.payload.next_size(self.plan.is_stamped());
-        let key = self.keys.draw();
-        let slot = match key {
-            Some(key) => self.slot_of(key),
-            None => self.sticky,
-        };
-        let is_full = self.seal_if_full(slot, size);
-        let moves = is_full || self.plan.spread == Spread::RoundRobin;
-        if !moves || key.is_some() {
-            self.append(slot, size, (due_ns, now_ns), key);
-            return;
-        }
-        self.sticky = (self.sticky + 1) % self.slots.len();
-        self.seal_if_full(self.sticky, size);
-        self.append(self.sticky, size, (due_ns, now_ns), key);
-    }
-
-    fn is_sticky(&self) -> bool {
-        self.plan.keys == Keys::None && self.plan.spread == Spread::Sticky
-    }
-
-    /// A key's topic by its number, its partition as Kafka's clients find it.
-    fn slot_of(&self, key: u64) -> usize {
-        let topics = &self.shared.layout.topics;
-        let topic = &topics[(key % topics.len() as u64) as usize];
-        let partition = partition_for_key(&key.to_be_bytes(), topic.partitions as u32);
-        topic.first + partition as usize
-    }
-
-    fn seal_if_full(&mut self, slot: usize, size: usize) -> bool {
-        let record_bytes = self.record_bytes(size);
-        let is_full = self.slots[slot].is_full(record_bytes, self.plan.batch_bytes);
-        if is_full {
-            self.slots[slot].seal(slot, &mut self.sealing);
-        }
-        is_full
-    }
-
-    fn append(&mut self, slot: usize, size: usize, (due_ns, now_ns): (u64, u64), key: Option<u64>) {
-        let into = &mut self.slots[slot];
-        let stamp = self.plan.is_stamped().then(|| Stamp {
-            run: self.shared.run,
-            due_ns,
-            producer: self.index as u32,
-            sequence: into.made(),
-        });
-        let key = key.map(u64::to_be_bytes);
-        let key = key.as_ref().map(|key| &key[..]);
-        let value = self.payload.value(size, stamp, key);
-        let headers = self.plan.headers.iter().map(|(key, value)| Header {
-            key: key.as_bytes(),
-            value: Some(value.as_bytes()),
-        });
-        let headers: SmallVec<[Header<'_>; HEADERS_MAX]> = headers.collect();
-        let times = (due_ns, now_ns);
-        self.buffered_bytes += into.append(times, self.timestamp, key, value, &headers);
-        self.value_bytes += size as u64;
-        if let Some(transact) = &mut self.transact {
-            transact.made(slot);
-        }
-        if !std::mem::replace(&mut into.is_active, true) {
-            self.links[self.link_of[slot]].active.push_back(slot);
-        }
-    }
-
-    /// Closed loop: makes a request's worth of records for every connection that has room, until so many bytes of values
-    /// were made.
-    fn fill(&mut self, now_ns: u64, value_bytes_max: u64, tally: &mut Tally) {
-        for link in 0..self.links.len() {
-            while self.links[link].has_room()
-                && self.value_bytes < value_bytes_max
-                && self.transact.as_ref().is_none_or(Transact::is_joined)
-            {
-                if self.links[link].active.is_empty() && self.may_make() {
-                    match self.is_sticky() {
-                        true => self.fill_batches(link, now_ns),
-                        false => self.fill_spread(link, now_ns),
-                    }
-                }
-                if self.transact.as_ref().is_some_and(|t| !t.is_joined()) {
-                    break;
-                }
-                match self.submit_link(link, now_ns, Linger::Over) {
-                    // No key of all that were drawn belongs to this connection.
-                    Submitted::Nothing => break,
-                    Submitted::Request => {}
-                    Submitted::Failed(outcome) => self.settle(outcome, tally),
-                }
-            }
-        }
-    }
-
-    /// Whole batches for one partition after the other.
-    fn fill_batches(&mut self, link: usize, now_ns: u64) {
-        let mut bytes = 0;
-        for _ in 0..self.links[link].slots.len() {
-            let cursor = self.links[link].cursor;
-            self.links[link].cursor = (cursor + 1) % self.links[link].slots.len();
-            let slot = self.links[link].slots[cursor];
-            let mut size = self.payload.next_size(self.plan.is_stamped());
-            loop {
-                self.append(slot, size, (now_ns, now_ns), None);
-                size = self.payload.next_size(self.plan.is_stamped());
-                let record_bytes = self.record_bytes(size);
-                if self.slots[slot].is_full(record_bytes, self.plan.batch_bytes) || !self.may_make()
-                {
-                    break;
-                }
-            }
-            bytes += self.slots[slot].open_bytes();
-            if bytes + self.plan.batch_bytes > self.plan.request_bytes || !self.may_make() {
-                return;
-            }
-        }
-    }
-
-    /// A request's worth of records, each where its key sends it. Those of other connections wait there.
-    fn fill_spread(&mut self, link: usize, now_ns: u64) {
-        let enough = self
-            .plan
-            .request_bytes
-            .min(self.plan.batch_bytes * self.slots.len());
-        let before = self.buffered_bytes;
-        while self.may_make()
-            && (self.buffered_bytes - before < enough || self.links[link].active.is_empty())
-        {
-            self.make(now_ns, now_ns);
         }
     }
 
@@ -474,7 +338,7 @@ impl Generator {
     /// When there is something to do even if no answer comes.
     fn wake_ns(&self, schedule: &Option<Schedule>, now_ns: u64, is_over: bool) -> u64 {
         let mut wake_ns = now_ns + LOOK_NS;
-        if self.links.iter().any(Link::needs_look) {
+        if self.is_doubtful || self.links.iter().any(Link::needs_look) {
             wake_ns = now_ns + LOOK_SOON_NS;
         }
         if let Some(schedule) = schedule
@@ -534,16 +398,6 @@ impl Generator {
         let timeout = self.plan.cluster.connection.request_timeout;
         timeout.as_nanos() as u64
     }
-
-    /// What a record with a value of `size` takes in a batch at most.
-    fn record_bytes(&self, size: usize) -> usize {
-        let overhead = BatchBuilder::record_size_max(None, None, &[]) + 16;
-        let headers = self.plan.headers.iter();
-        let headers: usize = headers
-            .map(|(key, value)| key.len() + value.len() + 10)
-            .sum();
-        overhead + size + headers
-    }
 }
 
 /// The producer's id and epoch, where it needs them, and its transactions.
@@ -552,7 +406,10 @@ async fn identify(
     target: &Target,
     index: usize,
 ) -> Result<(Sealing, Option<Transact>), ClientError> {
-    let mut sealing = Sealing::new();
+    let mut sealing = Sealing::new(shared.plan.codec, shared.plan.batch_bytes);
+    if shared.plan.is_stamped() {
+        sealing.stamped_by = Some((shared.run, index as u32));
+    }
     let mut transact = None;
     match (shared.plan.delivery, target) {
         (Delivery::Once, _) => {}
@@ -606,8 +463,6 @@ pub const NEVER: Window = Window {
     start_ns: u64::MAX - 1,
     end_ns: u64::MAX,
 };
-/// Records made and not answered, in bytes, beyond which the open loop makes no more; they stay due.
-const BUFFER_BYTES_MAX: usize = 64 << 20;
 /// A producer looks around at least so often.
 const LOOK_NS: u64 = 50_000_000;
 /// and so often where only looking tells.

@@ -125,7 +125,12 @@ async fn ask(
             return;
         }
         if now_ns < due_ns {
-            rt::sleep(Duration::from_nanos(due_ns - now_ns).min(LOOK)).await;
+            // Before the run begins nobody knows its end; after that, a thousand connections need not look every moment.
+            let (until_ns, look) = match window {
+                None => (due_ns, LOOK_BEFORE),
+                Some(window) => (due_ns.min(window.end_ns), LOOK),
+            };
+            rt::sleep(Duration::from_nanos(until_ns - now_ns).min(look)).await;
             continue;
         }
         let answer = connection.call(&request).await;
@@ -147,6 +152,8 @@ async fn ask(
 
 /// Connections being opened at a time.
 const OPENING_MAX: usize = 64;
-/// How often each looks whether the run is over.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often each looks whether the run has begun,
+const LOOK_BEFORE: Duration = Duration::from_millis(500);
+/// and whether it was stopped.
+const LOOK: Duration = Duration::from_secs(2);
 const LATENCY_US_MAX: u64 = 60_000_000;

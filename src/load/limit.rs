@@ -12,7 +12,7 @@ pub fn limit(
 ) -> Option<String> {
     if effort.busiest_thread > BUSY {
         return Some(format!(
-            "this program: its busiest thread was busy {:.0} % of the time (see --threads)",
+            "this program: its busiest thread was busy {:.0} % of the time (see --threads and --reader-threads)",
             effort.busiest_thread * 100.0
         ));
     }

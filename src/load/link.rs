@@ -1,12 +1,15 @@
 //! One connection of one producer: requests of several partitions' batches, answers in order.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::client::{Acks, ClientError, ConnectionOptions};
+use crate::rt;
 use crate::types::Str;
 
 use super::line::{Codes, Line, Reply};
@@ -20,6 +23,8 @@ pub struct Link {
     place: Place,
     options: ConnectionOptions,
     line: Option<Line>,
+    /// A connection being made, and what came of it.
+    opening: Option<Opening>,
     retry_ns: u64,
     in_flight: VecDeque<Sent>,
     window: usize,
@@ -31,6 +36,8 @@ pub struct Link {
     pub slots: Vec<usize>,
     pub cursor: usize,
 }
+
+type Opening = Rc<RefCell<Option<Result<Line, ClientError>>>>;
 
 /// What is kept of a batch on its way.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,17 +61,26 @@ pub struct Outcome {
 }
 
 impl Link {
+    /// Connects, as long as that takes by the plan's options.
     pub async fn open(target: &Target, place: Place, plan: &Plan) -> Result<Link, ClientError> {
-        let mut options = plan.cluster.connection.clone();
-        options.window = plan.window;
+        let options = options(plan);
         let line = Line::open(target, &place, &options).await?;
-        // The first connection may take its time; a lost one must not hold the producer up.
+        let mut link = Link::closed(target, place, plan);
+        link.line = Some(line);
+        Ok(link)
+    }
+
+    /// Without a connection, which [`Link::mend`] makes once there are slots.
+    pub fn closed(target: &Target, place: Place, plan: &Plan) -> Link {
+        let mut options = options(plan);
+        // The first connection of a run may take its time; one that is lost is given up sooner, as its leader may move.
         options.connect_timeout = options.connect_timeout.min(Duration::from_secs(1));
-        Ok(Link {
+        Link {
             target: target.clone(),
             place,
             options,
-            line: Some(line),
+            line: None,
+            opening: None,
             retry_ns: 0,
             in_flight: VecDeque::new(),
             window: plan.window,
@@ -76,18 +92,55 @@ impl Link {
             active: VecDeque::new(),
             slots: Vec::new(),
             cursor: 0,
-        })
+        }
     }
 
-    /// Connects again if the connection was lost, but not more often than ten times a second.
-    pub async fn mend(&mut self, now_ns: u64) {
-        if self.line.is_some() || now_ns < self.retry_ns {
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Connects in the background if there is no connection, but not more often than ten times a second, and closes one
+    /// that has nothing to send any more.
+    pub fn mend(&mut self, now_ns: u64) {
+        if self.slots.is_empty() {
+            if self.in_flight.is_empty() {
+                (self.line, self.opening) = (None, None);
+            }
             return;
         }
-        self.retry_ns = now_ns + 100_000_000;
-        // A failure shows in the records that wait, and in the next try.
-        let opened = Line::open(&self.target, &self.place, &self.options).await;
-        self.line = opened.ok();
+        if let Some(opening) = &self.opening {
+            let opened = opening.borrow_mut().take();
+            if let Some(opened) = opened {
+                // A failure shows in the records that wait, and in the next try.
+                (self.line, self.opening) = (opened.ok(), None);
+            }
+            return;
+        }
+        // What was in flight on the lost one is told first: its answers are that it is lost.
+        if self.line.is_some() || !self.in_flight.is_empty() || now_ns < self.retry_ns {
+            return;
+        }
+        self.retry_ns = now_ns + RETRY_NS;
+        let opening = Opening::default();
+        self.opening = Some(opening.clone());
+        let (target, place) = (self.target.clone(), self.place.clone());
+        let options = self.options.clone();
+        rt::spawn(rt::Queue::Net, "load connection", async move {
+            let opened = Line::open(&target, &place, &options).await;
+            opening.replace(Some(opened));
+        });
+    }
+
+    /// Whether there is something to send and no connection.
+    pub fn is_broken(&self) -> bool {
+        self.line.is_none() && !self.slots.is_empty()
+    }
+
+    /// A slot goes to another link.
+    pub fn let_go(&mut self, slot: usize) {
+        self.slots.retain(|own| *own != slot);
+        self.active.retain(|own| *own != slot);
+        self.cursor = 0;
     }
 
     /// Whether a request may be submitted now.
@@ -180,6 +233,15 @@ impl Link {
 
     /// Whether a timer must look for room, because no answer will tell.
     pub fn needs_look(&self) -> bool {
-        self.line.is_none() || (self.acks == Acks::None && !self.has_room())
+        self.is_broken() || (self.acks == Acks::None && !self.has_room())
     }
 }
+
+fn options(plan: &Plan) -> ConnectionOptions {
+    let mut options = plan.cluster.connection.clone();
+    options.window = plan.window;
+    options
+}
+
+/// Between two tries to connect.
+const RETRY_NS: u64 = 100_000_000;

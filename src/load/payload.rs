@@ -111,6 +111,10 @@ impl Payload {
         }
     }
 
+    pub fn pool_bytes(&self) -> usize {
+        self.pool.len()
+    }
+
     /// The size of the next record's value, which [`Payload::value`] is then asked for.
     pub fn next_size(&mut self, stamped: bool) -> usize {
         match &self.lines {

@@ -116,6 +116,8 @@ pub enum Delivery {
 /// Whether and how records are read back.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Consume {
+    /// Executors that the readers are spread over, each a thread.
+    pub threads: usize,
     pub from: From,
     /// Bytes of values that are written before the readers begin; 0: none.
     pub backlog_bytes: u64,
@@ -380,6 +382,9 @@ impl Plan {
         if is_native && consume.isolation == crate::client::Isolation::Committed {
             return Some("the native wire reads uncommitted records only so far: --wire kafka reads committed ones".to_owned());
         }
+        if consume.threads == 0 {
+            return Some("reader threads: at least 1".to_owned());
+        }
         if consume.groups > 0 && consume.members == 0 {
             return Some("groups without members".to_owned());
         }
@@ -405,6 +410,7 @@ impl Consume {
     /// One reader without a group, of what comes.
     pub fn at_the_tail() -> Consume {
         Consume {
+            threads: 1,
             from: From::Tail,
             backlog_bytes: 0,
             groups: 0,

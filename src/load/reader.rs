@@ -1,9 +1,11 @@
 //! Readers of a run: end-to-end latency, and whether every record came, once, in order and whole.
 //!
-//! An audience reads everything once: a reader without a group for each topic, or the members of one group for each topic.
+//! Without groups the partitions of each topic are spread over as many readers as there are threads for them; with groups
+//! the members are.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,51 +18,45 @@ use crate::client::{
 use crate::protocol::ErrorCode;
 use crate::record::{Codecs, RecordError, records};
 use crate::rt;
-use crate::types::{Offset, Str};
+use crate::types::Str;
 
-use super::check::{Checker, Corrupted, Reach, Stamp};
-use super::control::{Control, Stream};
+use super::audience::{Audience, Part};
+use super::check::{Corrupted, Reach, Stamp};
+use super::control::Stream;
 use super::generator::{NEVER, Shared, stopped};
 use super::plan::{Consume, From, GroupProtocol, Plan, Wire};
 use super::run::LoadError;
 use super::tally::{Tally, Window};
 use super::target::{TopicLayout, native_options};
 
-/// What an audience has heard.
-pub struct Heard {
-    pub tally: Tally,
-    pub checker: Checker,
-    pub reach: Reach,
-    /// All records that came, whosesoever, and their bytes; and when the last did.
-    pub records: u64,
-    pub bytes: u64,
-    pub last_ns: u64,
+/// Where a reader sits: which audience, which of its topics, and which of those who share that topic it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Seat {
+    audience: usize,
+    topic: usize,
+    /// Of `of` readers of the topic.
+    nth: usize,
+    of: usize,
+    /// Its own number among the readers of the audience.
+    member: usize,
 }
 
-/// What the readers of one audience share; they run on one executor.
-struct Audience {
-    heard: Heard,
-    last_arrival: Instant,
-    /// Where each partition ended when the run began, for a run that only reads.
-    ends: BTreeMap<u32, Offset>,
-    is_group: bool,
-    /// Partitions of each member of a group.
-    assigned: BTreeMap<usize, usize>,
+/// What the readers of one thread share.
+struct Room {
+    parts: Vec<Part>,
     ended: usize,
     failure: Option<LoadError>,
 }
-
-type Shares = Rc<RefCell<Audience>>;
 
 /// One reader of one topic.
 struct Reader {
     shared: Arc<Shared>,
     consume: Consume,
-    audience: Shares,
+    audiences: Arc<Vec<Audience>>,
+    room: Rc<RefCell<Room>>,
+    seat: Seat,
     source: Source,
     topic: TopicLayout,
-    /// Its own number among the members of its audience.
-    member: usize,
     codecs: Codecs,
     /// Records taken, for one that is slow, since when.
     taken: u64,
@@ -73,16 +69,25 @@ enum Source {
     Group(Box<GroupConsumer>),
 }
 
-/// Opens all readers, reads until everything acknowledged has been read or nothing more comes, and returns what each
-/// audience heard.
-pub async fn read(shared: Arc<Shared>) -> Result<Vec<Heard>, LoadError> {
+/// Opens the readers of thread `thread`, reads until everything acknowledged has been read or nothing more comes, and
+/// returns what was counted of each audience.
+pub async fn read(
+    shared: Arc<Shared>,
+    audiences: Arc<Vec<Audience>>,
+    thread: usize,
+) -> Result<Vec<Part>, LoadError> {
     let consume = shared.plan.consume.clone().expect("only where it is read");
-    let mut audiences = Vec::new();
+    let part = |_: &Audience| Part::new(Tally::new(NEVER));
+    let room = Rc::new(RefCell::new(Room {
+        parts: audiences.iter().map(part).collect(),
+        ended: 0,
+        failure: None,
+    }));
     let mut readers = Vec::new();
-    for group in 0..consume.groups.max(1) {
-        let audience = Rc::new(RefCell::new(Audience::new(&shared)));
-        readers.extend(seat(&shared, &consume, group, &audience).await?);
-        audiences.push(audience);
+    let topics = &shared.layout.topics;
+    let own = seats(&consume, topics).into_iter().skip(thread);
+    for seat in own.step_by(threads(&consume, topics)) {
+        readers.push(Reader::open(&shared, &consume, &audiences, &room, seat).await?);
     }
     let count = readers.len();
     let is_early = consume.groups > 0 && consume.backlog_bytes == 0;
@@ -95,65 +100,53 @@ pub async fn read(shared: Arc<Shared>) -> Result<Vec<Heard>, LoadError> {
         if rt::task_stats().panicked > 0 {
             return Err(LoadError::Worker("a reader panicked".to_owned()));
         }
-        let failure = audiences.iter().find_map(|a| a.borrow_mut().failure.take());
+        let failure = room.borrow_mut().failure.take();
         if let Some(error) = failure {
             return Err(error);
         }
-        let all_assigned = || {
-            audiences
-                .iter()
-                .all(|a| a.borrow().assigned_count() == partitions)
-        };
-        if !is_ready && (!is_early || all_assigned()) {
+        let mut all = audiences.iter();
+        if !is_ready && (!is_early || all.all(|a| a.assigned_count() == partitions)) {
             is_ready = true;
             shared.control.worker_ready();
             shared.control.readers_ready();
         }
-        if audiences.iter().map(|a| a.borrow().ended).sum::<usize>() == count {
+        if room.borrow().ended == count {
             break;
         }
         rt::sleep(Duration::from_millis(5)).await;
     }
-    let heard = audiences.into_iter().map(|audience| {
-        let audience = Rc::into_inner(audience).expect("its readers have ended");
-        audience.into_inner().heard
-    });
-    Ok(heard.collect())
+    let room = Rc::into_inner(room).expect("its readers have ended");
+    Ok(room.into_inner().parts)
 }
 
-/// The readers of one audience, not yet begun.
-async fn seat(
-    shared: &Arc<Shared>,
-    consume: &Consume,
-    group: usize,
-    audience: &Shares,
-) -> Result<Vec<Reader>, ClientError> {
-    let mut readers = Vec::new();
-    for topic in &shared.layout.topics {
-        let members = if consume.groups == 0 {
-            1
-        } else {
-            consume.members
-        };
-        for member in 0..members {
-            let source = match consume.groups {
-                0 => Source::plain(shared, consume, topic, audience).await?,
-                _ => Source::group(shared, consume, topic, group, member).await?,
+/// How many threads the readers take: each has one of them at least.
+pub fn threads(consume: &Consume, topics: &[TopicLayout]) -> usize {
+    consume.threads.min(seats(consume, topics).len())
+}
+
+/// Those of all readers, which the threads take in turn.
+fn seats(consume: &Consume, topics: &[TopicLayout]) -> Vec<Seat> {
+    let mut seats = Vec::new();
+    for audience in 0..consume.groups.max(1) {
+        let mut member = 0;
+        for (topic, layout) in topics.iter().enumerate() {
+            let of = match consume.groups {
+                0 => consume.threads.min(layout.partitions),
+                _ => consume.members,
             };
-            readers.push(Reader {
-                shared: shared.clone(),
-                consume: consume.clone(),
-                audience: audience.clone(),
-                source,
-                topic: topic.clone(),
-                member: readers.len(),
-                codecs: Codecs::new(),
-                taken: 0,
-                begun: Instant::now(),
-            });
+            for nth in 0..of {
+                seats.push(Seat {
+                    audience,
+                    topic,
+                    nth,
+                    of,
+                    member,
+                });
+                member += 1;
+            }
         }
     }
-    Ok(readers)
+    seats
 }
 
 impl Source {
@@ -162,41 +155,44 @@ impl Source {
         shared: &Shared,
         consume: &Consume,
         topic: &TopicLayout,
-        audience: &Shares,
+        audience: &Audience,
+        seat: Seat,
     ) -> Result<Source, ClientError> {
         let plan = &shared.plan;
         let place = match consume.from {
             From::Tail => Place::End,
             From::Start => Place::Beginning,
         };
-        let all: Vec<i32> = (0..topic.partitions as i32).collect();
+        let own = (seat.nth as i32..topic.partitions as i32).step_by(seat.of);
+        let own: Vec<i32> = own.collect();
         match &plan.wire {
             Wire::Kafka => {
                 let cluster = connect(plan).await?;
                 if plan.producers == 0 {
-                    let ends = cluster.offsets(&topic.name, &all, Place::End).await?;
-                    audience.borrow_mut().expect(topic, ends);
+                    let ends = cluster.offsets(&topic.name, &own, Place::End).await?;
+                    audience.expect(topic, ends);
                 }
-                let options = fetching(plan, consume);
-                let opened = Consumer::open(cluster, &topic.name, None, place, options);
+                let options = fetching(plan, consume, seat.of);
+                let opened = Consumer::open(cluster, &topic.name, Some(&own), place, options);
                 Ok(Source::Kafka(Box::new(opened.await?)))
             }
             Wire::Native { bootstrap } => {
                 let client = NativeClient::connect(bootstrap, native_options(plan)).await?;
                 if plan.producers == 0 {
                     let mut ends = BTreeMap::new();
-                    for &partition in &all {
+                    for &partition in &own {
                         let end = client.offset(&topic.name, partition, Place::End).await?;
                         ends.insert(partition, end);
                     }
-                    audience.borrow_mut().expect(topic, ends);
+                    audience.expect(topic, ends);
                 }
-                let fetch = fetching(plan, consume);
+                let fetch = fetching(plan, consume, seat.of);
                 let options = NativeConsumerOptions {
                     max_bytes: fetch.partition_max_bytes as u32,
                     ..NativeConsumerOptions::default()
                 };
-                let opened = NativeConsumer::open(client, &topic.name, None, place, options);
+                let (topic, own) = (&topic.name, Some(own.as_slice()));
+                let opened = NativeConsumer::open(client, topic, own, place, options);
                 Ok(Source::Native(Box::new(opened.await?)))
             }
         }
@@ -207,21 +203,24 @@ impl Source {
         shared: &Shared,
         consume: &Consume,
         topic: &TopicLayout,
-        group: usize,
-        member: usize,
+        audience: &Audience,
+        seat: Seat,
     ) -> Result<Source, ClientError> {
         let cluster = connect(&shared.plan).await?;
-        let name = group_name(shared.run, &topic.name, group);
+        let name = group_name(shared.run, &topic.name, seat.audience);
         let all: Vec<i32> = (0..topic.partitions as i32).collect();
-        if member == 0 && consume.from == From::Tail {
-            // Committed before anyone joins: a member that comes late begins here too, and not where it finds the end.
-            let ends = cluster.offsets(&topic.name, &all, Place::End).await?;
-            let ends = ends.into_iter().map(|(partition, end)| {
-                let topic = Str::from(topic.name.as_str());
-                ((topic, partition), end)
-            });
-            let committed = cluster.commit_for(&name, &ends.collect()).await?;
-            committed.into_values().collect::<Result<(), _>>()?;
+        if seat.nth == 0 {
+            if consume.from == From::Tail {
+                // Committed before anyone joins: a member that comes late begins here too, and not where it finds the end.
+                let ends = cluster.offsets(&topic.name, &all, Place::End).await?;
+                let ends = ends.into_iter().map(|(partition, end)| {
+                    let topic = Str::from(topic.name.as_str());
+                    ((topic, partition), end)
+                });
+                let committed = cluster.commit_for(&name, &ends.collect()).await?;
+                committed.into_values().collect::<Result<(), _>>()?;
+            }
+            audience.place(seat.topic);
         }
         let options = GroupOptions {
             member: MemberOptions {
@@ -238,7 +237,7 @@ impl Source {
             },
             start: Place::Beginning,
             commit_interval: Duration::from_secs(5),
-            fetch: fetching(&shared.plan, consume),
+            fetch: fetching(&shared.plan, consume, 1),
         };
         Ok(Source::Group(Box::new(GroupConsumer::new(
             cluster, options,
@@ -255,81 +254,45 @@ pub fn group_name(run: u64, topic: &str, group: usize) -> String {
     format!("ringlog-load-{run:016x}-{topic}-{group}")
 }
 
-impl Audience {
-    fn new(shared: &Shared) -> Audience {
-        Audience {
-            heard: Heard {
-                tally: Tally::new(NEVER),
-                checker: Checker::new(shared.run),
-                reach: Reach::End,
-                records: 0,
-                bytes: 0,
-                last_ns: 0,
-            },
-            last_arrival: Instant::now(),
-            ends: BTreeMap::new(),
-            is_group: shared.plan.consume.as_ref().is_some_and(|c| c.groups > 0),
-            assigned: BTreeMap::new(),
-            ended: 0,
-            failure: None,
-        }
-    }
-
-    fn expect(&mut self, topic: &TopicLayout, ends: BTreeMap<i32, Offset>) {
-        for (partition, end) in ends {
-            self.ends
-                .insert((topic.first + partition as usize) as u32, end);
-        }
-    }
-
-    fn assigned_count(&self) -> usize {
-        self.assigned.values().sum()
-    }
-
-    /// Whether a run that only reads has read what there was.
-    fn is_at_ends(&self) -> bool {
-        let checker = &self.heard.checker;
-        self.ends
-            .iter()
-            .all(|(&partition, &end)| checker.end(partition) >= end)
-    }
-
-    /// Whether there is nothing more to come, and if so, how far it came.
-    fn is_over(
-        &self,
-        plan: &Plan,
-        control: &Control,
-        window: Window,
-        is_slow: bool,
-    ) -> Option<Reach> {
-        let is_past = control.now_ns() >= window.end_ns;
-        let quiet = self.last_arrival.elapsed();
-        if control.is_stopped() {
-            return Some(Reach::Partway);
-        }
-        if plan.producers == 0 {
-            return match self.is_at_ends() {
-                true => Some(Reach::End),
-                false => is_past.then_some(Reach::Partway),
-            };
-        }
-        if control.is_producing() {
-            return None;
-        }
-        // What comes twice may come behind everything else.
-        if self.heard.checker.distinct() >= control.acked() && quiet > QUIET {
-            return Some(Reach::End);
-        }
-        if is_slow && is_past {
-            return Some(Reach::Partway);
-        }
-        let is_joining = self.is_group && self.assigned_count() == 0;
-        let patience = if is_joining { JOIN_PATIENCE } else { PATIENCE };
-        (quiet > patience).then_some(Reach::End)
-    }
-}
-
 impl Reader {
+    async fn open(
+        shared: &Arc<Shared>,
+        consume: &Consume,
+        audiences: &Arc<Vec<Audience>>,
+        room: &Rc<RefCell<Room>>,
+        seat: Seat,
+    ) -> Result<Reader, ClientError> {
+        let topic = &shared.layout.topics[seat.topic];
+        let audience = &audiences[seat.audience];
+        let source = match consume.groups {
+            0 => Source::plain(shared, consume, topic, audience, seat).await?,
+            _ => Source::group(shared, consume, topic, audience, seat).await?,
+        };
+        Ok(Reader {
+            shared: shared.clone(),
+            consume: Consume {
+                // Those who share a topic share what one reader of it may take.
+                rate: match consume.groups {
+                    0 => consume.rate.map(|rate| rate / seat.of as f64),
+                    _ => consume.rate,
+                },
+                ..consume.clone()
+            },
+            audiences: audiences.clone(),
+            room: room.clone(),
+            seat,
+            source,
+            topic: topic.clone(),
+            codecs: Codecs::new(),
+            taken: 0,
+            begun: Instant::now(),
+        })
+    }
+
+    fn audience(&self) -> &Audience {
+        &self.audiences[self.seat.audience]
+    }
+
     /// - `is_early`: joins its group before the run begins.
     async fn run(mut self, is_early: bool) {
         let result = self.read(is_early).await;
@@ -337,32 +300,30 @@ impl Reader {
             // The offsets are of no use to anyone; who could not leave is taken out by its session's end.
             let _ = group.leave().await;
         }
-        let mut audience = self.audience.borrow_mut();
-        audience.ended += 1;
+        let mut room = self.room.borrow_mut();
+        room.ended += 1;
         if let Err(error) = result {
-            audience.failure.get_or_insert(error);
+            room.failure.get_or_insert(error);
             self.shared.control.stop();
         }
     }
 
     async fn read(&mut self, is_early: bool) -> Result<(), LoadError> {
         let window = loop {
+            let is_placed = self.consume.groups == 0 || self.audience().is_placed(self.seat.topic);
             match self.shared.control.begun() {
                 Some((_, window)) => break window,
                 None if self.shared.control.is_stopped() => return Err(stopped()),
-                None if is_early => self.turn().await?,
+                None if is_early && is_placed => self.turn(NEVER).await?,
                 None => rt::sleep(Duration::from_millis(1)).await,
             }
         };
         self.begin(window);
         loop {
-            self.turn().await?;
-            let is_slow = self.consume.rate.is_some();
-            let mut audience = self.audience.borrow_mut();
-            let (plan, control) = (&self.shared.plan, &self.shared.control);
-            if let Some(reach) = audience.is_over(plan, control, window, is_slow) {
+            self.turn(window).await?;
+            if let Some(reach) = self.is_over(window) {
                 if reach == Reach::Partway {
-                    audience.heard.reach = reach;
+                    self.audience().stopped();
                 }
                 return Ok(());
             }
@@ -371,31 +332,43 @@ impl Reader {
 
     /// The measured part is known: what was heard before belongs to it too.
     fn begin(&mut self, window: Window) {
-        let mut audience = self.audience.borrow_mut();
-        if audience.heard.tally.window().end_ns != window.end_ns {
-            audience.heard.tally = self.shared.control.tally(window, Stream::Consumed);
-            audience.last_arrival = Instant::now();
+        let mut room = self.room.borrow_mut();
+        let part = &mut room.parts[self.seat.audience];
+        if part.tally.window().end_ns != window.end_ns {
+            part.tally = self.shared.control.tally(window, Stream::Consumed);
+            self.audience().arrived(self.shared.control.now_ns());
         }
         self.begun = Instant::now();
     }
 
-    /// Takes what comes next, if it comes soon.
-    async fn turn(&mut self) -> Result<(), ClientError> {
+    fn is_over(&self, window: Window) -> Option<Reach> {
+        let (producers, control) = (self.shared.plan.producers, &self.shared.control);
+        let is_slow = self.consume.rate.is_some();
+        self.audience().is_over(producers, control, window, is_slow)
+    }
+
+    /// Takes what comes next; returns without where it is time to look around, or the run is over.
+    async fn turn(&mut self, window: Window) -> Result<(), ClientError> {
         let early = self.early();
         if !early.is_zero() {
             // In pieces: it is to see the end of the run.
             rt::sleep(early.min(LOOK)).await;
             return Ok(());
         }
+        let (audience, control) = (&self.audiences[self.seat.audience], &self.shared.control);
+        let (producers, is_slow) = (self.shared.plan.producers, self.consume.rate.is_some());
+        let is_over = || {
+            let reach = audience.is_over(producers, control, window, is_slow);
+            reach.is_some()
+        };
         let fetched = match &mut self.source {
-            Source::Kafka(consumer) => rt::timeout(LOOK, consumer.poll()).await.ok(),
-            Source::Native(consumer) => rt::timeout(LOOK, consumer.poll()).await.ok(),
+            Source::Kafka(consumer) => unless_over(consumer.poll(), is_over).await,
+            Source::Native(consumer) => unless_over(consumer.poll(), is_over).await,
             Source::Group(group) => match group.poll().await? {
                 GroupEvent::Records(fetched) => Some(Ok(fetched)),
                 GroupEvent::Assigned(partitions) => {
-                    let mut audience = self.audience.borrow_mut();
-                    audience.assigned.insert(self.member, partitions.len());
-                    audience.last_arrival = Instant::now();
+                    audience.assign(self.seat.member, partitions.len());
+                    audience.arrived(control.now_ns());
                     None
                 }
                 GroupEvent::Idle => None,
@@ -408,7 +381,7 @@ impl Reader {
         let count = self
             .count(&fetched, now_ns)
             .map_err(|error| corrupt(&fetched, &error))?;
-        self.shared.control.count_consumed(count);
+        self.shared.control.count_consumed(count, now_ns);
         if let Source::Group(group) = &mut self.source {
             group.processed(fetched.partition, fetched.next);
         }
@@ -417,15 +390,19 @@ impl Reader {
     }
 
     fn count(&mut self, fetched: &Fetched, now_ns: u64) -> Result<u64, RecordError> {
-        let mut audience = self.audience.borrow_mut();
-        let audience = &mut *audience;
-        audience.last_arrival = Instant::now();
-        let heard = &mut audience.heard;
-        heard.last_ns = now_ns;
+        let audience = &self.audiences[self.seat.audience];
+        audience.arrived(now_ns);
+        let mut room = self.room.borrow_mut();
+        let part = &mut room.parts[self.seat.audience];
+        part.last_ns = now_ns;
         let partition = (self.topic.first + fetched.partition as usize) as u32;
-        let (end, run) = (heard.checker.end(partition), heard.checker.run());
+        let mut checker = audience.checker(partition);
+        let (end, run) = (checker.end(partition), checker.run());
+        let distinct_before = checker.distinct();
         let takes_all = self.consume.from == From::Start;
         let (mut count, mut bytes) = (0, 0);
+        // Records that were due together, as those of a closed loop's batch are, are counted together.
+        let (mut due_ns, mut alike) = (0, 0);
         for batch in fetched.visible() {
             for record in records(batch?.bytes, INFLATED_BYTES_MAX, &mut self.codecs)? {
                 let record = record?;
@@ -436,14 +413,18 @@ impl Reader {
                 let stamp = Stamp::read(value, record.key, run);
                 match stamp {
                     Some(_) if record.offset < end => {
-                        heard.checker.redelivered();
+                        checker.redelivered();
                         continue;
                     }
                     Some(Ok(stamp)) => {
-                        heard.checker.saw(partition, stamp);
-                        heard.tally.latency(stamp.due_ns, now_ns, 1);
+                        checker.saw(partition, stamp);
+                        if stamp.due_ns != due_ns {
+                            part.tally.latency(due_ns, now_ns, alike);
+                            (due_ns, alike) = (stamp.due_ns, 0);
+                        }
+                        alike += 1;
                     }
-                    Some(Err(Corrupted)) => heard.checker.corrupted(),
+                    Some(Err(Corrupted)) => checker.corrupted(),
                     None if takes_all => {}
                     None => continue,
                 }
@@ -451,10 +432,13 @@ impl Reader {
                 bytes += (value.len() + record.key.map_or(0, <[u8]>::len)) as u64;
             }
         }
-        heard.checker.reached(partition, fetched.next);
-        heard.tally.received(now_ns, count, bytes);
-        heard.records += count;
-        heard.bytes += bytes;
+        part.tally.latency(due_ns, now_ns, alike);
+        checker.reached(partition, fetched.next);
+        let distinct = checker.distinct() - distinct_before;
+        audience.counted(partition, distinct, fetched.next);
+        part.tally.received(now_ns, count, bytes);
+        part.records += count;
+        part.bytes += bytes;
         Ok(count)
     }
 
@@ -466,15 +450,29 @@ impl Reader {
     }
 }
 
+/// Awaits `poll` for as long as the run is not over: one that is dropped may lose the way to a leader that moved.
+async fn unless_over<T>(poll: impl Future<Output = T>, is_over: impl Fn() -> bool) -> Option<T> {
+    let mut poll = pin!(poll);
+    loop {
+        match rt::timeout(LOOK, poll.as_mut()).await {
+            Ok(fetched) => return Some(fetched),
+            Err(rt::Elapsed) if is_over() => return None,
+            Err(rt::Elapsed) => {}
+        }
+    }
+}
+
 /// What a fetch asks for: of a slow reader half a second's records, so that a member of a group does not miss its
 /// heartbeats over one answer.
-fn fetching(plan: &Plan, consume: &Consume) -> ConsumerOptions {
+///
+/// - `sharing`: how many share what one reader may take.
+fn fetching(plan: &Plan, consume: &Consume, sharing: usize) -> ConsumerOptions {
     let mut options = ConsumerOptions {
         isolation: consume.isolation,
         ..ConsumerOptions::default()
     };
     if let Some(rate) = consume.rate {
-        let bytes = (rate / 2.0 * plan.value_bytes_mean()).clamp(1.0, 50e6) as i32;
+        let bytes = (rate / sharing as f64 / 2.0 * plan.value_bytes_mean()).clamp(1.0, 50e6) as i32;
         options.max_bytes = bytes;
         options.partition_max_bytes = bytes;
     }
@@ -494,10 +492,56 @@ fn corrupt(fetched: &Fetched, error: &RecordError) -> ClientError {
 
 /// How often a reader looks whether the run is over.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long nothing may come behind the last record that is awaited.
-const QUIET: Duration = Duration::from_millis(200);
-/// How long nothing may come before the rest is called missing.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// and before a group has its first member: brokers wait for more of them, three seconds by default.
-const JOIN_PATIENCE: Duration = Duration::from_secs(60);
 const INFLATED_BYTES_MAX: usize = 1 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::target::Layout;
+
+    fn topics(topics: &[(&str, usize)]) -> Vec<TopicLayout> {
+        let topics = topics
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count));
+        Layout::new(topics).topics
+    }
+
+    #[test]
+    fn the_partitions_of_a_topic_are_spread_over_the_threads_and_each_is_read_once() {
+        let consume = Consume {
+            threads: 3,
+            ..Consume::at_the_tail()
+        };
+        let topics = topics(&[("a", 7), ("b", 2)]);
+        assert_eq!(threads(&consume, &topics), 3);
+        assert_eq!(threads(&consume, &topics[1..]), 2, "none without a reader");
+        let seats = seats(&consume, &topics);
+        for (topic, partitions) in [(0, 7), (1, 2)] {
+            let of_topic = seats.iter().filter(|seat| seat.topic == topic);
+            let mut read: Vec<usize> = of_topic
+                .flat_map(|seat| (seat.nth..partitions).step_by(seat.of))
+                .collect();
+            read.sort_unstable();
+            assert_eq!(read, (0..partitions).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn members_of_groups_are_spread_over_the_threads_and_each_has_its_own_number() {
+        let consume = Consume {
+            threads: 2,
+            groups: 3,
+            members: 2,
+            ..Consume::at_the_tail()
+        };
+        let topics = topics(&[("a", 4), ("b", 4)]);
+        assert_eq!(threads(&consume, &topics), 2);
+        let seats = seats(&consume, &topics);
+        for audience in 0..3 {
+            let own = seats.iter().filter(|seat| seat.audience == audience);
+            let members: Vec<usize> = own.map(|seat| seat.member).collect();
+            assert_eq!(members, [0, 1, 2, 3]);
+        }
+        assert_eq!(seats.len(), 12);
+    }
+}

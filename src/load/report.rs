@@ -240,13 +240,13 @@ impl Percentiles {
 }
 
 impl Consumed {
-    pub fn of(tally: &Tally, window: Window, missing: u64) -> Consumed {
+    pub fn of(tally: &mut Tally, window: Window, missing: u64) -> Consumed {
         Consumed {
             records: tally.records,
             records_per_second: tally.records as f64 / window.seconds(),
             mb_per_second: tally.bytes as f64 / 1e6 / window.seconds(),
             missing,
-            end_to_end_ms: Percentiles::of(&tally.latency_us),
+            end_to_end_ms: Percentiles::of(tally.latency_us()),
         }
     }
 }
@@ -261,8 +261,8 @@ impl Report {
         let events = events(&found);
         let Found {
             window,
-            produced,
-            consumed,
+            mut produced,
+            mut consumed,
             observed,
             ..
         } = found;
@@ -274,7 +274,7 @@ impl Report {
             .max(consumed.as_ref().map_or(0, |own| own.records));
         let cost = observed.client_cpu_seconds * 1e6 / moved as f64;
         let broker_rate = observed.broker_cpu_seconds.filter(|&seconds| seconds > 0.0);
-        let latency_ms = Percentiles::of(&produced.latency_us);
+        let latency_ms = Percentiles::of(produced.latency_us());
         let histogram = |us: &Histogram<u64>| (!us.is_empty()).then(|| hdr::encoded(us));
         Report {
             format: Report::FORMAT.to_owned(),
@@ -304,7 +304,7 @@ impl Report {
             mb_per_second: produced.bytes as f64 / 1e6 / seconds,
             latency_ms,
             consumed: consumed
-                .as_ref()
+                .as_mut()
                 .map(|own| Consumed::of(own, window, found.missing)),
             errors: produced.errors_total(),
             errors_by_reason: produced.errors.clone(),
@@ -324,8 +324,10 @@ impl Report {
             events,
             intervals,
             histograms: Histograms {
-                latency_us: histogram(&produced.latency_us),
-                end_to_end_us: consumed.as_ref().and_then(|own| histogram(&own.latency_us)),
+                latency_us: histogram(produced.latency_us()),
+                end_to_end_us: consumed
+                    .as_mut()
+                    .and_then(|own| histogram(own.latency_us())),
             },
             logs: Logs {
                 produced: Some(produced.series),
@@ -512,7 +514,7 @@ pub(super) mod tests {
         };
         let mut tally = Tally::new(window);
         tally.answered(0, 1_000_000, 10, 1_000);
-        let consumed = Consumed::of(&tally, window, 2);
+        let consumed = Consumed::of(&mut tally, window, 2);
         assert_eq!((consumed.records, consumed.missing), (10, 2));
         assert_eq!(consumed.records_per_second, 5.0);
     }

@@ -10,13 +10,15 @@ use crate::protocol::ErrorCode;
 use crate::rt::{self, StartError};
 use crate::types::Prng;
 
+use super::audience::{Audience, Heard, Part};
 use super::check::{Ledger, Reach, Verdict};
 use super::control::{Control, Stream};
+use super::descriptors::descriptors_suffice;
 use super::generator::{Shared, stopped};
 use super::idle::IdleFound;
 use super::observe::Observer;
 use super::plan::{AtEnd, Pace, Plan};
-use super::reader::{Heard, group_name};
+use super::reader::{self, group_name};
 use super::report::{Drained, Effort, Found, IdleReport, Percentiles, Report};
 use super::schedule::Curve;
 use super::tally::{Tally, Window};
@@ -66,7 +68,8 @@ pub enum Phase {
 /// The threads of a run.
 struct Threads {
     producers: Vec<Thread<(Tally, Worked)>>,
-    readers: Option<Thread<Vec<Heard>>>,
+    readers: Vec<Thread<Vec<Part>>>,
+    audiences: Arc<Vec<Audience>>,
     idle: Option<Thread<IdleFound>>,
 }
 
@@ -86,16 +89,26 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
     if let Some(fault) = plan.fault() {
         return Err(LoadError::Plan(fault));
     }
+    descriptors_suffice(&plan)?;
     let plan = Arc::new(plan);
     let observer =
         Observer::new(plan.observe.clone(), &plan.bootstrap).map_err(LoadError::Observe)?;
     let prepared = rt::run_local(prepare(&plan))??;
     let interval = plan.observe.interval(plan.duration);
     let (warm_up, duration) = (plan.warm_up, plan.duration);
+    let reader_threads = plan.consume.as_ref().map_or(0, |consume| {
+        reader::threads(consume, &prepared.layout.topics)
+    });
     let seed = UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
     let shared = Arc::new(Shared {
         layout: Arc::new(prepared.layout),
-        control: Arc::new(Control::new(warm_up, duration, plan.producers, interval)),
+        control: Arc::new(Control::new(
+            warm_up,
+            duration,
+            plan.producers,
+            reader_threads,
+            interval,
+        )),
         curve: match &plan.pace {
             Pace::Open { shape, .. } => Some(Arc::new(Curve::new(shape, warm_up, duration))),
             Pace::Maximum | Pace::Silent => None,
@@ -132,7 +145,7 @@ fn carry_out(
         SystemTime::now() + Duration::from_nanos(window.start_ns.saturating_sub(control.now_ns()));
     let observing = observer.begin(control, window);
     watch(control, window, &mut || threads.are_all_over(), on_progress);
-    let results = threads.join(control.tally(window, Stream::Produced));
+    let results = threads.join(control, window);
     let observed = observing.end();
     let Results {
         produced,
@@ -145,7 +158,7 @@ fn carry_out(
     let (check, missing) = judge(&heard, &worked.ledger, control.acked());
     let is_drain = plan.backlog_bytes() > 0 || plan.producers == 0;
     let drained = (is_drain && !heard.is_empty()).then(|| drained(&heard, begun_ns));
-    let consumed = heard.into_iter().map(|heard| heard.tally);
+    let consumed = heard.into_iter().map(|heard| heard.part.tally);
     let consumed = consumed.reduce(|mut all, own| {
         all.merge(&own);
         all
@@ -182,18 +195,26 @@ impl Threads {
     fn spawn(shared: &Arc<Shared>) -> Threads {
         let plan = &shared.plan;
         let producing = if plan.producers > 0 { plan.threads } else { 0 };
+        let consume = plan.consume.as_ref();
+        let audiences = consume.map_or(0, |consume| consume.groups.max(1));
+        let audiences = (0..audiences).map(|_| Audience::new(shared)).collect();
+        let audiences = Arc::new(audiences);
+        let reading = consume.map_or(0, |c| reader::threads(c, &shared.layout.topics));
         Threads {
             producers: (0..producing)
                 .map(|thread| spawn_producers(shared, thread))
                 .collect(),
-            readers: plan.consume.as_ref().map(|_| spawn_readers(shared)),
+            readers: (0..reading)
+                .map(|thread| spawn_readers(shared, &audiences, thread))
+                .collect(),
+            audiences,
             idle: plan.idle.map(|_| spawn_idle(shared)),
         }
     }
 
     /// How many say that they are ready.
     fn workers(&self, plan: &Plan) -> usize {
-        plan.producers + self.readers.iter().len() + self.idle.iter().len()
+        plan.producers + self.readers.len() + self.idle.iter().len()
     }
 
     fn over(&self) -> impl Iterator<Item = bool> {
@@ -214,10 +235,10 @@ impl Threads {
 
     /// Waits for all of them; the first error that is not another's consequence.
     ///
-    /// - `produced`: an empty tally.
-    fn join(self, produced: Tally) -> Result<Results, LoadError> {
+    /// - `window`: the measured part.
+    fn join(self, control: &Control, window: Window) -> Result<Results, LoadError> {
         let mut results = Results {
-            produced,
+            produced: control.tally(window, Stream::Produced),
             worked: Worked::default(),
             heard: Vec::new(),
             idle: None,
@@ -235,13 +256,17 @@ impl Threads {
                 Err(error) => errors.push(error),
             }
         }
-        match self.readers.map(joined) {
-            Some(Ok(done)) => {
-                busy(done.busy);
-                results.heard = done.found;
+        let mut parts: Vec<Vec<Part>> = self.audiences.iter().map(|_| Vec::new()).collect();
+        for thread in self.readers {
+            match joined(thread) {
+                Ok(done) => {
+                    busy(done.busy);
+                    for (of, part) in parts.iter_mut().zip(done.found) {
+                        of.push(part);
+                    }
+                }
+                Err(error) => errors.push(error),
             }
-            Some(Err(error)) => errors.push(error),
-            None => {}
         }
         match self.idle.map(joined) {
             Some(Ok(done)) => {
@@ -250,6 +275,10 @@ impl Threads {
             }
             Some(Err(error)) => errors.push(error),
             None => {}
+        }
+        for (audience, parts) in self.audiences.iter().zip(parts) {
+            let empty = Part::new(control.tally(window, Stream::Consumed));
+            results.heard.push(audience.heard(parts.into_iter(), empty));
         }
         let first = errors.iter().position(|error| *error != stopped());
         match errors.is_empty() {
@@ -277,10 +306,10 @@ fn judge(heard: &[Heard], ledger: &Ledger, acked: u64) -> (Option<Verdict>, u64)
 }
 
 fn drained(heard: &[Heard], begun_ns: u64) -> Drained {
-    let last_ns = heard.iter().map(|heard| heard.last_ns).max();
+    let last_ns = heard.iter().map(|heard| heard.part.last_ns).max();
     let seconds = last_ns.unwrap_or(0).saturating_sub(begun_ns).max(1) as f64 / 1e9;
-    let records = heard.iter().map(|heard| heard.records).sum();
-    let bytes: u64 = heard.iter().map(|heard| heard.bytes).sum();
+    let records = heard.iter().map(|heard| heard.part.records).sum();
+    let bytes: u64 = heard.iter().map(|heard| heard.part.bytes).sum();
     Drained {
         records,
         seconds,

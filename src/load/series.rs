@@ -82,8 +82,10 @@ pub struct Counted {
 pub struct Series {
     grid: Grid,
     intervals: Vec<Counted>,
-    /// The latencies of the interval being counted; it is kept small, as pairs, once that is over.
+    /// The latencies of the interval being counted; it is kept small, as pairs, once that is over,
     open: Histogram<u64>,
+    /// and is added here, so that a record is counted once.
+    total: Histogram<u64>,
     open_index: usize,
     /// Of that interval: most of what comes is in it, and need not be divided.
     open_bounds: (u64, u64),
@@ -97,6 +99,8 @@ impl Series {
             grid,
             intervals: Vec::new(),
             open: Histogram::new(3).expect("three digits are allowed"),
+            total: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
+                .expect("1 µs to an hour with three digits is a valid histogram"),
             open_index: 0,
             open_bounds: grid.bounds(0),
             live,
@@ -113,6 +117,12 @@ impl Series {
             counted.records += records;
             counted.bytes += bytes;
         }
+    }
+
+    /// All latencies that were counted, in microseconds, whichever interval they are of.
+    pub fn total_us(&mut self) -> &Histogram<u64> {
+        self.close();
+        &self.total
     }
 
     /// `count` latencies of `us` microseconds, known at `now_ns`.
@@ -140,6 +150,8 @@ impl Series {
         self.close();
         let mut other = other.clone();
         other.close();
+        let added_up = self.total.add(&other.total);
+        added_up.expect("every series has the same bounds");
         for (index, more) in other.intervals.iter().enumerate() {
             let own = self.at(index);
             own.records += more.records;
@@ -188,6 +200,8 @@ impl Series {
         let index = self.open_index;
         let counted = self.at(index);
         counted.latencies = added(&counted.latencies, &pairs);
+        // Nothing is beyond the bounds: latencies are cut to them before they are counted.
+        let _ = self.total.add(&self.open);
         self.open.reset();
     }
 }

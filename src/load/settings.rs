@@ -101,6 +101,8 @@ pub fn settings(plan: &Plan, partitions: usize) -> Settings {
         "linger_ms": ms(plan.linger),
         "request_bytes": plan.request_bytes,
         "consume": plan.consume.is_some(),
+        "reader_threads": plan.consume.as_ref()
+            .and_then(|consume| (consume.threads > 1).then_some(consume.threads)),
         "readers": plan.consume.as_ref().and_then(readers),
         "idle_connections": plan.idle.map(|idle| idle.connections),
         "interval_ms": ms(plan.observe.interval(plan.duration)),

@@ -20,9 +20,22 @@ enum Failure {
     Missing,
 }
 
+/// When a request was submitted, and when its answer was taken: asked of the clock once for all of its records.
+#[derive(Clone, Copy)]
+struct Times {
+    submitted_ns: u64,
+    answered_ns: u64,
+}
+
 impl Generator {
     /// Takes what became of a request.
     pub(super) fn settle(&mut self, outcome: Outcome, tally: &mut Tally) {
+        let times = Times {
+            submitted_ns: outcome.submitted_ns,
+            answered_ns: self.shared.control.now_ns(),
+        };
+        // A lost connection may be a lost broker.
+        self.is_doubtful |= outcome.answer.is_err();
         for (index, batch) in outcome.batches.into_iter().enumerate() {
             let failure = match &outcome.answer {
                 Err(error) => Some(Failure::Client(error.clone())),
@@ -34,32 +47,36 @@ impl Generator {
             };
             let slot = batch.slot;
             match failure {
-                None => self.acknowledged(batch, outcome.submitted_ns, tally),
-                Some(failure) => self.failed(batch, outcome.submitted_ns, failure, tally),
+                None => self.acknowledged(batch, times, tally),
+                Some(failure) => self.failed(batch, times, failure, tally),
             }
             self.slots[slot].answered();
         }
     }
 
-    fn acknowledged(&mut self, batch: Batch, submitted_ns: u64, tally: &mut Tally) {
+    fn acknowledged(&mut self, batch: Batch, times: Times, tally: &mut Tally) {
         match &mut self.transact {
-            Some(transact) => transact.pending.push((batch, submitted_ns)),
-            None => self.count_acked(&batch, submitted_ns, tally),
+            Some(transact) => transact.pending.push((batch, times.submitted_ns)),
+            None => self.count_acked(&batch, times, tally),
         }
     }
 
-    fn failed(&mut self, batch: Batch, submitted_ns: u64, failure: Failure, tally: &mut Tally) {
+    fn failed(&mut self, batch: Batch, times: Times, failure: Failure, tally: &mut Tally) {
+        if failure.is_of_the_leader() {
+            self.slots[batch.slot].is_adrift = true;
+            self.is_doubtful = true;
+        }
         match self.plan.delivery {
-            Delivery::Once => self.count_failed(&batch, submitted_ns, &failure.name(), tally),
+            Delivery::Once => self.count_failed(&batch, times.submitted_ns, &failure.name(), tally),
             Delivery::Transactions { .. } => {
                 let transact = self.transact.as_mut().expect("it has transactions");
                 transact.failure.get_or_insert_with(|| failure.name());
-                transact.pending.push((batch, submitted_ns));
+                transact.pending.push((batch, times.submitted_ns));
             }
             Delivery::Idempotent => {
                 let slot = &mut self.slots[batch.slot];
                 if failure.is_duplicate() {
-                    self.count_acked(&batch, submitted_ns, tally);
+                    self.count_acked(&batch, times, tally);
                 } else if failure.is_worth_a_retry(slot.is_held()) {
                     let number = batch.slot;
                     slot.put_back(batch);
@@ -68,7 +85,7 @@ impl Generator {
                     }
                 } else {
                     let why = failure.name();
-                    self.count_failed(&batch, submitted_ns, &why, tally);
+                    self.count_failed(&batch, times.submitted_ns, &why, tally);
                     let what = format!("an idempotent producer cannot go on after {why}");
                     self.fatal.get_or_insert(LoadError::Worker(what));
                 }
@@ -107,8 +124,13 @@ impl Generator {
         let transact = self.transact.as_mut().expect("the caller has one");
         match transact.commit().await {
             Ok(pending) => {
+                let answered_ns = self.shared.control.now_ns();
                 for (batch, submitted_ns) in pending {
-                    self.count_acked(&batch, submitted_ns, tally);
+                    let times = Times {
+                        submitted_ns,
+                        answered_ns,
+                    };
+                    self.count_acked(&batch, times, tally);
                 }
             }
             // Whether it was committed is not known: nobody counts on its records.
@@ -149,14 +171,14 @@ impl Generator {
         transact.is_some_and(|transact| !transact.has_room())
     }
 
-    fn count_acked(&mut self, batch: &Batch, submitted_ns: u64, tally: &mut Tally) {
+    fn count_acked(&mut self, batch: &Batch, times: Times, tally: &mut Tally) {
         self.buffered_bytes -= batch.buffered_bytes;
-        let now_ns = self.shared.control.now_ns();
+        let now_ns = times.answered_ns;
         let count = batch.dues.count();
-        self.shared.control.count_acked(count);
+        self.shared.control.count_acked(count, now_ns);
         tally.received(now_ns, count, batch.value_bytes);
         match &batch.dues {
-            Dues::AtSubmit(count) => tally.latency(submitted_ns, now_ns, *count),
+            Dues::AtSubmit(count) => tally.latency(times.submitted_ns, now_ns, *count),
             Dues::Each(dues) => {
                 for &due_ns in dues {
                     tally.latency(due_ns, now_ns, 1);
@@ -242,6 +264,25 @@ impl Failure {
             Failure::Code(code) => code_name(*code),
             Failure::Missing => "missing in the answer".to_owned(),
         }
+    }
+
+    /// Whether somebody else may lead the partition by now (Kafka's clients learn the metadata anew after these).
+    fn is_of_the_leader(&self) -> bool {
+        let Failure::Code(code) = self else {
+            return false;
+        };
+        ErrorCode::from_code(*code).is_some_and(|code| {
+            matches!(
+                code,
+                ErrorCode::NotLeaderOrFollower
+                    | ErrorCode::LeaderNotAvailable
+                    | ErrorCode::UnknownTopicOrPartition
+                    | ErrorCode::UnknownTopicId
+                    | ErrorCode::FencedLeaderEpoch
+                    | ErrorCode::KafkaStorageError
+                    | ErrorCode::ReplicaNotAvailable
+            )
+        })
     }
 
     /// Whether the broker holds the batch already.

@@ -2,18 +2,21 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::record::{BatchBuilder, BatchSeal, Codec, Codecs, Header, Producer};
+use crate::record::{BATCH_HEADER_BYTES, BatchBuilder, BatchSeal, Codec, Codecs, Header, Producer};
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
 
+use super::check::Stamp;
 use super::target::Spot;
+use super::template::{Template, Templates};
 
 /// A partition of one producer.
 pub struct Slot {
     pub spot: Spot,
-    open: BatchBuilder,
+    open: Open,
     dues: Dues,
     value_bytes: u64,
     opened_ns: u64,
@@ -27,8 +30,24 @@ pub struct Slot {
     /// Batches came back to be sent again: nothing leaves before all that were in flight with them are answered, so that
     /// their order holds.
     is_held: bool,
+    /// Nobody is known to lead it: nothing leaves before the leaders have been learned anew.
+    pub is_adrift: bool,
     /// Whether the link has it in its list of slots with something to send.
     pub is_active: bool,
+}
+
+/// The batch being filled.
+enum Open {
+    /// Of records of any form.
+    Each(BatchBuilder),
+    /// Of the first records of a template, where all are alike.
+    Cast(Option<Cast>),
+}
+
+struct Cast {
+    template: Rc<Template>,
+    count: usize,
+    timestamp: Timestamp,
 }
 
 /// A batch ready to send, or on its way: what is left of it to be counted.
@@ -60,15 +79,30 @@ pub enum Dues {
 pub struct Sealing {
     pub identity: Option<(ProducerId, ProducerEpoch)>,
     pub is_transactional: bool,
-    pub codecs: Codecs,
+    /// The run and the producer that stamps of cast records tell, where they have any.
+    pub stamped_by: Option<(u64, u32)>,
+    codecs: Codecs,
+    /// Where batches are cast, one at a time.
+    builder: BatchBuilder,
 }
 
 impl Slot {
+    /// For records of any form.
     pub fn new(spot: Spot, codec: Codec, batch_bytes: usize, dues: Dues) -> Slot {
+        // A batch of one record may be all that is wanted: memory beyond that comes as it is needed.
+        let builder = BatchBuilder::new(codec, batch_bytes.min(CAPACITY_MAX));
+        Slot::of(spot, Open::Each(builder), dues)
+    }
+
+    /// For records of templates.
+    pub fn casting(spot: Spot, dues: Dues) -> Slot {
+        Slot::of(spot, Open::Cast(None), dues)
+    }
+
+    fn of(spot: Spot, open: Open, dues: Dues) -> Slot {
         Slot {
             spot,
-            // A batch of one record may be all that is wanted: memory beyond that comes as it is needed.
-            open: BatchBuilder::new(codec, batch_bytes.min(CAPACITY_MAX)),
+            open,
             dues,
             value_bytes: 0,
             opened_ns: 0,
@@ -77,6 +111,7 @@ impl Slot {
             sequence: 0,
             in_flight: 0,
             is_held: false,
+            is_adrift: false,
             is_active: false,
         }
     }
@@ -84,6 +119,11 @@ impl Slot {
     /// Records made so far.
     pub fn made(&self) -> u64 {
         self.made
+    }
+
+    /// Keys and values of the batch being filled.
+    pub fn value_bytes(&self) -> u64 {
+        self.value_bytes
     }
 
     /// From now on records are of this kind; nothing must be open.
@@ -101,30 +141,74 @@ impl Slot {
         value: &[u8],
         headers: &[Header<'_>],
     ) -> usize {
-        if self.open.is_empty() {
+        let Open::Each(open) = &mut self.open else {
+            unreachable!("records of templates are added by their number");
+        };
+        let before = match open.is_empty() {
+            true => 0,
+            false => open.size(),
+        };
+        open.append(timestamp, key, Some(value), headers);
+        let grown = open.size() - before;
+        if before == 0 {
             self.opened_ns = now_ns;
         }
-        let before = self.open_bytes();
-        self.open.append(timestamp, key, Some(value), headers);
-        self.made += 1;
-        match &mut self.dues {
-            Dues::Each(dues) => dues.push(due_ns),
-            Dues::AtSubmit(count) => *count += 1,
-        }
         self.value_bytes += (key.map_or(0, <[u8]>::len) + value.len()) as u64;
-        self.open_bytes() - before
+        self.count(1, due_ns);
+        grown
     }
 
-    /// Whether a record of `record_bytes` would take the batch being filled past `batch_bytes`.
+    /// Adds the next `count_max` records of a template, or as many as its batch has room for. Returns how many these are
+    /// and by how much the buffered bytes grew.
+    pub fn append_cast(
+        &mut self,
+        count_max: usize,
+        (due_ns, now_ns): (u64, u64),
+        timestamp: Timestamp,
+        templates: &Templates,
+    ) -> (usize, usize) {
+        let Open::Cast(open) = &mut self.open else {
+            unreachable!("only with templates");
+        };
+        let before = open.as_ref().map_or(0, Cast::bytes);
+        let cast = open.get_or_insert_with(|| {
+            self.opened_ns = now_ns;
+            Cast {
+                template: templates.next(),
+                count: 0,
+                timestamp,
+            }
+        });
+        let count = count_max.min(cast.template.count() - cast.count);
+        cast.count += count;
+        self.value_bytes += (count * cast.template.value_bytes()) as u64;
+        let grown = cast.bytes() - before;
+        self.count(count as u64, due_ns);
+        (count, grown)
+    }
+
+    fn count(&mut self, records: u64, due_ns: u64) {
+        self.made += records;
+        match &mut self.dues {
+            Dues::Each(dues) => dues.extend((0..records).map(|_| due_ns)),
+            Dues::AtSubmit(count) => *count += records,
+        }
+    }
+
+    /// Whether a record of `record_bytes` would take the batch being filled past `batch_bytes`, or past its template.
     pub fn is_full(&self, record_bytes: usize, batch_bytes: usize) -> bool {
-        !self.open.is_empty() && self.open.size() + record_bytes > batch_bytes
+        match &self.open {
+            Open::Each(open) => !open.is_empty() && open.size() + record_bytes > batch_bytes,
+            Open::Cast(None) => false,
+            Open::Cast(Some(cast)) => cast.count == cast.template.count(),
+        }
     }
 
     pub fn open_bytes(&self) -> usize {
-        if self.open.is_empty() {
-            0
-        } else {
-            self.open.size()
+        match &self.open {
+            Open::Each(open) if open.is_empty() => 0,
+            Open::Each(open) => open.size(),
+            Open::Cast(open) => open.as_ref().map_or(0, Cast::bytes),
         }
     }
 
@@ -139,7 +223,8 @@ impl Slot {
             Dues::Each(dues) => Dues::Each(std::mem::take(dues)),
             Dues::AtSubmit(count) => Dues::AtSubmit(std::mem::take(count)),
         };
-        let count = self.open.count();
+        let count = dues.count();
+        let first = self.made - count;
         let producer = sealing.identity.map(|(id, epoch)| Producer {
             id,
             epoch,
@@ -151,16 +236,23 @@ impl Slot {
             ..BatchSeal::default()
         };
         // Sequences begin again at 0 after the last.
-        self.sequence = (self.sequence.wrapping_add(count)) & i32::MAX;
-        let buffered_bytes = self.open.size();
+        self.sequence = (self.sequence.wrapping_add(count as i32)) & i32::MAX;
+        let buffered_bytes = self.open_bytes();
+        let bytes = match &mut self.open {
+            Open::Each(open) => open.build(&seal, &mut sealing.codecs),
+            Open::Cast(open) => {
+                let cast = open.take().expect("it is not empty");
+                sealing.cast(&cast, first, &dues, self.opened_ns, &seal)
+            }
+        };
         self.ready.push_back(Batch {
             slot: number,
             spot: self.spot,
-            bytes: self.open.build(&seal, &mut sealing.codecs),
+            bytes,
             dues,
             value_bytes: std::mem::take(&mut self.value_bytes),
             buffered_bytes,
-            first: self.made - count as u64,
+            first,
         });
     }
 
@@ -177,7 +269,7 @@ impl Slot {
         lingered_ns: u64,
         sealing: &mut Sealing,
     ) -> Option<Batch> {
-        if self.is_held {
+        if !self.is_sendable() {
             return None;
         }
         if self.ready.is_empty() && !self.open.is_empty() && self.opened_ns <= lingered_ns {
@@ -204,6 +296,17 @@ impl Slot {
             .iter()
             .position(|other| other.first > batch.first);
         self.ready.insert(place.unwrap_or(self.ready.len()), batch);
+    }
+
+    /// Holds back what is not sent until everything in flight is answered: it goes another way from now on, on which it must
+    /// not come first.
+    pub fn hold(&mut self) {
+        self.is_held = self.in_flight > 0;
+    }
+
+    /// Whether its batches may leave now.
+    pub fn is_sendable(&self) -> bool {
+        !self.is_held && !self.is_adrift
     }
 
     /// Whether an earlier batch has failed and those in flight behind it are bound to.
@@ -243,13 +346,58 @@ impl Dues {
     }
 }
 
+impl Open {
+    fn is_empty(&self) -> bool {
+        match self {
+            Open::Each(open) => open.is_empty(),
+            Open::Cast(open) => open.is_none(),
+        }
+    }
+}
+
+impl Cast {
+    fn bytes(&self) -> usize {
+        BATCH_HEADER_BYTES + self.template.bytes(self.count)
+    }
+}
+
 impl Sealing {
-    pub fn new() -> Sealing {
+    pub fn new(codec: Codec, batch_bytes: usize) -> Sealing {
         Sealing {
             identity: None,
             is_transactional: false,
+            stamped_by: None,
             codecs: Codecs::new(),
+            builder: BatchBuilder::new(codec, batch_bytes.min(CAPACITY_MAX)),
         }
+    }
+
+    /// The batch of a template's first records, whose numbers begin at `first`.
+    fn cast(
+        &mut self,
+        cast: &Cast,
+        first: u64,
+        dues: &Dues,
+        opened_ns: u64,
+        seal: &BatchSeal,
+    ) -> Bytes {
+        let stamp = self.stamped_by.map(|(run, producer)| {
+            move |place: usize, value: &mut [u8]| {
+                let stamp = Stamp {
+                    run,
+                    due_ns: match dues {
+                        Dues::Each(dues) => dues[place],
+                        Dues::AtSubmit(_) => opened_ns,
+                    },
+                    producer,
+                    sequence: first + place as u64,
+                };
+                stamp.write(value, None);
+            }
+        });
+        let (template, count) = (&cast.template, cast.count);
+        template.cast(count, cast.timestamp, &mut self.builder, stamp);
+        self.builder.build(seal, &mut self.codecs)
     }
 }
 
@@ -259,7 +407,11 @@ const CAPACITY_MAX: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::split;
+    use crate::load::payload::Payload;
+    use crate::load::plan::Plan;
+    use crate::load::sizes::Sizes;
+    use crate::load::template::Form;
+    use crate::record::{records, split};
 
     fn slot(dues: Dues) -> Slot {
         let spot = Spot {
@@ -288,7 +440,7 @@ mod tests {
     #[test]
     fn an_open_batch_is_taken_only_when_it_has_lingered() {
         let mut slot = slot(Dues::Each(Vec::new()));
-        let mut sealing = Sealing::new();
+        let mut sealing = Sealing::new(Codec::None, 1000);
         append(&mut slot, 10);
         append(&mut slot, 20);
         assert!(slot.take(0, 10, &mut sealing).is_none(), "opened at 11");
@@ -301,7 +453,7 @@ mod tests {
 
     #[test]
     fn full_batches_go_first_and_the_bytes_add_up() {
-        let mut sealing = Sealing::new();
+        let mut sealing = Sealing::new(Codec::None, 1000);
         let (mut slot, buffered) = filled(20, &mut sealing);
         let mut batches = Vec::new();
         while let Some(batch) = slot.take(0, u64::MAX, &mut sealing) {
@@ -316,7 +468,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_sent_again_in_its_order_and_not_before_all_is_answered() {
-        let mut sealing = Sealing::new();
+        let mut sealing = Sealing::new(Codec::None, 1000);
         sealing.identity = Some((ProducerId(4), ProducerEpoch(0)));
         let (mut slot, _) = filled(30, &mut sealing);
         let mut taken: Vec<Batch> = (0..3)
@@ -342,5 +494,82 @@ mod tests {
             .collect();
         assert_eq!(again[..3], sequences);
         assert!(again.is_sorted());
+    }
+
+    #[test]
+    fn stamps_of_cast_records_tell_what_stamps_of_records_made_one_by_one_tell() {
+        let plan = Plan {
+            sizes: Sizes::fixed(100),
+            batch_bytes: 1000,
+            ..Plan::default()
+        };
+        let form = Form {
+            value_bytes: 100,
+            headers: &[],
+            record_bytes: 140,
+            batch_bytes: 1000,
+        };
+        let templates = Templates::new(form, &mut Payload::new(&plan, 0));
+        let mut sealing = Sealing::new(Codec::Lz4, 1000);
+        sealing.stamped_by = Some((77, 3));
+        let spot = Spot {
+            topic: 0,
+            partition: 1,
+        };
+        for dues in [Dues::Each(Vec::new()), Dues::AtSubmit(0)] {
+            let is_each = matches!(dues, Dues::Each(_));
+            let mut slot = Slot::casting(spot, dues);
+            let (mut made, mut buffered) = (0, 0);
+            while made < 20 {
+                if slot.is_full(0, 0) {
+                    slot.seal(0, &mut sealing);
+                }
+                let times = (made * 10, 1000 + made);
+                let (count, grown) = slot.append_cast(1, times, Timestamp(5), &templates);
+                (made, buffered) = (made + count as u64, buffered + grown);
+            }
+            let mut opened = 0;
+            while let Some(batch) = slot.take(0, u64::MAX, &mut sealing) {
+                let mut codecs = Codecs::new();
+                let found = records(&batch.bytes, 1 << 20, &mut codecs).unwrap();
+                for (record, sequence) in found.zip(batch.sequences()) {
+                    let value = record.unwrap().value.unwrap();
+                    let stamp = Stamp::read(value, None, 77).unwrap().unwrap();
+                    let due_ns = match is_each {
+                        true => sequence * 10,
+                        false => 1000 + batch.first,
+                    };
+                    let wanted = Stamp {
+                        run: 77,
+                        due_ns,
+                        producer: 3,
+                        sequence,
+                    };
+                    assert_eq!(stamp, wanted);
+                    opened += 1;
+                }
+                assert_eq!(batch.value_bytes, batch.dues.count() * 100);
+                buffered -= batch.buffered_bytes;
+            }
+            assert_eq!((opened, buffered), (20, 0));
+        }
+    }
+
+    #[test]
+    fn what_is_adrift_or_held_does_not_leave() {
+        let mut sealing = Sealing::new(Codec::None, 1000);
+        let (mut slot, _) = filled(20, &mut sealing);
+        slot.is_adrift = true;
+        assert!(slot.take(0, u64::MAX, &mut sealing).is_none());
+        slot.is_adrift = false;
+        assert!(slot.take(0, u64::MAX, &mut sealing).is_some());
+        // One is in flight on the old way: the next waits for its answer.
+        slot.hold();
+        assert!(slot.take(0, u64::MAX, &mut sealing).is_none());
+        slot.answered();
+        assert!(slot.take(0, u64::MAX, &mut sealing).is_some());
+        slot.answered();
+        slot.hold();
+        assert!(slot.is_sendable(), "nothing was in flight");
     }
 }

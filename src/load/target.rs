@@ -109,6 +109,31 @@ impl Target {
         Ok(target)
     }
 
+    /// The same topics with their leaders of now, asked once.
+    pub async fn learned_anew(&self) -> Result<Target, ClientError> {
+        match self {
+            Target::Kafka(cluster, topics) => {
+                let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+                cluster.metadata(Some(&names), AutoCreate::Forbid).await?;
+                let topology = cluster.topology();
+                let topics = topics.iter().map(|topic| {
+                    // One that is not told of now has its old leaders until it is.
+                    let told = topology.topic(&topic.name);
+                    told.unwrap_or(topic).clone()
+                });
+                let topics = Rc::new(topics.collect());
+                Ok(Target::Kafka(cluster.clone(), topics))
+            }
+            Target::Native(client, topics) => {
+                let mut told = Vec::new();
+                for topic in topics.iter() {
+                    told.push(client.topic(&topic.name).await?);
+                }
+                Ok(Target::Native(client.clone(), Rc::new(told)))
+            }
+        }
+    }
+
     /// - `Err`: the partition has no leader now, or none that is reached by this wire.
     pub fn place(&self, spot: Spot) -> Result<Place, ClientError> {
         match self {

@@ -72,6 +72,14 @@ impl Transact {
         self.records < self.records_max && self.failure.is_none()
     }
 
+    /// How many records more it takes.
+    pub fn room(&self) -> u64 {
+        match self.failure {
+            None => self.records_max - self.records,
+            Some(_) => 0,
+        }
+    }
+
     /// Whether it has any records.
     pub fn is_begun(&self) -> bool {
         self.records > 0
@@ -82,9 +90,9 @@ impl Transact {
         self.joining.is_empty()
     }
 
-    /// A record was made for the slot.
-    pub fn made(&mut self, slot: usize) {
-        self.records += 1;
+    /// Records were made for the slot.
+    pub fn made(&mut self, slot: usize, count: u64) {
+        self.records += count;
         if !self.joined.contains(&slot) {
             self.joining.insert(slot);
         }

@@ -10,12 +10,14 @@ use hdrhistogram::Histogram;
 
 use crate::rt;
 
+use super::audience::{Audience, Part};
 use super::check::Ledger;
 use super::control::Control;
 use super::cpu;
 use super::generator::{Generator, Shared};
 use super::idle::{self, IdleFound};
-use super::reader::{self, Heard};
+use super::leaders::Leaders;
+use super::reader;
 use super::run::LoadError;
 use super::tally::Tally;
 use super::target::Target;
@@ -82,11 +84,16 @@ pub fn spawn_producers(shared: &Arc<Shared>, thread: usize) -> Thread<(Tally, Wo
     })
 }
 
-/// A thread with all readers.
-pub fn spawn_readers(shared: &Arc<Shared>) -> Thread<Vec<Heard>> {
-    let own = shared.clone();
+/// A thread with every reader whose number is `thread` modulo the threads for readers.
+pub fn spawn_readers(
+    shared: &Arc<Shared>,
+    audiences: &Arc<Vec<Audience>>,
+    thread: usize,
+) -> Thread<Vec<Part>> {
+    let (own, audiences) = (shared.clone(), audiences.clone());
     spawn(shared, move || {
-        rt::run_local(measured(own.clone(), reader::read(own)))?
+        let reading = reader::read(own.clone(), audiences, thread);
+        rt::run_local(measured(own, reading))?
     })
 }
 
@@ -156,13 +163,13 @@ async fn busy_in_window(control: &Control) -> f64 {
 
 async fn produce(shared: Arc<Shared>, thread: usize) -> Outcome {
     let plan = shared.plan.clone();
-    let target = Target::open(&plan, &shared.layout).await?;
+    let leaders = Leaders::new(Target::open(&plan, &shared.layout).await?);
     let mut generators = Vec::new();
     for index in (thread..plan.producers).step_by(plan.threads) {
-        generators.push(Generator::open(shared.clone(), &target, index).await?);
+        generators.push(Generator::open(shared.clone(), leaders.clone(), index).await?);
     }
     // A backlog is built when the readers know where it begins.
-    while plan.consume.is_some() && !shared.control.are_readers_ready() {
+    while !shared.control.are_readers_ready() {
         if shared.control.is_stopped() {
             break;
         }

@@ -123,6 +123,25 @@ impl BatchBuilder {
         self.count += 1;
     }
 
+    /// The records that were added, as they are before compression and without the batch's header.
+    pub fn records(&self) -> &[u8] {
+        &self.batch[BATCH_HEADER_BYTES..]
+    }
+
+    /// Puts records into an empty batch that were encoded before: the first `count` of [`BatchBuilder::records`] of a
+    /// batch whose records all had one timestamp, which is `timestamp` now.
+    ///
+    /// - Returns them, so that the caller may write over values.
+    /// - Panics if records were added before: these would not count from 0.
+    pub fn fill(&mut self, timestamp: Timestamp, records: &[u8], count: i32) -> &mut [u8] {
+        assert!(self.count == 0, "{} records are there already", self.count);
+        self.base_timestamp = timestamp;
+        self.max_timestamp = timestamp;
+        self.count = count;
+        self.batch.extend_from_slice(records);
+        &mut self.batch[BATCH_HEADER_BYTES..]
+    }
+
     /// How many records were added.
     pub fn count(&self) -> i32 {
         self.count
@@ -147,6 +166,11 @@ impl BatchBuilder {
             + nullable_size(key)
             + nullable_size(value)
             + headers.iter().map(header_size).sum::<usize>()
+    }
+
+    /// Bytes that headers, and the number of them, take behind the value of a record.
+    pub fn headers_size(headers: &[Header<'_>]) -> usize {
+        size(headers.len() as i64) + headers.iter().map(header_size).sum::<usize>()
     }
 
     /// Finishes the batch and starts an empty one.

@@ -91,6 +91,15 @@ fn build(codec: Codec, records: &[Owned], codecs: &mut Codecs) -> Bytes {
 }
 
 #[test]
+#[should_panic(expected = "1 records are there already")]
+fn encoded_records_are_not_put_behind_others() {
+    let mut builder = BatchBuilder::new(Codec::None, 0);
+    builder.append(Timestamp(NOW), None, None, &[]);
+    let encoded = builder.records().to_vec();
+    builder.fill(Timestamp(NOW), &encoded, 1);
+}
+
+#[test]
 fn what_is_built_is_read_back_in_every_codec() {
     let mut codecs = Codecs::new();
     for codec in Codec::ALL {

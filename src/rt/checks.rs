@@ -44,6 +44,11 @@ pub fn check_io_uring() -> Result<(), StartError> {
     Ok(())
 }
 
+/// How many files this process may have open, with its own limit raised to what it is allowed.
+pub fn open_files_max() -> io::Result<u64> {
+    sys::raise_limit(libc::RLIMIT_NOFILE)
+}
+
 /// An unreadable release is let pass: the probe of io_uring itself decides.
 fn check_release(release: &str) -> Result<(), StartError> {
     let mut numbers = release

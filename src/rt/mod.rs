@@ -53,7 +53,7 @@ mod wheel;
 pub use allocator::Allocator;
 pub use blocking::{Panicked, blocking};
 pub use buffer::{AppendBuffer, BLOCK_BYTES, Buffer, Page, Slice, block_ceil, block_floor};
-pub use checks::{StartError, check_io_uring};
+pub use checks::{StartError, check_io_uring, open_files_max};
 pub use clock::{Clock, SimClock};
 pub use dir_lock::DirLock;
 pub use disk::{Disk, Entry, File, Open};

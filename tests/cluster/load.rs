@@ -31,7 +31,7 @@ fn load(broker: &Broker, topic: &str, options: &[&str]) -> Command {
 }
 
 /// The result: what is told beside it comes before or after it.
-fn report(ended: &Ended) -> Value {
+pub fn report(ended: &Ended) -> Value {
     let start = ended.output.find("{\n").expect("a report");
     let end = ended.output.rfind("\n}").expect("a report") + 2;
     serde_json::from_str(&ended.output[start..end]).expect("JSON")
@@ -45,14 +45,14 @@ fn passes(broker: &Broker, topic: &str, options: &[&str]) -> Value {
     report
 }
 
-fn number(value: &Value) -> u64 {
+pub fn number(value: &Value) -> u64 {
     value
         .as_u64()
         .unwrap_or_else(|| panic!("no number: {value}"))
 }
 
 /// Everything that was acknowledged came, once for each of `audiences`.
-fn assert_whole(report: &Value, audiences: u64) {
+pub fn assert_whole(report: &Value, audiences: u64) {
     let check = &report["check"];
     for fault in ["lost", "duplicated", "reordered", "corrupted"] {
         assert_eq!(check[fault], 0, "{report}");
@@ -118,6 +118,12 @@ fn every_kind_of_load_is_acknowledged_and_read_back_whole() {
             "--rate 2k --transaction-records 300 --isolation committed",
         ),
         ("uncommitted", 1, "--transaction-records 300 --producers 2"),
+        ("readers", 1, "--producers 2 --threads 2 --reader-threads 3"),
+        (
+            "members",
+            3,
+            "--rate 2k --groups 3 --group-members 2 --reader-threads 4",
+        ),
     ];
     for (topic, audiences, options) in runs {
         let options: Vec<&str> = options.split(' ').chain(["--consume"]).collect();
@@ -287,6 +293,23 @@ fn idle_connections_stay_and_are_answered() {
         (300, 0)
     );
     assert!(number(&idle["requests"]) >= 500, "{report}");
+}
+
+#[test]
+fn more_connections_than_the_process_may_have_are_refused_before_anything_is_asked() {
+    let program = assert_cmd::cargo::cargo_bin!("ringlog").display();
+    let address = format!("127.0.0.1:{}", free_port());
+    let load = format!("ulimit -n 256; exec {program} load --bootstrap {address}");
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!("{load} --producers 0 --idle-connections 300"),
+    ]);
+    let ended = run_to_end(&mut command, PATIENCE);
+    assert_eq!(ended.status.code(), Some(2), "{}", ended.output);
+    for wanted in ["300 connections", "may have 256", "ulimit -Hn"] {
+        assert!(ended.output.contains(wanted), "{}", ended.output);
+    }
 }
 
 #[test]
