@@ -164,6 +164,12 @@ impl Codecs {
 
     /// One LZ4 frame of independent 64 KiB blocks, as Java writes it.
     fn lz4(&mut self, records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        // The library begins its frame with the first byte, and refuses to end one that has not begun.
+        if records.is_empty() {
+            out.extend_from_slice(&LZ4_FRAME_START);
+            out.extend_from_slice(&LZ4_FRAME_END.to_le_bytes());
+            return Ok(());
+        }
         let encoder = self.lz4.get_or_insert_with(|| {
             let info = FrameInfo::new()
                 .block_mode(BlockMode::Independent)
