@@ -33,6 +33,8 @@ pub(super) fn describe(
         name: Str::from_static(logger),
         value: Some(Str::from_static(level.name())),
         config_source: SOURCE,
+        // Kafka has none to tell, asked for or not, and says so by an empty one.
+        documentation: Some(Str::default()),
         ..DescribeConfigsResourceResult::default()
     };
     Ok(rt::logger_levels().map(row).collect())

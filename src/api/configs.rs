@@ -283,7 +283,7 @@ pub(super) async fn incremental_alter(
     }
 }
 
-/// The levels of this broker's loggers; a resource that is named twice is refused, as others are.
+/// The levels of this broker's loggers; a resource that is named twice is refused each time, as Kafka does.
 fn alter_loggers(
     context: &Context,
     resources: &[&incremental_alter_configs::AlterConfigsResource],
@@ -294,13 +294,6 @@ fn alter_loggers(
         let same = |other: &&&incremental_alter_configs::AlterConfigsResource| {
             other.resource_name == resource.resource_name
         };
-        let first = resources
-            .iter()
-            .find(same)
-            .is_some_and(|first| std::ptr::eq(*first, *resource));
-        if !first {
-            continue;
-        }
         let altered = match resources.iter().filter(same).count() {
             1 => broker_loggers::alter(
                 context.shard.node_id(),
