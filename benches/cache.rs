@@ -179,38 +179,27 @@ fn lookups(bench: &mut Bench, chunks: &Chunks, held: u32) {
 }
 
 fn changes(bench: &mut Bench, chunks: &Chunks, held: u32) {
-    let mut cache = chunks.cache(held);
-    let mut next = held;
-    bench.case(
-        &format!("{held} chunks: miss, insert, evict"),
-        COUNT,
-        || (),
-        |()| {
-            let mut found = 0;
-            for _ in 0..COUNT {
-                found += u64::from(find(&mut cache, next));
-                cache.insert(key(next), chunks.page(next));
-                next += 1;
-            }
-            found + cache.size() as u64
-        },
-    );
+    let mut misses = |name: &str, first: u32, after: &dyn Fn(u32) -> u32| {
+        let (mut cache, mut next) = (chunks.cache(held), first);
+        bench.case(
+            &format!("{held} chunks: {name}"),
+            COUNT,
+            || (),
+            |()| {
+                let mut found = 0;
+                for _ in 0..COUNT {
+                    found += u64::from(find(&mut cache, next));
+                    cache.insert(key(next), chunks.page(next));
+                    next = after(next);
+                }
+                found + cache.size() as u64
+            },
+        );
+    };
+    misses("miss, insert, evict", held, &|next| next + 1);
     // Each was evicted a hundred chunks ago, and the cache knows that it was here.
-    let (mut cache, mut next) = (chunks.cache(held), 0);
-    bench.case(
-        &format!("{held} chunks: miss, insert what was evicted lately"),
-        COUNT,
-        || (),
-        |()| {
-            let mut found = 0;
-            for _ in 0..COUNT {
-                found += u64::from(find(&mut cache, next));
-                cache.insert(key(next), chunks.page(next));
-                next = (next + 1) % (held + 100);
-            }
-            found + cache.size() as u64
-        },
-    );
+    let of_late = |next| (next + 1) % (held + 100);
+    misses("miss, insert what was evicted lately", 0, &of_late);
     // The longest way to something that may go: all have been used since the hand came by.
     let (cache, mut next) = (RefCell::new(chunks.cache(held)), held);
     let mut there: Vec<u32> = (0..held).collect();
