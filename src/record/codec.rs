@@ -116,7 +116,9 @@ impl Codecs {
             Codec::Gzip => self.gzip(level.unwrap_or(GZIP_LEVEL), records, out),
             Codec::Snappy => self.snap(records, out),
             Codec::Lz4 => match level.unwrap_or(LZ4_FAST_LEVEL).clamp(1, 17) {
-                LZ4_FAST_LEVEL => self
+                // The library begins its frame with the first byte, and refuses to end one that has not begun; a frame
+                // without blocks is of any level.
+                LZ4_FAST_LEVEL if !records.is_empty() => self
                     .lz4(records, out)
                     .expect("writing to memory does not fail"),
                 level => lz4_high(level, records, out),
@@ -164,12 +166,6 @@ impl Codecs {
 
     /// One LZ4 frame of independent 64 KiB blocks, as Java writes it.
     fn lz4(&mut self, records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        // The library begins its frame with the first byte, and refuses to end one that has not begun.
-        if records.is_empty() {
-            out.extend_from_slice(&LZ4_FRAME_START);
-            out.extend_from_slice(&LZ4_FRAME_END.to_le_bytes());
-            return Ok(());
-        }
         let encoder = self.lz4.get_or_insert_with(|| {
             let info = FrameInfo::new()
                 .block_mode(BlockMode::Independent)
