@@ -149,6 +149,19 @@ impl Broker {
         self.output.lock().expect("no writer panicked").clone()
     }
 
+    /// The line of its log with these words, which may come after the answer that a test waited for.
+    pub fn line_with(&self, words: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let output = self.output();
+            if let Some(line) = output.lines().find(|line| line.contains(words)) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < deadline, "no '{words}' in:\n{output}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

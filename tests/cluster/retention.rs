@@ -123,8 +123,6 @@ fn a_fetch_that_waits_on_what_is_deleted_is_answered_at_once() {
     let data = &answer.responses[0].partitions[0];
     assert_eq!(data.error_code, ErrorCode::OffsetOutOfRange as i16);
     assert!(began.elapsed() < Duration::from_secs(8), "waited in vain");
-    let output = broker.output();
-    let line = output.lines().find(|line| line.contains("t-0: deleted 1"));
-    let line = line.unwrap_or_else(|| panic!("no line tells of it:\n{output}"));
+    let line = broker.line_with("t-0: deleted 1");
     assert!(line.contains("older than retention.ms=1000"), "{line}");
 }
