@@ -175,6 +175,13 @@ impl AppendBuffer {
         fresh
     }
 
+    /// All that was appended, to be changed in place: only while nobody holds a slice of it.
+    pub fn unshared(&mut self) -> Option<&mut [u8]> {
+        Rc::get_mut(&mut self.region)?;
+        // SAFETY: bytes below `len` are initialised, and no slice nor page of them is there, since the region is not shared.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.region.base.as_ptr(), self.len) })
+    }
+
     /// Pins bytes `start..end`, which stay readable however much is appended later.
     pub fn slice(&self, start: usize, end: usize) -> Slice {
         assert!(
@@ -389,6 +396,17 @@ mod tests {
         );
         drop(page);
         assert_eq!(&*first.slice(1..3), b"ir");
+    }
+
+    #[test]
+    fn what_was_appended_may_change_only_while_nobody_holds_a_slice() {
+        let mut buffer = AppendBuffer::with_capacity(100);
+        buffer.append(b"head, body");
+        let slice = buffer.slice(0, 4);
+        assert!(buffer.unshared().is_none());
+        drop(slice);
+        buffer.unshared().unwrap()[..4].copy_from_slice(b"HEAD");
+        assert_eq!(&*buffer, b"HEAD, body");
     }
 
     #[test]

@@ -279,7 +279,7 @@ impl Log {
         if facts.bytes == 0 || route(facts) == Route::Segment {
             return None;
         }
-        let mut slices = Vec::new();
+        let mut slices = SmallVec::new();
         let mut position = from.position;
         while position < segment.size {
             let (extent, until) = segment.extents.at(position)?;

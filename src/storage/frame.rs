@@ -44,28 +44,44 @@ pub(super) struct Frame<'a> {
 
 const VERSION: u16 = 1;
 
-/// The 24 bytes that go before `payload` (which may come in several parts).
-pub(super) fn header(kind: Kind, sequence: u64, parts: &[&[u8]]) -> [u8; FRAME_HEADER_BYTES] {
-    let size: usize = parts.iter().map(|p| p.len()).sum();
-    let size = u32::try_from(size).expect("a frame's payload stays below 4 GiB");
-    let mut head = [0; FRAME_HEADER_BYTES];
-    head[..4].copy_from_slice(&MAGIC);
-    head[4..6].copy_from_slice(&(kind as u16).to_le_bytes());
-    head[6..8].copy_from_slice(&VERSION.to_le_bytes());
-    head[8..16].copy_from_slice(&sequence.to_le_bytes());
-    head[16..20].copy_from_slice(&size.to_le_bytes());
-    let mut crc = crc32c::crc32c(&head[..20]);
-    for part in parts {
-        crc = crc32c::crc32c_append(crc, part);
+/// The 24 bytes that go before a payload, while it is being put together: its parts are summed one by one.
+pub(super) struct Header {
+    bytes: [u8; FRAME_HEADER_BYTES],
+    crc: u32,
+}
+
+impl Header {
+    /// - `size`: bytes of the payload.
+    pub fn new(kind: Kind, sequence: u64, size: usize) -> Header {
+        let size = u32::try_from(size).expect("a frame's payload stays below 4 GiB");
+        let mut bytes = [0; FRAME_HEADER_BYTES];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4..6].copy_from_slice(&(kind as u16).to_le_bytes());
+        bytes[6..8].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
+        bytes[16..20].copy_from_slice(&size.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..20]);
+        Header { bytes, crc }
     }
-    head[20..].copy_from_slice(&crc.to_le_bytes());
-    head
+
+    /// The payload goes on with this.
+    pub fn add(&mut self, part: &[u8]) {
+        self.crc = crc32c::crc32c_append(self.crc, part);
+    }
+
+    /// All of the payload was added.
+    pub fn finish(mut self) -> [u8; FRAME_HEADER_BYTES] {
+        self.bytes[20..].copy_from_slice(&self.crc.to_le_bytes());
+        self.bytes
+    }
 }
 
 /// A whole frame in memory of its own.
 pub(super) fn encode(kind: Kind, sequence: u64, payload: &[u8]) -> Vec<u8> {
+    let mut header = Header::new(kind, sequence, payload.len());
+    header.add(payload);
     let mut out = Vec::with_capacity(FRAME_HEADER_BYTES + payload.len());
-    out.extend_from_slice(&header(kind, sequence, &[payload]));
+    out.extend_from_slice(&header.finish());
     out.extend_from_slice(payload);
     out
 }
@@ -142,10 +158,10 @@ mod tests {
             (42, &b"state"[..], bytes.len())
         );
         assert_eq!(decode(Kind::Checkpoint, &bytes), None, "another kind");
-        assert_eq!(
-            header(Kind::Producers, 42, &[b"st", b"ate"])[..],
-            bytes[..24]
-        );
+        let mut header = Header::new(Kind::Producers, 42, 5);
+        header.add(b"st");
+        header.add(b"ate");
+        assert_eq!(header.finish()[..], bytes[..24]);
     }
 
     #[test]

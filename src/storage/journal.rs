@@ -20,7 +20,9 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::frame::{self, FRAME_HEADER_BYTES, Fields, Kind};
+use smallvec::SmallVec;
+
+use super::frame::{self, FRAME_HEADER_BYTES, Fields, Header, Kind};
 use super::log::{Log, Mark};
 use super::sync_cost::SyncMode;
 use crate::rt::{AppendBuffer, BLOCK_BYTES, Buffer, Disk, File, Open, Page, Slice, block_ceil};
@@ -36,6 +38,8 @@ pub(super) const JOURNAL_FILES: usize = 2;
 const DIRECT_BYTES_MIN: usize = 96 << 10;
 /// Bytes before a run's, without those of its name.
 const RUN_HEAD_BYTES: usize = 4 + 16 + 8 + 4 + 4;
+/// Names of partitions' directories are rarely longer.
+const NAME_BYTES_USUAL: usize = 64;
 /// Zeros written at once when a file is made.
 const ZEROS_BYTES: usize = 1 << 20;
 
@@ -67,7 +71,7 @@ pub(super) struct Run {
     pub log: Rc<Log>,
     pub base: Offset,
     pub position: u32,
-    pub slices: Vec<Slice>,
+    pub slices: SmallVec<[Slice; 2]>,
     /// The log's end, and where it lies.
     pub end: Mark,
 }
@@ -266,39 +270,45 @@ pub(super) fn journal_path(directory: &Path, shard: &str, number: usize) -> Path
 
 /// Bytes of the frame that holds `runs`, in whole blocks.
 pub(super) fn frame_bytes(runs: &[Run]) -> usize {
-    let run_bytes = |run: &Run| RUN_HEAD_BYTES + run.log.name().len() + run.bytes();
-    block_ceil(FRAME_HEADER_BYTES + 4 + runs.iter().map(run_bytes).sum::<usize>())
+    block_ceil(FRAME_HEADER_BYTES + payload_bytes(runs))
 }
 
-/// The frame of one round: the second and last copy of these bytes.
+fn payload_bytes(runs: &[Run]) -> usize {
+    let run_bytes = |run: &Run| RUN_HEAD_BYTES + run.log.name().len() + run.bytes();
+    4 + runs.iter().map(run_bytes).sum::<usize>()
+}
+
+/// The frame of one round: the second and last copy of these bytes, each summed where it was just copied to.
 pub(super) fn encode(runs: &[Run], sequence: u64) -> Page {
-    let heads: Vec<Vec<u8>> = runs.iter().map(run_head).collect();
-    let count = (runs.len() as u32).to_le_bytes();
-    let mut parts: Vec<&[u8]> = vec![&count];
-    for (run, head) in runs.iter().zip(&heads) {
-        parts.push(head);
-        parts.extend(run.slices.iter().map(|slice| &slice[..]));
-    }
     let size = frame_bytes(runs);
+    let mut header = Header::new(Kind::Journal, sequence, payload_bytes(runs));
     let mut buffer = AppendBuffer::with_capacity(size);
-    buffer.append(&frame::header(Kind::Journal, sequence, &parts));
-    for part in parts {
-        buffer.append(part);
+    buffer.reserve(FRAME_HEADER_BYTES);
+    let mut put = |bytes: &[u8]| header.add(buffer.append(bytes));
+    put(&(runs.len() as u32).to_le_bytes());
+    let mut head = Vec::with_capacity(RUN_HEAD_BYTES + NAME_BYTES_USUAL);
+    for run in runs {
+        write_run_head(run, &mut head);
+        put(&head);
+        for slice in &run.slices {
+            put(slice);
+        }
     }
+    let bytes = buffer.unshared().expect("no slice of it was taken");
+    bytes[..FRAME_HEADER_BYTES].copy_from_slice(&header.finish());
     buffer.seal(size)
 }
 
-/// What goes before a run's bytes.
-fn run_head(run: &Run) -> Vec<u8> {
+/// What goes before a run's bytes, in place of what `head` holds.
+fn write_run_head(run: &Run, head: &mut Vec<u8>) {
     let name = run.log.name().as_bytes();
-    let mut head = Vec::with_capacity(RUN_HEAD_BYTES + name.len());
+    head.clear();
     head.extend_from_slice(&(name.len() as u32).to_le_bytes());
     head.extend_from_slice(name);
     head.extend_from_slice(&run.log.topic_id.0);
     head.extend_from_slice(&run.base.0.to_le_bytes());
     head.extend_from_slice(&run.position.to_le_bytes());
     head.extend_from_slice(&(run.bytes() as u32).to_le_bytes());
-    head
 }
 
 impl Run {

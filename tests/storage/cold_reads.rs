@@ -175,3 +175,44 @@ fn a_reader_in_sequence_finds_in_memory_what_it_asks_for() {
     let chunks = bytes.div_ceil(CHUNK_BYTES as u64);
     assert!(reads <= chunks + 2, "{reads} reads of {chunks} chunks");
 }
+
+#[test]
+fn tails_grow_for_readers_just_behind_them_and_not_for_a_scan() {
+    const AT_FIRST: u64 = 8 << 20;
+    const BYTES: usize = 200_000;
+    let clock = Clock::Sim(SimClock::starting_at(Timestamp(1_000_000)));
+    let (store, log) = block_on(open(Disk::Sim(SimDisk::new(5)), Path::new("/d"), clock));
+    let (mut prng, mut codecs) = (Prng::new(5), Codecs::new());
+    let mut append = |count: usize| {
+        for _ in 0..count {
+            let made = batch(&[(1000, BYTES)], &mut prng, &mut codecs);
+            let end = log.end_offset();
+            log.append(&made, end, LeaderEpoch(0), Timestamp(0))
+                .expect("there is room");
+            assert!(block_on(store.commit()).failed.is_empty());
+        }
+    };
+    // Reads the batch that many bytes before the end.
+    let read_behind = |bytes: usize| {
+        let end = log.end_offset();
+        let from = Offset(end.0 - (bytes / BYTES) as i64);
+        block_on(log.read(from, end, 1, true)).expect("reads");
+    };
+    append(250);
+    for behind in (24..48).rev() {
+        read_behind(behind << 20);
+    }
+    append(1);
+    let scanned = store.stats().tail_bytes;
+    assert!(scanned <= AT_FIRST + (1 << 20), "a scan: {scanned} bytes");
+    for _ in 0..250 {
+        append(1);
+        read_behind(10 << 20);
+    }
+    let followed = store.stats().tail_bytes;
+    assert!(followed >= 10 << 20, "a reader 10 MiB behind: {followed}");
+    let reads = store.stats().reads;
+    append(1);
+    read_behind(10 << 20);
+    assert_eq!(store.stats().reads, reads, "it is in the tail now");
+}
