@@ -82,7 +82,7 @@ pub(super) struct Shared {
 /// young broker, against 64 MiB and a part of all that is appended).
 const TAIL_TARGET_MIN: usize = 8 << 20;
 /// A chunk that was missed behind a tail lengthens it by this much.
-const TAIL_TARGET_STEP: usize = super::cache::CHUNK_BYTES as usize / 4;
+const TAIL_TARGET_STEP: usize = super::cache::CHUNK_BYTES as usize / 16;
 
 /// One of the store's log directories.
 pub(super) struct Directory {

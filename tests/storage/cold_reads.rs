@@ -205,7 +205,7 @@ fn tails_grow_for_readers_just_behind_them_and_not_for_a_scan() {
     append(1);
     let scanned = store.stats().tail_bytes;
     assert!(scanned <= AT_FIRST + (1 << 20), "a scan: {scanned} bytes");
-    for _ in 0..250 {
+    for _ in 0..600 {
         append(1);
         read_behind(10 << 20);
     }
