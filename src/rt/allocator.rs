@@ -21,7 +21,7 @@ const CLASS_BYTES_MIN: usize = 2 * BLOCK_BYTES;
 const CLASSES: usize = 9;
 /// Memory from this size on is kept whatever its alignment.
 const LARGE_BYTES: usize = 64 << 10;
-/// What a thread keeps in all, in bytes, at most: as much as a log's tail gives back when it is cut to its target.
+/// What a thread keeps in all, in bytes, at most: as much as tails give back when both files of a journal are drained.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// A block that is not in use begins with this.
