@@ -9,14 +9,15 @@ use std::rc::Rc;
 
 use super::buffer::{BLOCK_BYTES, Buffer, Page};
 use super::disk::{Create, Entry, Open, temporary_name};
-use super::sim_image::{Change, Image};
+use super::sim_image::{Change, Image, SECTOR_BYTES};
 use super::sys::Space;
 use crate::types::Prng;
 
 /// A disk in memory with one seed for all its chance. Clones share it.
 ///
-/// Stricter than any file system it stands for: a name is durable only after its directory is synced, and of the
-/// writes not synced any sector may survive a crash or not. Operations yield at random, so that concurrent tasks meet.
+/// Stricter than any file system it stands for: a name is durable only after its directory is synced, of the writes not
+/// synced any sector may survive a crash or not, and until a write has ended a read may find any of its sectors as they were
+/// before. Operations yield at random, so that concurrent tasks meet.
 #[derive(Clone)]
 pub struct SimDisk(Rc<RefCell<State>>);
 
@@ -52,6 +53,8 @@ struct State {
     faults: Vec<Fault>,
     /// Changes that still reach the disk; `None` is no limit.
     changes_left: Option<u64>,
+    /// Of the next write.
+    next_id: u64,
 }
 
 type Names = BTreeMap<PathBuf, Node>;
@@ -68,7 +71,22 @@ struct Inode {
     durable: Image,
     /// Changes in `current` that are not in `durable`.
     pending: Vec<Change>,
+    in_flight: Vec<InFlight>,
     preallocated_bytes: u64,
+}
+
+/// A write that has not ended.
+struct InFlight {
+    id: u64,
+    position: u64,
+    /// What was there before.
+    old: Vec<u8>,
+}
+
+/// Ends a write in flight, also one whose future is dropped.
+struct Landing<'a> {
+    file: &'a SimFile,
+    id: u64,
 }
 
 struct Fault {
@@ -95,6 +113,7 @@ impl SimDisk {
             capacity_bytes: 1 << 50,
             faults: Vec::new(),
             changes_left: None,
+            next_id: 0,
         })))
     }
 
@@ -121,6 +140,7 @@ impl SimDisk {
             inode.durable = durable.crash(&inode.pending, keep, &mut state.prng);
             inode.current = inode.durable.clone();
             inode.pending.clear();
+            inode.in_flight.clear();
             inode.preallocated_bytes = inode.preallocated_bytes.min(inode.current.len);
         }
     }
@@ -459,7 +479,7 @@ impl SimFile {
         );
         self.disk.trip(Faulty::Write, &self.path)?;
         // In flight from here: a crash during the pause may have kept any part of it.
-        self.with(|state, inode| {
+        let _landing = self.with(|state, inode| {
             state.spend()?;
             let preallocated =
                 position + page.len() as u64 <= state.inodes[inode].preallocated_bytes;
@@ -470,11 +490,17 @@ impl SimFile {
                         .missing_bytes(position, page.len()),
                 )?;
             }
-            state.inodes[inode].change(Change::Write {
+            let id = state.next_id;
+            state.next_id += 1;
+            let inode = &mut state.inodes[inode];
+            let mut old = inode.current.read(position, page.len());
+            old.resize(page.len(), 0);
+            inode.in_flight.push(InFlight { id, position, old });
+            inode.change(Change::Write {
                 position,
                 bytes: page.to_vec(),
             });
-            Ok(())
+            Ok(Landing { file: self, id })
         })?;
         self.disk.pause().await;
         if !self.how.dsync {
@@ -491,8 +517,14 @@ impl SimFile {
     pub(super) async fn read(&self, position: u64, len: usize) -> io::Result<Page> {
         self.disk.pause().await;
         self.disk.trip(Faulty::Read, &self.path)?;
-        let bytes =
-            self.with(|state, inode| Ok(state.inodes[inode].current.read(position, len)))?;
+        let bytes = self.with(|state, inode| {
+            let inode = &state.inodes[inode];
+            let mut bytes = inode.current.read(position, len);
+            for write in &inode.in_flight {
+                write.hide(&mut bytes, position, &mut state.prng);
+            }
+            Ok(bytes)
+        })?;
         Ok(Buffer::copy_of(&bytes).freeze().part(0..bytes.len()))
     }
 
@@ -558,6 +590,33 @@ impl SimFile {
             return errno(libc::EIO);
         }
         work(&mut state, self.inode)
+    }
+}
+
+impl InFlight {
+    /// Has some sectors of `bytes`, which were read at `position`, as they were before.
+    fn hide(&self, bytes: &mut [u8], position: u64, prng: &mut Prng) {
+        let end = position + bytes.len() as u64;
+        for (number, sector) in self.old.chunks(SECTOR_BYTES).enumerate() {
+            let start = self.position + (number * SECTOR_BYTES) as u64;
+            let from = start.max(position);
+            let to = (start + sector.len() as u64).min(end);
+            if from < to && prng.below(2) == 0 {
+                let old = &sector[(from - start) as usize..(to - start) as usize];
+                bytes[(from - position) as usize..(to - position) as usize].copy_from_slice(old);
+            }
+        }
+    }
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        // After a crash nothing is in flight.
+        let _ = self.file.with(|state, inode| {
+            let in_flight = &mut state.inodes[inode].in_flight;
+            in_flight.retain(|write| write.id != self.id);
+            Ok(())
+        });
     }
 }
 

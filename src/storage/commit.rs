@@ -425,18 +425,19 @@ impl Log {
         let segment = state
             .segment_at_mut(base)
             .expect("the gate keeps segments that are written to");
-        segment.written = segment.written.max(write.end);
-        if let Some(extent) = segment
+        let written = segment
             .extents
             .iter_mut()
-            .find(|e| e.start == write.start && e.end == write.end)
-        {
+            .rfind(|e| e.start == write.start && e.end == write.end);
+        if let Some(extent) = written {
             extent.written = write.end;
             self.shared
                 .evictable
                 .borrow_mut()
                 .push_back((self.id, base, write.start));
         }
+        // Writes end in any order: what lies before may be in flight yet.
+        segment.written = segment.extents.written_from(segment.written);
         Ok(())
     }
 

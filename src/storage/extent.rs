@@ -165,6 +165,18 @@ impl Extents {
             .find(|&valid| valid > position)
     }
 
+    /// How far all bytes are in the file, where all below `position` are.
+    pub fn written_from(&self, mut position: u32) -> u32 {
+        let next = self.list.partition_point(|e| e.end <= position);
+        for extent in self.list.range(next..) {
+            position = position.max(extent.written);
+            if extent.written < extent.end {
+                break;
+            }
+        }
+        position
+    }
+
     /// Copies `bytes` to the end, `position`, into as many extents as it takes. `wanted` is how much more is
     /// expected soon. Returns the bytes of memory newly taken.
     ///
@@ -334,6 +346,23 @@ mod tests {
         assert_eq!(extents.evict(second), 0, "the first is not written");
         extents.iter_mut().for_each(|e| e.written = e.end);
         assert_eq!(extents.evict(second), 2 * EXTENT_BYTES_MIN);
+    }
+
+    #[test]
+    fn what_is_written_behind_something_in_flight_does_not_count_yet() {
+        let mut extents = Extents::default();
+        for i in 0..3 {
+            extents.put(i * EXTENT_BYTES_MIN as u32, &bytes(EXTENT_BYTES_MIN, 0), 0);
+        }
+        let size = EXTENT_BYTES_MIN as u32;
+        extents.iter_mut().skip(1).for_each(|e| e.written = e.end);
+        assert_eq!(extents.written_from(0), 0);
+        extents.iter_mut().for_each(|e| e.written = e.end);
+        assert_eq!(extents.written_from(0), 3 * size);
+        extents.evict(size);
+        assert_eq!(extents.written_from(2 * size), 3 * size);
+        extents.put(3 * size, b"new", 0);
+        assert_eq!(extents.written_from(3 * size), 3 * size);
     }
 
     #[test]

@@ -24,10 +24,19 @@ const BATCHES: i64 = 64;
 const BATCH_BYTES: usize = 20_000;
 
 async fn open(disk: Disk, directory: &Path, clock: Clock) -> (Store, Rc<Log>) {
+    open_with(disk, directory, clock, StoreConfig::default()).await
+}
+
+async fn open_with(
+    disk: Disk,
+    directory: &Path,
+    clock: Clock,
+    config: StoreConfig,
+) -> (Store, Rc<Log>) {
     let paths = [directory.to_owned()];
     let prepared = Directories::prepare(&disk, &paths, NodeId(1), None).await;
     let directories = prepared.expect("prepares");
-    let store = Store::open(disk, &directories, StoreConfig::default(), clock);
+    let store = Store::open(disk, &directories, config, clock);
     let partition = TopicPartition {
         topic: Str::from("t"),
         partition: PartitionIndex(0),
@@ -215,4 +224,58 @@ fn tails_grow_for_readers_just_behind_them_and_not_for_a_scan() {
     append(1);
     read_behind(10 << 20);
     assert_eq!(store.stats().reads, reads, "it is in the tail now");
+}
+
+/// The writes of a round end in any order. A chunk that is read meanwhile, for what is durable in front of them, must not
+/// hold what is in flight.
+#[test]
+fn a_chunk_is_read_no_further_than_all_before_is_written() {
+    const BYTES: usize = 200_000;
+    const TAIL_BYTES: usize = 512 << 10;
+    const ROUNDS: i64 = 20;
+    // More than tails are kept to: what is durable leaves memory when its round is over.
+    const BATCHES: i64 = (3 * TAIL_BYTES / BYTES) as i64;
+    let mut from_device = 0;
+    for seed in 0..50 {
+        let disk = Disk::Sim(SimDisk::new(seed));
+        let clock = Clock::Sim(SimClock::starting_at(Timestamp(1_000_000)));
+        let config = StoreConfig {
+            cache_bytes: 2 * TAIL_BYTES,
+            journal_bytes: 1 << 20,
+            ..StoreConfig::default()
+        };
+        let (store, log) = block_on(open_with(disk, Path::new("/d"), clock, config));
+        let (mut prng, mut codecs) = (Prng::new(seed), Codecs::new());
+        let mut append = |prng: &mut Prng| {
+            for _ in 0..BATCHES {
+                let made = batch(&[(1000, BYTES)], prng, &mut codecs);
+                let end = log.end_offset();
+                log.append(&made, end, LeaderEpoch(0), Timestamp(0))
+                    .expect("there is room");
+            }
+        };
+        append(&mut prng);
+        for round in 0..ROUNDS {
+            let (durable, end) = (Offset(round * BATCHES), log.end_offset());
+            let before = store.stats().reads;
+            let reader = async {
+                append(&mut prng);
+                for _ in 0..prng.below(4) {
+                    yield_now().await;
+                }
+                if round > 0 {
+                    let read = log.read(Offset(durable.0 - 1), durable, 1, true).await;
+                    assert_eq!(read.expect("sound").end_offset(), durable);
+                }
+            };
+            let (committed, ()) = block_on(futures_lite::future::zip(store.commit(), reader));
+            assert_eq!(committed.logs, [(log.id(), end)]);
+            from_device += store.stats().reads - before;
+            let read = block_on(log.read(durable, end, 1, true));
+            let read =
+                read.unwrap_or_else(|error| panic!("seed {seed}, offset {durable}: {error}"));
+            assert_eq!(read.end_offset(), Offset(durable.0 + 1));
+        }
+    }
+    assert!(from_device > 500, "{from_device} reads of what is durable");
 }
