@@ -22,16 +22,24 @@ public class Rabbit {
             var channel = connection.createChannel();
             for (int q = 0; q < queues; q++) channel.queueDeclare("compare-" + q, true, false, false, null);
             var latencies = new long[queues * messages];
-            long began = System.nanoTime();
-            each(queues, q -> produce(connection, "compare-" + q, body, messages, latencies, q * messages));
-            double seconds = (System.nanoTime() - began) / 1e9;
-            Arrays.sort(latencies);
-            System.out.printf("produced %.3f %.3f %.3f %.3f %.3f%n", seconds, at(latencies, 0.5), at(latencies, 0.99), at(latencies, 0.999), at(latencies, 1));
-            began = System.nanoTime();
-            each(queues, q -> consume(connection, "compare-" + q, messages));
-            System.out.printf("consumed %.3f%n", (System.nanoTime() - began) / 1e9);
+            measured(latencies, () -> each(queues, q -> produce(connection, "compare-" + q, body, messages, latencies, q * messages)),
+                () -> each(queues, q -> consume(connection, "compare-" + q, messages)));
             for (int q = 0; q < queues; q++) channel.queueDelete("compare-" + q);
         }
+    }
+
+    interface Whole { void run() throws Exception; }
+
+    /** Runs both and prints the two lines; what is produced fills in {@code latencies}, in nanoseconds. */
+    static void measured(long[] latencies, Whole produce, Whole consume) throws Exception {
+        long began = System.nanoTime();
+        produce.run();
+        double seconds = (System.nanoTime() - began) / 1e9;
+        Arrays.sort(latencies);
+        System.out.printf("produced %.3f %.3f %.3f %.3f %.3f%n", seconds, at(latencies, 0.5), at(latencies, 0.99), at(latencies, 0.999), at(latencies, 1));
+        began = System.nanoTime();
+        consume.run();
+        System.out.printf("consumed %.3f%n", (System.nanoTime() - began) / 1e9);
     }
 
     interface Part { void run(int queue) throws Exception; }
