@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::client::native::Steering;
 use crate::client::{Acks, Isolation};
 use crate::load::{
     AtEnd, Consume, Contents, Delivery, From, Goal, GroupProtocol, Idle, Observe, Pace, Plan,
@@ -125,6 +126,9 @@ scenario! {
     wire: WireKind, wire, "kafka|native", ["kafka"];
     /// With --wire native, the listener to ask first; --bootstrap is still asked for the topic
     native_bootstrap: Bootstrap, bootstrap, "HOST:PORT", ["127.0.0.1:9093"];
+    /// With --wire native, which shard of a broker a connection goes to: the one that owns the partitions, or any, where
+    /// each request for others takes a hop inside the broker
+    native_steering: Steering, steering, "owner|any", ["owner"];
     /// Records a second, all producers together: R, a ramp R..R, steps R,R,..., burst:BASE,PEAK,LASTS/EVERY, each with
     /// poisson: before it for random arrivals; max for the closed loop [default: max, or nothing beside a backlog]
     rate: Rate, shape, "RATE", [];
@@ -209,6 +213,14 @@ fn wire(text: &str) -> Result<WireKind, String> {
     }
 }
 
+fn steering(text: &str) -> Result<Steering, String> {
+    match text {
+        "owner" => Ok(Steering::ToOwner),
+        "any" => Ok(Steering::Anywhere),
+        _ => Err("expected owner or any".to_owned()),
+    }
+}
+
 /// What a run shall find.
 pub enum Aim {
     Measure,
@@ -264,6 +276,7 @@ impl Scenario {
                 WireKind::Kafka => Wire::Kafka,
                 WireKind::Native => Wire::Native {
                     bootstrap: self.native_bootstrap().0,
+                    steering: self.native_steering(),
                 },
             },
             cluster: reach.cluster_options(),

@@ -56,7 +56,8 @@ pub struct Consumer {
     /// which is when this has come: kept here, so that a poll may be dropped while it waits.
     learn_at: Option<Instant>,
     backoff: Backoff,
-    failing_since: Option<Instant>,
+    /// Since when the same errors are tried again, and the last of them.
+    failing: Option<(Instant, ClientError)>,
 }
 
 struct Fetching {
@@ -131,13 +132,18 @@ impl Consumer {
             parked: BTreeSet::new(),
             learn_at: None,
             backoff: new_backoff(),
-            failing_since: None,
+            failing: None,
         }
     }
 
     /// The next offset to be fetched of each partition that is read.
     pub fn positions(&self) -> &BTreeMap<i32, Offset> {
         &self.positions
+    }
+
+    /// What keeps some of it from being read now: an error that may pass, which [`poll`](Self::poll) tries again.
+    pub fn trouble(&self) -> Option<&ClientError> {
+        self.failing.as_ref().map(|(_, error)| error)
     }
 
     /// The offset up to which the caller has been given a partition's batches.
@@ -319,7 +325,7 @@ impl Consumer {
         match first_error {
             Some(error) => Err(error),
             None => {
-                if self.parked.is_empty() && self.failing_since.take().is_some() {
+                if self.parked.is_empty() && self.failing.take().is_some() {
                     self.backoff = new_backoff();
                 }
                 Ok(())
@@ -374,7 +380,11 @@ impl Consumer {
 
     /// Sets the time at which the leaders are learned anew, unless the error is final or has lasted too long.
     fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
-        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let since = self
+            .failing
+            .as_ref()
+            .map_or_else(Instant::now, |(since, _)| *since);
+        self.failing = Some((since, error.clone()));
         if self.learn_at.is_some() && error.is_retriable() {
             return Ok(());
         }

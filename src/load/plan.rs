@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::client::native::Steering;
 use crate::client::{Acks, ClusterOptions};
 use crate::record::Codec;
 
@@ -87,6 +88,7 @@ pub enum Wire {
     Native {
         /// Native listeners of the same brokers.
         bootstrap: Vec<String>,
+        steering: Steering,
     },
 }
 
@@ -436,6 +438,7 @@ mod tests {
     fn native() -> Wire {
         Wire::Native {
             bootstrap: Vec::new(),
+            steering: Steering::ToOwner,
         }
     }
 

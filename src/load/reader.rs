@@ -176,7 +176,7 @@ impl Source {
                 let opened = Consumer::open(cluster, &topic.name, Some(&own), place, options);
                 Ok(Source::Kafka(Box::new(opened.await?)))
             }
-            Wire::Native { bootstrap } => {
+            Wire::Native { bootstrap, .. } => {
                 let client = NativeClient::connect(bootstrap, native_options(plan)).await?;
                 if plan.producers == 0 {
                     let mut ends = BTreeMap::new();
@@ -325,6 +325,7 @@ impl Reader {
                 if reach == Reach::Partway {
                     self.audience().stopped();
                 }
+                self.note_trouble(window);
                 return Ok(());
             }
         }
@@ -339,6 +340,19 @@ impl Reader {
             self.audience().arrived(self.shared.control.now_ns());
         }
         self.begun = Instant::now();
+    }
+
+    /// What kept it from reading all when it ended.
+    fn note_trouble(&self, window: Window) {
+        let trouble = match &self.source {
+            Source::Kafka(consumer) => consumer.trouble(),
+            Source::Native(consumer) => consumer.trouble(),
+            Source::Group(_) => None,
+        };
+        if let Some(error) = trouble {
+            let part = &mut self.room.borrow_mut().parts[self.seat.audience];
+            part.tally.failed(window.end_ns - 1, 1, &error.to_string());
+        }
     }
 
     fn is_over(&self, window: Window) -> Option<Reach> {

@@ -97,6 +97,9 @@ pub struct Consumed {
     pub mb_per_second: f64,
     /// Records acknowledged but not read when the run gave up waiting.
     pub missing: u64,
+    /// Readers that were kept from reading when the run ended, by what kept them.
+    #[serde(default)]
+    pub kept: BTreeMap<String, u64>,
     /// From when a record was due until a consumer had it.
     pub end_to_end_ms: Option<Percentiles>,
 }
@@ -246,6 +249,7 @@ impl Consumed {
             records_per_second: tally.records as f64 / window.seconds(),
             mb_per_second: tally.bytes as f64 / 1e6 / window.seconds(),
             missing,
+            kept: tally.errors.clone(),
             end_to_end_ms: Percentiles::of(tally.latency_us()),
         }
     }

@@ -16,6 +16,9 @@ impl Report {
             row("consumed records/s", grouped(consumed.records_per_second));
             push_latency(&mut row, "end to end", &consumed.end_to_end_ms);
             row("not read back", consumed.missing.to_string());
+            for (why, readers) in &consumed.kept {
+                row("  readers kept from reading", format!("{readers}: {why}"));
+            }
         }
         self.push_check(&mut row);
         self.push_idle(&mut row);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::client::Isolation;
+use crate::client::native::Steering;
 use crate::rt::procfs::memory_bytes;
 
 use super::keys::{Keys, Spread};
@@ -74,6 +75,10 @@ pub fn settings(plan: &Plan, partitions: usize) -> Settings {
     };
     let all = json!({
         "wire": wire(plan),
+        "native_steering": match &plan.wire {
+            Wire::Native { steering: Steering::Anywhere, .. } => Some("any"),
+            _ => None,
+        },
         "partitions": partitions,
         "loop": loop_kind(plan),
         "rate": rate_asked(plan),

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::client::native::{NativeClient, NativeConnectionOptions, NativeOptions, NativeTopic};
+use crate::client::native::{
+    NativeClient, NativeConnectionOptions, NativeOptions, NativeTopic, Steering,
+};
 use crate::client::{AutoCreate, ClientError, Cluster, Topic};
 use crate::protocol::ErrorCode;
 
@@ -90,7 +92,7 @@ impl Target {
                 let counts: Vec<usize> = topics.iter().map(|t| t.partitions.len()).collect();
                 (Target::Kafka(cluster, Rc::new(topics)), counts)
             }
-            Wire::Native { bootstrap } => {
+            Wire::Native { bootstrap, .. } => {
                 let client = NativeClient::connect(bootstrap, native_options(plan)).await?;
                 let mut topics = Vec::new();
                 for topic in &layout.topics {
@@ -166,7 +168,10 @@ pub fn native_options(plan: &Plan) -> NativeOptions {
             ..NativeConnectionOptions::default()
         },
         retry_for: kafka.retry_for,
-        ..NativeOptions::default()
+        steering: match &plan.wire {
+            Wire::Native { steering, .. } => *steering,
+            Wire::Kafka => Steering::ToOwner,
+        },
     }
 }
 

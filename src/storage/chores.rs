@@ -7,7 +7,6 @@ use super::error::StorageError;
 use super::index::{Seal, relative};
 use super::join::join_bounded;
 use super::journal::JOURNAL_FILES;
-use super::lanes::IoClass;
 use super::log::{Log, LogId, NOT_JOURNALED};
 use super::names::FileKind;
 use super::shared::Shared;
@@ -115,10 +114,8 @@ impl Shared {
             .filter(|log| holds(log))
             .cloned()
             .collect();
-        let lanes = &self.dirs[dir].lanes;
         let commits = logs.into_iter().map(|log| async move {
-            let _turn = lanes.turn(IoClass::Drain).await;
-            let outcome = log.commit().await;
+            let outcome = log.drain().await;
             if outcome.as_ref().is_err_and(StorageError::is_full) {
                 // Rounds try it again, so that the directory is found to have room when it has.
                 log.stay_dirty();

@@ -17,6 +17,7 @@ use super::error::StorageError;
 use super::extent::floor;
 use super::join::join_bounded;
 use super::journal::{self, Route, Run, RunFacts, route};
+use super::lanes::IoClass;
 use super::log::{Log, LogId, Mark, NOT_JOURNALED, Stage};
 use super::names::{FileKind, PARTITION_METADATA, encode_partition_metadata};
 use super::shared::Shared;
@@ -63,8 +64,10 @@ struct Write {
 /// Preallocation grows by what is there, between these bounds.
 const RESERVE_BYTES_MIN: u32 = 64 << 10;
 const RESERVE_BYTES_MAX: u32 = 64 << 20;
-/// Writes of one log in flight at once.
+/// Writes of one log in flight at once, where a commit waits for them.
 const WRITE_DEPTH: usize = 4;
+/// What a drain brings to one log, from this size on, is not written beside what it brings to another.
+const LARGE_BYTES: u32 = 64 << 10;
 
 impl Shared {
     /// One round over the logs that are dirty now.
@@ -201,12 +204,37 @@ impl Log {
         self.commit_inside().await
     }
 
+    /// [`Log::commit`] for a journal file that is to be used again. Nobody waits for it, and what is given to the device at
+    /// once makes the journal's next write wait: one large write at a time, of all logs (measured: a fifth of the p99.9 of
+    /// produce under load, and a higher rate).
+    pub(super) async fn drain(&self) -> Result<Offset, StorageError> {
+        let waiting = {
+            let state = self.state();
+            let newest = state.segments.back();
+            newest.map_or(0, |segment| segment.size - segment.written)
+        };
+        let dir = &self.shared.dirs[self.dir()];
+        // Before the log's gate, where a commit may wait that somebody waits for, and before a place among the others.
+        let _alone = match waiting {
+            ..LARGE_BYTES => None,
+            _ => Some(dir.draining.enter().await),
+        };
+        let _turn = dir.lanes.turn(IoClass::Drain).await;
+        let _inside = self.gate.enter().await;
+        self.write_taken(1).await
+    }
+
     /// [`Log::commit`] by one who is inside the gate.
     pub(super) async fn commit_inside(&self) -> Result<Offset, StorageError> {
+        self.write_taken(WRITE_DEPTH).await
+    }
+
+    /// - `depth`: writes in flight at once.
+    async fn write_taken(&self, depth: usize) -> Result<Offset, StorageError> {
         let taken = self.take();
         self.shared.dirs[self.dir()].check()?;
         for part in &taken.parts {
-            if let Err(error) = self.write_part(part).await {
+            if let Err(error) = self.write_part(part, depth).await {
                 if error.is_full() {
                     self.stay_dirty();
                 }
@@ -315,13 +343,13 @@ impl Log {
         state.durable
     }
 
-    async fn write_part(&self, part: &Part) -> Result<(), StorageError> {
+    async fn write_part(&self, part: &Part, depth: usize) -> Result<(), StorageError> {
         let file = self.segment_file(part).await?;
         let overlapping = part
             .writes
             .windows(2)
             .any(|w| w[1].start < w[0].start + w[0].page.len() as u32);
-        let depth = if overlapping { 1 } else { WRITE_DEPTH };
+        let depth = if overlapping { 1 } else { depth };
         let writes = part
             .writes
             .iter()

@@ -100,6 +100,8 @@ pub(super) struct Directory {
     pub sync_cost: Cell<SyncCost>,
     /// What goes on there behind appends and commits.
     pub lanes: Lanes,
+    /// Kept by the log that brings much from the journal to its segments.
+    pub draining: Gate,
     pub journal_writes: Operations,
     pub segment_writes: Operations,
     pub segment_reads: Operations,
@@ -139,6 +141,7 @@ impl Directory {
             space: Cell::new(None),
             sync_cost: Cell::new(SyncCost::UNKNOWN),
             lanes: Lanes::default(),
+            draining: Gate::default(),
             journal_writes: Operations::default(),
             segment_writes: Operations::default(),
             segment_reads: Operations::default(),

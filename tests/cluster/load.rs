@@ -406,3 +406,26 @@ fn a_scenario_file_is_checked_shown_and_run_as_its_flags_would_be() {
     assert_eq!(number(&report["latency_ms"]["count"]), 2_000, "{report}");
     assert_whole(&report, 1);
 }
+
+#[test]
+fn what_keeps_a_reader_from_reading_is_told() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut broker = Broker::start(free_port(), dir.path());
+    passes(&broker, "rotten", &["--rate", "1k", "--partitions", "1"]);
+    broker.signal(libc::SIGTERM);
+    assert!(broker.wait(PATIENCE).status.success());
+    let segment = dir.path().join("rotten-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    bytes[500] ^= 1;
+    std::fs::write(&segment, bytes).expect("writes");
+    let broker = Broker::start(free_port(), dir.path());
+    let options = ["--producers", "0", "--consume=start", "--duration", "2s"];
+    let ended = run_to_end(&mut load(&broker, "rotten", &options), PATIENCE);
+    let report = report(&ended);
+    let kept = report["consumed"]["kept"].as_object().expect("a list");
+    let whys: Vec<&String> = kept.keys().collect();
+    assert!(
+        whys.len() == 1 && whys[0].contains("CORRUPT_MESSAGE") && whys[0].contains("rotten-0"),
+        "{report}"
+    );
+}

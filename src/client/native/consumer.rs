@@ -40,7 +40,8 @@ pub struct NativeConsumer {
     streams: Vec<Subscribed>,
     ready: VecDeque<Fetched>,
     backoff: Backoff,
-    failing_since: Option<Instant>,
+    /// Since when the same errors are tried again, and the last of them.
+    failing: Option<(Instant, ClientError)>,
 }
 
 /// One stream and the partitions it was asked for.
@@ -91,13 +92,18 @@ impl NativeConsumer {
             streams: Vec::new(),
             ready: VecDeque::new(),
             backoff: new_backoff(),
-            failing_since: None,
+            failing: None,
         })
     }
 
     /// The next offset to be pushed, of each partition that is read.
     pub fn positions(&self) -> &BTreeMap<i32, Offset> {
         &self.positions
+    }
+
+    /// What keeps some of it from being read now: an error that may pass, which [`poll`](Self::poll) tries again.
+    pub fn trouble(&self) -> Option<&ClientError> {
+        self.failing.as_ref().map(|(_, error)| error)
     }
 
     /// The next batches of any partition; waits as long as there are none. May be dropped before it is ready: nothing
@@ -108,7 +114,7 @@ impl NativeConsumer {
         loop {
             match self.step().await {
                 Ok(fetched) => {
-                    if self.failing_since.take().is_some() {
+                    if self.failing.take().is_some() {
                         self.backoff = new_backoff();
                     }
                     return Ok(fetched);
@@ -218,7 +224,11 @@ impl NativeConsumer {
 
     /// Waits and learns the leaders anew, unless the error is final or has lasted too long.
     async fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
-        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let since = self
+            .failing
+            .as_ref()
+            .map_or_else(Instant::now, |(since, _)| *since);
+        self.failing = Some((since, error.clone()));
         let wait = self.backoff.next_wait();
         if !error.is_retriable() || since.elapsed() + wait > self.client.options().retry_for {
             return Err(error);

@@ -20,11 +20,12 @@ fn load(both: &Both, topic: &str, options: &[&str]) -> Command {
 fn what_a_load_run_counts_is_what_the_log_has() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let both = Both::start(dir.path(), &[]);
-    let runs: [(&str, &[&str]); 4] = [
+    let runs: [(&str, &[&str]); 5] = [
         ("open", &["--rate", "3k", "--record-bytes", "100"]),
         ("keyed", &["--rate", "3k", "--keys", "uniform"]),
         ("unacknowledged", &["--rate", "3k", "--acks", "0"]),
         ("closed", &["--window", "2", "--producers", "2"]),
+        ("any", &["--rate", "3k", "--native-steering", "any"]),
     ];
     for (topic, options) in runs {
         let mut command = load(&both, topic, options);
