@@ -1,5 +1,6 @@
 //! A broker process: started, watched, killed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -26,10 +27,16 @@ pub struct Ended {
     pub output: String,
 }
 
-/// A port that nothing listens on now.
+/// A port that nothing listens on now, and that was not given out before: who got it may be about to listen.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback address has a free port");
-    listener.local_addr().expect("it is bound").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        if GIVEN.lock().expect("no holder panicked").insert(port) {
+            return port;
+        }
+    }
 }
 
 /// `ringlog broker` on this port with its data in `dir`, not yet started.
