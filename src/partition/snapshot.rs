@@ -8,6 +8,7 @@
 //! The prefix cannot begin an archive of version 1, which begins with sequence numbers: its last byte would make the
 //! second one negative. Frozen: a change of either struct is a new version.
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use rkyv::rancor::Error;
 use rkyv::util::AlignedVec;
@@ -94,6 +95,22 @@ impl ProducerTable {
         let archive = rkyv::to_bytes::<Error>(&SnapshotV2 { producers })
             .expect("a vector of plain numbers always serialises");
         [&V2_PREFIX[..], &archive[..]].concat()
+    }
+
+    /// [`ProducerTable::snapshot`], but nothing for no producers: of most partitions.
+    pub fn noted(&self) -> Bytes {
+        match self.is_empty() {
+            true => Bytes::new(),
+            false => Bytes::from(self.snapshot()),
+        }
+    }
+
+    /// Reads [`ProducerTable::noted`] back.
+    pub fn from_noted(bytes: &[u8]) -> Result<ProducerTable, SnapshotError> {
+        match bytes.is_empty() {
+            true => Ok(ProducerTable::default()),
+            false => ProducerTable::from_snapshot(bytes),
+        }
     }
 
     /// Reads a snapshot's bytes back, of either version; they are checked, not trusted.
@@ -192,6 +209,13 @@ mod tests {
         };
         table.on_appended(&open, Offset(103), Timestamp(1001));
         let bytes = table.snapshot();
+        assert_eq!(
+            ProducerTable::from_noted(&table.noted()).as_ref(),
+            Ok(&table)
+        );
+        let none = ProducerTable::default();
+        assert_eq!(none.noted(), Bytes::new());
+        assert_eq!(ProducerTable::from_noted(b""), Ok(none));
         let read = ProducerTable::from_snapshot(&bytes).expect("whole");
         assert_eq!(read.first_unstable(), Some(Offset(103)));
         assert_eq!(read, table);

@@ -21,6 +21,7 @@
 
 mod append;
 mod calls;
+mod checkpoint;
 mod cleaner;
 mod controller;
 mod coordinators;

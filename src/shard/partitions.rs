@@ -9,7 +9,7 @@ use hashbrown::HashSet;
 
 use super::Shard;
 use super::markers;
-use super::replica::{Replica, SnapshotWhen};
+use super::replica::Replica;
 use crate::config::{BrokerConfig, Dynamic, TopicConfig};
 use crate::metadata::{Image, MetadataRecord, ResourceKind, is_internal};
 use crate::partition::{BatchFacts, MarkerFacts, Partition, ProducerTable};
@@ -47,7 +47,7 @@ pub struct LogDirPartition {
 }
 
 /// Logs that are opened and recovered side by side.
-const OPEN_DEPTH: usize = 32;
+const OPEN_DEPTH: usize = 64;
 
 /// Whether a partition comes with the record that makes it, or is led again.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -326,21 +326,6 @@ impl Shard {
         }
         states
     }
-
-    /// Writes the producers of every partition that changed, then the checkpoint that lets recovery begin there.
-    pub(super) async fn checkpoint(&self) {
-        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
-        let now = self.clock.wall();
-        let expiration_ms = i64::from(self.in_force.borrow().producer_id_expiration_ms);
-        self.measure_coordinators();
-        for replica in &replicas {
-            replica.expire_producers(now, expiration_ms);
-            replica.snapshot_producers(SnapshotWhen::Due).await;
-        }
-        if let Err(error) = self.store.checkpoint().await {
-            tracing::error!("checkpoint: {error}");
-        }
-    }
 }
 
 /// Finds the log's end and the producers that wrote it: the newest snapshot, and every batch after it. The aborted
@@ -355,7 +340,7 @@ pub(super) async fn recover(
     let found = RefCell::new((ProducerTable::default(), Vec::new()));
     loop {
         if let Some((_, bytes)) = log.latest_snapshot().await? {
-            match ProducerTable::from_snapshot(&bytes) {
+            match ProducerTable::from_noted(&bytes) {
                 Ok(table) => found.borrow_mut().0 = table,
                 Err(_) => tracing::warn!(
                     "{}: a producer snapshot is not readable and is passed over",

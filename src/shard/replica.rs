@@ -74,13 +74,6 @@ pub struct FoundOffset {
     pub epoch: LeaderEpoch,
 }
 
-/// Whether a producer snapshot is written only where it spares much replay.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SnapshotWhen {
-    Due,
-    Closing,
-}
-
 impl Replica {
     pub fn new(
         topic: Str,
@@ -559,11 +552,19 @@ impl Replica {
         }
     }
 
-    /// Notes the producers on disk, if the log has grown enough since the last time.
-    pub async fn snapshot_producers(&self, when: SnapshotWhen) {
-        if when == SnapshotWhen::Due && !self.log.wants_snapshot() {
-            return;
+    /// Has the next checkpoint of the store tell of the producers, if they are few. `false`: they are many.
+    pub fn note_producers(&self) -> bool {
+        let core = self.core.borrow();
+        let producers = core.producers();
+        if producers.len() > NOTED_PRODUCERS_MAX {
+            return false;
         }
+        self.log.note_producers(core.log_end(), producers.noted());
+        true
+    }
+
+    /// Notes the producers in a file of their own. Returns its bytes.
+    pub async fn write_producers(&self) -> u64 {
         let (offset, state) = {
             let core = self.core.borrow();
             (core.log_end(), core.producers().snapshot())
@@ -575,6 +576,7 @@ impl Replica {
                 self.partition
             );
         }
+        state.len() as u64
     }
 
     /// Forgets producers that have been silent too long.
@@ -583,6 +585,9 @@ impl Replica {
         self.verifying.expire(now, expiration_ms);
     }
 }
+
+/// Producers whose state a checkpoint of all logs has room for.
+const NOTED_PRODUCERS_MAX: usize = 32;
 
 pub(super) fn accepted(
     base_offset: Offset,

@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Shard;
 use super::controller::Controller;
 use super::message::Message;
-use super::replica::SnapshotWhen;
 use crate::config::BrokerConfig;
 use crate::metadata::{
     Bootstrap, Command, ConfigEdit, ConfigOp, EditedResource, Image, IncrementalAlterConfigs,
@@ -29,9 +27,6 @@ pub struct Opened {
     pub groups_bytes: usize,
     pub open_files_max: usize,
 }
-
-/// How often producers and recovery points are noted on disk.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
 /// Makes the shard and starts its tasks. Its partitions come with the metadata.
 pub fn open(opened: Opened) -> Rc<Shard> {
@@ -59,10 +54,7 @@ pub fn open(opened: Opened) -> Rc<Shard> {
     shard.start(inbox);
     let checkpoints = shard.clone();
     rt::spawn(Queue::Background, "checkpoints", async move {
-        loop {
-            rt::sleep(CHECKPOINT_EVERY).await;
-            checkpoints.checkpoint().await;
-        }
+        checkpoints.run_checkpoints().await;
     });
     rt::spawn(
         Queue::Background,
@@ -131,7 +123,9 @@ impl Shard {
         let committed = self.store.commit().await;
         self.on_committed(committed);
         for replica in &replicas {
-            replica.snapshot_producers(SnapshotWhen::Closing).await;
+            if replica.log.untold_bytes() > 0 && !replica.note_producers() {
+                replica.write_producers().await;
+            }
         }
         if let Err(error) = self.store.close().await {
             tracing::error!("closing the log: {error}");

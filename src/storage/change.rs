@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::checkpoint::LogEntry;
+use super::checkpoint::{LogEntry, NotedProducers};
 use super::chores::Chore;
 use super::error::StorageError;
 use super::frame::{self, Kind};
@@ -13,6 +14,9 @@ use super::names::{EPOCH_CHECKPOINT, FileKind};
 use super::segment::Segment;
 use super::small;
 use crate::types::Offset;
+
+/// Bytes of a segment that its index files need not know: little to walk.
+const UNINDEXED_MAX: u32 = 8 << 20;
 
 /// Producer snapshots kept per log: the newest may prove unreadable.
 const SNAPSHOTS_KEPT: usize = 2;
@@ -126,8 +130,13 @@ impl Log {
             .filter(|&&o| o > to)
             .map(|&o| FileKind::Snapshot.path(&path, o));
         gone.extend(lost);
-        self.state.borrow_mut().snapshots =
-            snapshots.iter().copied().filter(|&o| o <= to).collect();
+        {
+            let mut state = self.state.borrow_mut();
+            state.snapshots = snapshots.iter().copied().filter(|&o| o <= to).collect();
+            state.producers.take_if(|noted| noted.offset > to);
+            // At most; how much of what stays is told of by a file is not known here.
+            state.untold_bytes = state.segments.iter().map(|s| u64::from(s.size)).sum();
+        }
         for file in gone {
             match self.shared.disk.remove(&file).await {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -143,19 +152,16 @@ impl Log {
             .map_err(|e| self.shared.failed(self.dir(), &path, e))
     }
 
-    /// Whether a snapshot of the producers' state would shorten the next recovery by much: after a roll, or many bytes.
-    pub fn wants_snapshot(&self) -> bool {
-        let state = self.state();
-        let newest = state.snapshots.last().copied().unwrap_or(state.start);
-        let since = state
-            .segments
-            .iter()
-            .filter(|s| s.base >= newest)
-            .map(|s| s.size as u64)
-            .sum::<u64>();
-        newest < state.end
-            && (state.segments.back().is_some_and(|s| s.base > newest)
-                || since > SNAPSHOT_EVERY_BYTES)
+    /// Bytes that a recovery would have to read for the producers' state, at most.
+    pub fn untold_bytes(&self) -> u64 {
+        self.state().untold_bytes
+    }
+
+    /// Has the next checkpoint say that the producers' state at `offset`, the log's end, is `state`.
+    pub fn note_producers(&self, offset: Offset, state: Bytes) {
+        let mut log = self.state.borrow_mut();
+        log.untold_bytes = 0;
+        log.producers = Some(NotedProducers { offset, state });
     }
 
     /// Stores `state`, the producers' state at `offset` of the log, so that recovery replays only what comes after.
@@ -163,9 +169,10 @@ impl Log {
     /// Not synced, and it need not be: a torn snapshot is not used, one past the recovered end is removed.
     pub async fn write_snapshot(&self, offset: Offset, state: &[u8]) -> Result<(), StorageError> {
         let (file, bytes) = self.snapshot_file(offset, state);
+        let told_bytes = self.untold_bytes();
         let written = small::write(&self.shared.disk, &file, &bytes).await;
         written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
-        self.note_snapshot(offset);
+        self.note_snapshot(offset, told_bytes);
         Ok(())
     }
 
@@ -177,9 +184,10 @@ impl Log {
         state: &[u8],
     ) -> Result<(), StorageError> {
         let (file, bytes) = self.snapshot_file(offset, state);
+        let told_bytes = self.untold_bytes();
         let written = small::write_synced(&self.shared.disk, &file, &bytes).await;
         written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
-        self.note_snapshot(offset);
+        self.note_snapshot(offset, told_bytes);
         Ok(())
     }
 
@@ -190,11 +198,14 @@ impl Log {
     }
 
     /// A snapshot is in its file; the oldest goes.
-    fn note_snapshot(&self, offset: Offset) {
+    ///
+    /// - `told_bytes`: what was appended when it was taken; more may have come since.
+    fn note_snapshot(&self, offset: Offset, told_bytes: u64) {
         let path = self.state().path.clone();
         let mut gone: SmallVec<[Offset; 2]> = SmallVec::new();
         {
             let mut state = self.state.borrow_mut();
+            state.untold_bytes -= told_bytes.min(state.untold_bytes);
             state.snapshots.retain(|o| *o != offset);
             state.snapshots.push(offset);
             state.snapshots.sort();
@@ -209,16 +220,18 @@ impl Log {
         }
     }
 
-    /// The newest snapshot that can be read, and the offset it was taken at; [`Log::recover`] then replays from there.
-    pub async fn latest_snapshot(&self) -> Result<Option<(Offset, Vec<u8>)>, StorageError> {
+    /// The newest state of the producers that can be read, and its offset; [`Log::recover`] then replays from there.
+    pub async fn latest_snapshot(&self) -> Result<Option<(Offset, Bytes)>, StorageError> {
         if self.state().stage == Stage::Unrecovered && !self.state().scanned {
             self.list().await?;
         }
-        let (path, offsets) = {
+        let (path, offsets, noted) = {
             let state = self.state();
-            (state.path.clone(), state.snapshots.clone())
+            let noted = state.producers.clone();
+            (state.path.clone(), state.snapshots.clone(), noted)
         };
-        for &offset in offsets.iter().rev() {
+        let from = noted.as_ref().map_or(Offset(-1), |noted| noted.offset);
+        for &offset in offsets.iter().rev().filter(|&&offset| offset > from) {
             let Ok(bytes) = self
                 .shared
                 .disk
@@ -231,11 +244,11 @@ impl Log {
                 frame::decode(Kind::Producers, &bytes).filter(|f| f.sequence == offset.0 as u64)
             {
                 self.state.borrow_mut().replay_from = Some(offset);
-                return Ok(Some((offset, frame.payload.to_vec())));
+                return Ok(Some((offset, Bytes::copy_from_slice(frame.payload))));
             }
         }
-        self.state.borrow_mut().replay_from = None;
-        Ok(None)
+        self.state.borrow_mut().replay_from = noted.as_ref().map(|noted| noted.offset);
+        Ok(noted.map(|noted| (noted.offset, noted.state)))
     }
 
     /// What the directory's checkpoint says of this log; `None` before recovery and after deletion.
@@ -256,7 +269,7 @@ impl Log {
             }
         }
         Some(LogEntry {
-            name: self.partition.to_string(),
+            name: self.name.clone(),
             topic_id: self.topic_id,
             start: state.start,
             recovery_point: state.recovery_point,
@@ -267,6 +280,7 @@ impl Log {
                 .find(|o| **o <= state.recovery_point)
                 .copied()
                 .unwrap_or(Offset(-1)),
+            producers: state.producers.clone(),
             epochs: {
                 let mut epochs = state.epochs.clone();
                 epochs.truncate_end(state.recovery_point);
@@ -276,23 +290,54 @@ impl Log {
         })
     }
 
+    /// The active segment's base, and how many of its bytes its index files do not know and the index in memory does.
+    fn active(&self) -> Option<(Offset, u32)> {
+        let state = self.state();
+        let active = state.segments.back();
+        let active = active.filter(|s| state.stage == Stage::Open && s.exists && s.size > 0)?;
+        // What neither knows is left to the first lookup: the whole segment would have to be read.
+        let is_known = active.index_whole || active.seal.is_some();
+        let unindexed = is_known.then_some(active.size - active.indexed);
+        Some((active.base, unindexed.unwrap_or(0)))
+    }
+
+    /// How much its index and epochs' files are worth being written, in bytes of batches; 0 is not at all. Where they are
+    /// behind, lookups walk the batches.
+    pub(super) fn side_files_due(&self) -> u32 {
+        let unindexed = self.active().map_or(0, |(_, unindexed)| unindexed);
+        match self.state().epochs_dirty {
+            true => unindexed.max(UNINDEXED_MAX),
+            false if unindexed < UNINDEXED_MAX => 0,
+            false => unindexed,
+        }
+    }
+
     /// Before a checkpoint: the active segment's indexes, and the epochs' file.
     pub(super) async fn write_side_files(&self) -> Result<(), StorageError> {
         let _inside = self.gate.enter().await;
-        if self.state().stage != Stage::Open || self.is_offline() {
+        if self.is_offline() {
             return Ok(());
         }
-        let active = self
-            .state()
-            .segments
-            .back()
-            .filter(|s| s.exists && s.size > 0)
-            .map(|s| s.base);
-        if let Some(base) = active {
-            self.write_index(base).await?;
+        if let Some((base, unindexed)) = self.active() {
+            if unindexed > 0 {
+                self.write_index(base).await?;
+            }
             self.store_aborted(base).await?;
         }
-        self.write_epochs().await
+        let is_open = self.state().stage == Stage::Open;
+        match is_open {
+            true => self.write_epochs().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Before a checkpoint: what was aborted in the active segment, without which recovery looks at all its batches.
+    pub(super) async fn store_active_aborted(&self) -> Result<(), StorageError> {
+        let _inside = self.gate.enter().await;
+        match self.active() {
+            Some((base, _)) if !self.is_offline() => self.store_aborted(base).await,
+            _ => Ok(()),
+        }
     }
 
     async fn write_epochs(&self) -> Result<(), StorageError> {
@@ -309,6 +354,10 @@ impl Log {
 
     /// The clean close of a log: its active file ends where its last batch does.
     pub(super) async fn finish_active(&self) -> Result<(), StorageError> {
+        if !self.is_offline() {
+            let _inside = self.gate.enter().await;
+            self.cut_tail().await?;
+        }
         let touched = {
             let mut state = self.state.borrow_mut();
             let active = state
@@ -324,8 +373,8 @@ impl Log {
         let changed = {
             let mut state = self.state.borrow_mut();
             let last = state.segments.back();
-            let has_unstored = last.is_some_and(|s| s.aborted.has_unstored());
-            std::mem::take(&mut state.changed) || has_unstored
+            let is_behind = last.is_some_and(|s| s.aborted.has_unstored() || s.indexed < s.size);
+            std::mem::take(&mut state.changed) || is_behind
         };
         if let Some((base, size)) = touched {
             let file = self.shared.file(self, base, false).await?;
@@ -343,6 +392,3 @@ impl Log {
         }
     }
 }
-
-/// Bytes appended since the last snapshot that make a new one worth its file.
-const SNAPSHOT_EVERY_BYTES: u64 = 64 << 20;

@@ -4,6 +4,8 @@
 //! it describes is durable and intact up to the recovery point: recovery scans from there, and after a clean
 //! close there is nothing to scan.
 
+use bytes::Bytes;
+
 use super::aborted::AbortedSeal;
 use super::epochs::Epochs;
 use super::frame::{self, Fields, Kind};
@@ -36,11 +38,21 @@ pub(super) struct LogEntry {
     pub start: Offset,
     /// All below is durable; after a clean close, the log's end.
     pub recovery_point: Offset,
-    /// Offset of the newest producer snapshot, −1 if there is none.
+    /// Offset of the newest file of producers' state, −1 if there is none.
     pub snapshot: Offset,
+    /// The producers' state, where it is small. May be of an offset past the recovery point.
+    pub producers: Option<NotedProducers>,
     pub epochs: Epochs,
     /// In order; the last one ends at `recovery_point`.
     pub segments: Vec<SegmentEntry>,
+}
+
+/// The producers' state of a log as of `offset`: a recovery reads for it only what comes after. What the bytes mean is
+/// known to those who give them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct NotedProducers {
+    pub offset: Offset,
+    pub state: Bytes,
 }
 
 /// The logs of one shard in one directory.
@@ -56,14 +68,9 @@ pub(super) struct Checkpoint {
 impl Checkpoint {
     /// The bytes of the file.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + self.logs.len() * 160);
-        out.push(u8::from(self.clean));
-        put_u32(&mut out, self.logs.len());
-        for log in &self.logs {
-            encode_log(log, &mut out);
-        }
-        encode_aborted(&self.logs, &mut out);
-        frame::encode(Kind::Checkpoint, self.generation, &out)
+        let mut encoder = Encoder::default();
+        self.logs.iter().for_each(|log| encoder.add(log));
+        encoder.finish(self.clean, self.generation)
     }
 
     /// Reads a file back; `None` if it is torn, foreign, or does not parse.
@@ -76,12 +83,44 @@ impl Checkpoint {
         for _ in 0..count {
             logs.push(decode_log(&mut fields)?);
         }
-        decode_aborted(&mut logs, &mut fields)?;
+        decode_sections(&mut logs, &mut fields)?;
         Some(Checkpoint {
             clean,
             generation: frame.sequence,
             logs,
         })
+    }
+}
+
+/// Puts a checkpoint's file together log by log.
+#[derive(Default)]
+pub(super) struct Encoder {
+    count: u32,
+    logs: Vec<u8>,
+    aborted: Vec<u8>,
+    producers: Vec<u8>,
+}
+
+impl Encoder {
+    pub fn add(&mut self, log: &LogEntry) {
+        encode_log(log, &mut self.logs);
+        encode_aborted(self.count, log, &mut self.aborted);
+        encode_producers(self.count, log, &mut self.producers);
+        self.count += 1;
+    }
+
+    /// The bytes of the file.
+    pub fn finish(self, clean: bool, generation: u64) -> Vec<u8> {
+        let head = [u8::from(clean)];
+        let parts: [&[u8]; 6] = [
+            &head,
+            &self.count.to_le_bytes(),
+            &self.logs,
+            &self.aborted,
+            &PRODUCERS_FOLLOW.to_le_bytes(),
+            &self.producers,
+        ];
+        frame::encode(Kind::Checkpoint, generation, &parts.concat())
     }
 }
 
@@ -121,27 +160,39 @@ fn encode_log(log: &LogEntry, out: &mut Vec<u8>) {
     }
 }
 
-/// The segments with aborted transactions, or that may get some, behind all logs: where earlier versions end.
-fn encode_aborted(logs: &[LogEntry], out: &mut Vec<u8>) {
-    for (i, log) in logs.iter().enumerate() {
-        for segment in log
-            .segments
-            .iter()
-            .filter(|s| s.aborted != AbortedSeal::NONE)
-        {
-            put_u32(out, i);
-            out.extend_from_slice(&segment.base.0.to_le_bytes());
-            out.extend_from_slice(&segment.aborted.count.to_le_bytes());
-            out.extend_from_slice(&segment.aborted.crc.to_le_bytes());
-            out.extend_from_slice(&segment.aborted.covered.0.to_le_bytes());
-        }
+/// A log's segments with aborted transactions, or that may get some. The section stands behind all logs.
+fn encode_aborted(number: u32, log: &LogEntry, out: &mut Vec<u8>) {
+    let segments = log.segments.iter();
+    for segment in segments.filter(|s| s.aborted != AbortedSeal::NONE) {
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&segment.base.0.to_le_bytes());
+        out.extend_from_slice(&segment.aborted.count.to_le_bytes());
+        out.extend_from_slice(&segment.aborted.crc.to_le_bytes());
+        out.extend_from_slice(&segment.aborted.covered.0.to_le_bytes());
     }
 }
 
-/// Nothing there: an earlier version wrote the file, which knew no transactions, or no segment has any.
-fn decode_aborted(logs: &mut [LogEntry], fields: &mut Fields<'_>) -> Option<()> {
+/// Stands between the two sections behind the logs, in the place of a log's number.
+const PRODUCERS_FOLLOW: u32 = u32::MAX;
+
+/// What is told of a log's producers. The section stands behind all that earlier versions wrote.
+fn encode_producers(number: u32, log: &LogEntry, out: &mut Vec<u8>) {
+    if let Some(noted) = &log.producers {
+        out.extend_from_slice(&number.to_le_bytes());
+        out.extend_from_slice(&noted.offset.0.to_le_bytes());
+        put_u32(out, noted.state.len());
+        out.extend_from_slice(&noted.state);
+    }
+}
+
+/// Of what follows the logs, earlier versions wrote less or nothing.
+fn decode_sections(logs: &mut [LogEntry], fields: &mut Fields<'_>) -> Option<()> {
     while !fields.0.is_empty() {
-        let log = logs.get_mut(fields.u32()? as usize)?;
+        let number = fields.u32()?;
+        if number == PRODUCERS_FOLLOW {
+            return decode_producers(logs, fields);
+        }
+        let log = logs.get_mut(number as usize)?;
         let base = Offset(fields.i64()?);
         let segment = log.segments.iter_mut().find(|s| s.base == base)?;
         segment.aborted = AbortedSeal {
@@ -149,6 +200,17 @@ fn decode_aborted(logs: &mut [LogEntry], fields: &mut Fields<'_>) -> Option<()> 
             crc: fields.u32()?,
             covered: Offset(fields.i64()?),
         };
+    }
+    Some(())
+}
+
+fn decode_producers(logs: &mut [LogEntry], fields: &mut Fields<'_>) -> Option<()> {
+    while !fields.0.is_empty() {
+        let log = logs.get_mut(fields.u32()? as usize)?;
+        log.producers = Some(NotedProducers {
+            offset: Offset(fields.i64()?),
+            state: Bytes::copy_from_slice(fields.block()?),
+        });
     }
     Some(())
 }
@@ -195,6 +257,7 @@ fn decode_log(fields: &mut Fields<'_>) -> Option<LogEntry> {
         start: Offset(start),
         recovery_point: Offset(recovery_point),
         snapshot: Offset(snapshot),
+        producers: None,
         epochs: Epochs::from_entries(epochs)?,
         segments,
     })
@@ -213,6 +276,7 @@ mod tests {
             start: Offset(5),
             recovery_point: Offset(900),
             snapshot: Offset(-1),
+            producers: None,
             epochs,
             segments: vec![SegmentEntry {
                 base: Offset(0),
@@ -226,6 +290,10 @@ mod tests {
             }],
         };
         let mut other = log.clone();
+        other.producers = Some(NotedProducers {
+            offset: Offset(901),
+            state: Bytes::from_static(b"who wrote"),
+        });
         other.name = "orders-8".to_owned();
         other.segments[0].seal = Some(Seal {
             offsets: 3,
@@ -250,10 +318,11 @@ mod tests {
         assert_eq!(Checkpoint::decode(&checkpoint.encode()), Some(checkpoint));
     }
 
-    /// Goal: what was written before there were transactions is read. Method: the bytes without what was added.
+    /// Goal: what earlier versions wrote is read. Method: the bytes without the sections that were added since.
     #[test]
-    fn an_earlier_version_has_no_aborted_transactions() {
+    fn an_earlier_version_tells_of_less() {
         let mut checkpoint = sample();
+        checkpoint.logs[1].producers = None;
         let mut old = Vec::new();
         old.push(u8::from(checkpoint.clean));
         put_u32(&mut old, checkpoint.logs.len());
@@ -261,6 +330,11 @@ mod tests {
             .logs
             .iter()
             .for_each(|log| encode_log(log, &mut old));
+        let mut newer = old.clone();
+        encode_aborted(0, &checkpoint.logs[0], &mut newer);
+        encode_aborted(1, &checkpoint.logs[1], &mut newer);
+        let bytes = frame::encode(Kind::Checkpoint, checkpoint.generation, &newer);
+        assert_eq!(Checkpoint::decode(&bytes).as_ref(), Some(&checkpoint));
         let bytes = frame::encode(Kind::Checkpoint, checkpoint.generation, &old);
         checkpoint.logs[1].segments[0].aborted = AbortedSeal::NONE;
         assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint));

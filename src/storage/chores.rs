@@ -205,6 +205,7 @@ impl Log {
         let Some((offsets, times, seal)) = self.sealed_index(base) else {
             return Ok(());
         };
+        let size = self.state().segment_at(base).map_or(0, |s| s.size);
         for (kind, bytes) in [(FileKind::Index, offsets), (FileKind::TimeIndex, times)] {
             let path = kind.path(&path, base);
             // Not synced: a file that a crash spoils does not fit its seal, and is rebuilt.
@@ -213,7 +214,7 @@ impl Log {
             }
         }
         if let Some(segment) = self.state.borrow_mut().segment_at_mut(base) {
-            segment.seal = Some(seal);
+            (segment.seal, segment.indexed) = (Some(seal), size);
         }
         Ok(())
     }

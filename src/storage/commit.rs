@@ -231,8 +231,9 @@ impl Log {
 
     /// - `depth`: writes in flight at once.
     async fn write_taken(&self, depth: usize) -> Result<Offset, StorageError> {
-        let taken = self.take();
         self.shared.dirs[self.dir()].check()?;
+        self.cut_tail().await?;
+        let taken = self.take();
         for part in &taken.parts {
             if let Err(error) = self.write_part(part, depth).await {
                 if error.is_full() {
@@ -302,7 +303,7 @@ impl Log {
             .filter(|_| state.stage == Stage::Open)?;
         let facts = RunFacts {
             bytes: segment.size.saturating_sub(from.position) as usize,
-            in_one_segment: from.base == segment.base && segment.exists,
+            in_one_segment: from.base == segment.base && segment.exists && state.uncut.is_none(),
         };
         if facts.bytes == 0 || route(facts) == Route::Segment {
             return None;

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use super::checkpoint::NotedProducers;
 use super::compact::Compaction;
 use super::epochs::Epochs;
 use super::error::AppendError;
@@ -117,6 +118,9 @@ pub(super) struct State {
     pub in_journal: bool,
     /// Largest timestamp of that segment up to there, and the last offset of its batch.
     pub durable_max: (i64, Offset),
+    /// A segment that recovery found to end here, and whose file may hold other bytes behind: they are cut off before
+    /// anything of this life is written.
+    pub uncut: Option<(Offset, u32)>,
     /// Recovery found less than the checkpoint promised, which must be written anew before anything is appended.
     pub broken_promise: bool,
     /// All below is durable in its segment, and the directory's checkpoint may say so.
@@ -144,8 +148,12 @@ pub(super) struct State {
     /// Where lookups that will come again found their batch.
     pub marks: Marks,
     pub compaction: Compaction,
-    /// Where producer snapshots were taken, oldest first.
+    /// Where files of the producers' state were taken, oldest first.
     pub snapshots: SmallVec<[Offset; 2]>,
+    /// What the next checkpoint says of the producers.
+    pub producers: Option<NotedProducers>,
+    /// Bytes from the newest of these two on: what a recovery has to read for the producers' state.
+    pub untold_bytes: u64,
     /// The current directory; changes when the log is moved.
     pub path: PathBuf,
 }
@@ -230,6 +238,13 @@ impl State {
         }
     }
 
+    /// The newest offset up to which the producers' state is noted, or about to be.
+    pub fn told_of_producers(&self) -> Offset {
+        let noted = self.producers.as_ref().map(|noted| noted.offset);
+        let filed = self.snapshots.last().copied();
+        noted.max(filed).unwrap_or(Offset::ZERO)
+    }
+
     /// The boundary at the log's end.
     pub fn end_mark(&self) -> Option<Mark> {
         let last = self.segments.back()?;
@@ -301,6 +316,7 @@ impl Log {
         state.end = incoming.last_offset.plus(1);
         state.epochs_dirty |= state.epochs.assign(stamps.epoch, base_offset);
         state.changed = true;
+        state.untold_bytes += bytes.len() as u64;
         let newly_dirty = !std::mem::replace(&mut state.dirty, true);
         drop(guard);
         self.shared.tail_grew(taken);
@@ -397,10 +413,15 @@ impl Log {
         self.state().end
     }
 
-    /// Bytes of memory that its segments and their indexes take, without batches.
+    /// Bytes of memory that its segments, their indexes and what is noted of producers take, without batches.
     pub fn index_memory_bytes(&self) -> usize {
         let state = self.state();
-        state.segments.iter().map(Segment::index_memory_bytes).sum()
+        let noted = state
+            .producers
+            .as_ref()
+            .map_or(0, |noted| noted.state.len());
+        let segments = state.segments.iter().map(Segment::index_memory_bytes);
+        noted + segments.sum::<usize>()
     }
 
     /// All below is on stable storage.

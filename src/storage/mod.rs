@@ -71,6 +71,7 @@ mod throttle;
 mod time;
 mod txn_index;
 mod verify;
+mod window;
 
 pub use aborted::AbortedTransaction;
 pub use adopt::{AdoptError, KafkaPartition, Transfer};

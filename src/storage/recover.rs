@@ -1,9 +1,9 @@
 //! What a log holds after a restart: trusted up to the checkpoint, looked at batch by batch beyond it.
 //!
 //! After a clean close nothing is read. Otherwise the scan begins at the recovery point and ends at the first batch
-//! that is torn, stale, zero or out of order. There the file is cut, durably, before anything is appended: what
-//! comes after a cut reads as zeros, so bytes of an earlier life can never be taken for data. File lengths only
-//! bound the scan; they decide nothing.
+//! that is torn, stale, zero or out of order. There the file is cut, durably, with the first commit: what
+//! comes after a cut reads as zeros, so bytes of an earlier life can never be taken for data. Until then the file is as the
+//! crash left it, and the next start finds the same in it. File lengths only bound the scan; they decide nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,9 @@ use super::names::{DELETED_FILE_SUFFIX, EPOCH_CHECKPOINT, FileKind, START_OFFSET
 use super::read::copy_out;
 use super::removal::Removal;
 use super::segment::{Incoming, Segment};
-use crate::record::{BATCH_HEADER_BYTES, BatchHeader, Limits, RawBatch, check_slice};
-use crate::rt::{File, Open, Page};
+use super::window::{WINDOW_BYTES, Window};
+use crate::record::{BatchHeader, Limits, RawBatch, check_slice};
+use crate::rt::Open;
 use crate::types::Offset;
 
 /// What recovery had to do.
@@ -26,7 +27,7 @@ use crate::types::Offset;
 pub struct Recovered {
     /// Bytes of log read and checked beyond the checkpoint.
     pub scanned_bytes: u64,
-    /// Bytes of file cut off, padding included.
+    /// Bytes of file that are not of the log, padding included.
     pub truncated_bytes: u64,
 }
 
@@ -35,6 +36,8 @@ pub struct Recovered {
 pub(super) struct Listing {
     /// Bases and file lengths of segments, in order.
     segments: Vec<(Offset, u64)>,
+    /// Whether there is a file that says where the log starts.
+    has_start: bool,
     /// Where producer snapshots were taken, in order.
     snapshots: Vec<Offset>,
     /// What a compaction left.
@@ -46,8 +49,6 @@ struct Scan {
     segment: Segment,
     end: Offset,
 }
-
-const WINDOW_BYTES: usize = 1 << 20;
 
 /// The state of a log that was just opened: new, or as the last run's checkpoint has it.
 pub(super) fn initial_state(
@@ -69,6 +70,7 @@ pub(super) fn initial_state(
         stage: Stage::Open,
         scanned: true,
         listing: None,
+        uncut: None,
         broken_promise: false,
         durable_pos: None,
         journaled: [NOT_JOURNALED; JOURNAL_FILES],
@@ -82,6 +84,8 @@ pub(super) fn initial_state(
         marks: Marks::default(),
         compaction: Compaction::default(),
         snapshots: Default::default(),
+        producers: None,
+        untold_bytes: 0,
         path,
     };
     let Some(found) = found else { return state };
@@ -98,6 +102,7 @@ pub(super) fn initial_state(
             last.aborted.cover_to(entry.recovery_point);
         }
         state.note_durable_end();
+        state.producers = entry.producers;
         if entry.snapshot >= Offset::ZERO {
             state.snapshots.push(entry.snapshot);
         }
@@ -144,6 +149,11 @@ impl Log {
             return Ok(Recovered::default());
         }
         let mut recovered = Recovered::default();
+        let mut untold_bytes = 0;
+        let mut on_batch = |batch: &RawBatch<'_>| {
+            untold_bytes += batch.bytes.len() as u64;
+            on_batch(batch);
+        };
         let from = self.state().replay_from.unwrap_or(Offset::ZERO);
         let promised = self.state().recovery_point;
         if !self.state().scanned {
@@ -154,11 +164,12 @@ impl Log {
             self.state.borrow_mut().scanned = true;
             self.remove_snapshots_past_end().await?;
             // The checkpoint promises more than there is. It must be taken back before other bytes lie there.
-            if self.end_offset() < promised {
-                self.state.borrow_mut().broken_promise = true;
-            }
-            if from > self.end_offset() {
-                self.state.borrow_mut().replay_from = None;
+            let mut state = self.state.borrow_mut();
+            let end = state.end;
+            let told = state.producers.take_if(|noted| noted.offset > end);
+            state.broken_promise = end < promised || told.is_some();
+            if from > end {
+                state.replay_from = None;
                 return Err(StorageError::SnapshotAhead);
             }
         } else {
@@ -167,6 +178,7 @@ impl Log {
         let broken_promise = {
             let mut state = self.state.borrow_mut();
             state.listing = None;
+            state.untold_bytes = untold_bytes;
             state.stage = Stage::Open;
             if let Some(active) = state.segments.back_mut() {
                 active.appended = self.shared.clock.wall().0;
@@ -210,6 +222,7 @@ impl Log {
                 Some((FileKind::Snapshot, offset)) => listing.snapshots.push(offset),
                 Some((FileKind::Cleaned, base)) => listing.swaps.cleaned.push(base),
                 Some((FileKind::Swap, base)) => listing.swaps.swaps.push(base),
+                _ if entry.name == START_OFFSET => listing.has_start = true,
                 _ if entry.name.ends_with(DELETED_FILE_SUFFIX) => {
                     let left = Removal::File(path.join(&entry.name));
                     self.shared.removals.add(left, self.shared.clock.now());
@@ -223,12 +236,16 @@ impl Log {
     /// Holds the checkpoint's segments against the files that are there; what does not fit is scanned.
     async fn adopt_listing(&self) -> Result<(), StorageError> {
         let path = self.state().path.clone();
-        let start_file = self
-            .shared
-            .disk
-            .read_file(&path.join(START_OFFSET))
-            .await
-            .ok();
+        let has_start = self.state().listing.as_ref().is_some_and(|l| l.has_start);
+        let start_file = match has_start {
+            true => self
+                .shared
+                .disk
+                .read_file(&path.join(START_OFFSET))
+                .await
+                .ok(),
+            false => None,
+        };
         let start = start_file
             .and_then(|b| String::from_utf8(b).ok()?.trim().parse().ok())
             .map(Offset);
@@ -493,11 +510,37 @@ impl Log {
         scan.segment.written = end;
         recovered.scanned_bytes += (end - trusted) as u64;
         recovered.truncated_bytes += len.saturating_sub(end as u64);
-        // Also where the length is right: blocks reserved past it may hold writes that never became part of it.
-        file.truncate(end as u64).await.map_err(failed)?;
-        file.datasync().await.map_err(failed)?;
+        if end > trusted {
+            // Written by the last life, which may not have seen it become durable.
+            file.datasync().await.map_err(failed)?;
+        }
         file.close().await.map_err(failed)?;
+        // Also where the length is right: blocks reserved past it may hold writes that never became part of it.
+        let earlier = self.state.borrow_mut().uncut.replace((base, end));
+        if let Some((earlier, end)) = earlier {
+            self.cut(earlier, end).await?;
+        }
         Ok(scan)
+    }
+
+    /// Cuts off what recovery found behind the log's end, durably, before anything else comes there. By one who is inside
+    /// the gate.
+    pub(super) async fn cut_tail(&self) -> Result<(), StorageError> {
+        let uncut = self.state().uncut;
+        if let Some((base, end)) = uncut {
+            if self.holds(base) {
+                self.cut(base, end).await?;
+            }
+            self.state.borrow_mut().uncut = None;
+        }
+        Ok(())
+    }
+
+    async fn cut(&self, base: Offset, end: u32) -> Result<(), StorageError> {
+        let file = self.shared.file(self, base, false).await?;
+        let failed = |error| self.shared.failed(self.dir(), file.path(), error);
+        file.truncate(end as u64).await.map_err(failed)?;
+        file.datasync().await.map_err(failed)
     }
 
     fn begin_scan(&self, base: Offset) -> Scan {
@@ -538,85 +581,5 @@ impl Log {
         }
         self.state.borrow_mut().snapshots.retain(|o| *o <= end);
         Ok(())
-    }
-}
-
-/// A stretch of a file being scanned, moved on as it is used up.
-#[derive(Default)]
-pub(super) struct Window {
-    start: u64,
-    page: Option<Page>,
-}
-
-impl Window {
-    /// The bytes of the batch at `position`, as long as its header says; `None` if `len` ends before it does.
-    pub async fn batch(
-        &mut self,
-        file: &File,
-        position: u64,
-        len: u64,
-    ) -> std::io::Result<Option<&[u8]>> {
-        let header_end = position + BATCH_HEADER_BYTES as u64;
-        if header_end > len || !self.cover(file, position, header_end, len).await? {
-            return Ok(None);
-        }
-        let Some(size) = BatchHeader::view(self.bytes(position))
-            .ok()
-            .and_then(|h| h.size().ok())
-        else {
-            return Ok(None);
-        };
-        let end = position + size as u64;
-        // A length that the file cannot hold is not believed, so this bounds what is read by what there is.
-        if end > len || !self.cover(file, position, end, len).await? {
-            return Ok(None);
-        }
-        Ok(Some(&self.bytes(position)[..size]))
-    }
-
-    /// Whether [`Window::batch`] has the batch at `position` in memory.
-    pub fn has_batch(&self, position: u64) -> bool {
-        let held = self.page.as_ref().map_or(0, |page| page.len() as u64);
-        let header_end = position + BATCH_HEADER_BYTES as u64;
-        if position < self.start || header_end > self.start + held {
-            return false;
-        }
-        let header = BatchHeader::view(self.bytes(position)).ok();
-        let size = header.and_then(|header| header.size().ok());
-        size.is_some_and(|size| position + size as u64 <= self.start + held)
-    }
-
-    /// A batch that [`Window::batch`] gave just before, once more.
-    pub fn held(&self, position: u64, size: usize) -> &[u8] {
-        &self.bytes(position)[..size]
-    }
-
-    fn bytes(&self, position: u64) -> &[u8] {
-        self.page
-            .as_ref()
-            .map_or(&[], |page| &page[(position - self.start) as usize..])
-    }
-
-    /// Reads so that `position..end` is in the window. `false`: the file is shorter than it was listed.
-    async fn cover(
-        &mut self,
-        file: &File,
-        position: u64,
-        end: u64,
-        len: u64,
-    ) -> std::io::Result<bool> {
-        let held = self.page.as_ref().map_or(0, |page| page.len() as u64);
-        if self.start <= position && end <= self.start + held {
-            return Ok(true);
-        }
-        let wanted = ((end - position) as usize)
-            .max(WINDOW_BYTES)
-            .min((len - position) as usize);
-        self.page = Some(file.read(position, wanted).await?);
-        self.start = position;
-        Ok(self
-            .page
-            .as_ref()
-            .is_some_and(|page| page.len() as u64 >= end - position))
     }
 }

@@ -476,6 +476,7 @@ impl Relocation<'_> {
             }
         }
         state.changed = true;
+        state.uncut = None;
         // Whoever is about to open a file by its old name looks again; and no checkpoint of the new directory tells of it yet.
         state.generation = self.shared.next_generation();
         state.compaction.checkpointed = Offset::ZERO;

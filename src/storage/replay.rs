@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use hashbrown::HashMap;
 
 use super::error::StorageError;
+use super::join::join_bounded;
 use super::journal::{StoredRun, rounds};
 use super::names::{FileKind, PARTITION_METADATA, decode_partition_metadata};
 use crate::record::split;
@@ -49,26 +50,21 @@ pub(super) async fn replay(
     for run in all.into_iter().flat_map(|round| round.1) {
         segments.entry((run.name, run.base)).or_default().push(run);
     }
+    let applies = segments.into_iter().map(|((name, base), runs)| {
+        apply_known(disk, directory.join(name), base, runs, known.get(name))
+    });
     let mut applied = 0;
-    for ((name, base), runs) in segments {
-        let path = directory.join(name);
-        // A crash may have spoilt the file before the first segment was there.
-        let known = known.get(name);
-        let owner = topic_id(disk, &path)
-            .await
-            .or(known.map(|known| known.topic_id));
-        let runs = runs
-            .into_iter()
-            .filter(|run| Some(run.topic_id) == owner)
-            .filter(|run| !known.is_some_and(|known| known.holds(run)))
-            .collect::<Vec<_>>();
-        applied += apply(disk, &path, base, &runs).await?;
+    for outcome in join_bounded(applies, APPLY_DEPTH).await {
+        applied += outcome?;
     }
     for file in files {
         clear(disk, file).await.map_err(StorageError::io(file))?;
     }
     Ok(applied)
 }
+
+/// Segments that runs are brought to side by side.
+const APPLY_DEPTH: usize = 64;
 
 /// What the checkpoint knows of a log.
 pub(super) struct Known {
@@ -83,6 +79,21 @@ impl Known {
         let end = last.map(|batch| batch.header.next_offset());
         run.topic_id == self.topic_id && end.is_some_and(|end| end <= self.recovery_point)
     }
+}
+
+/// Applies those of one segment's runs that are of the topic whose directory it is, and not in the segment for certain.
+async fn apply_known(
+    disk: &Disk,
+    path: PathBuf,
+    base: Offset,
+    mut runs: Vec<StoredRun<'_>>,
+    known: Option<&Known>,
+) -> Result<u64, StorageError> {
+    // A crash may have spoilt the file before the first segment was there.
+    let owner = topic_id(disk, &path).await;
+    let owner = owner.or(known.map(|known| known.topic_id));
+    runs.retain(|run| Some(run.topic_id) == owner && !known.is_some_and(|known| known.holds(run)));
+    apply(disk, &path, base, &runs).await
 }
 
 /// Writes the runs of one segment into its file, durably. A segment that is gone was deleted since.

@@ -38,6 +38,8 @@ pub(super) struct Segment {
     pub index_whole: bool,
     /// What of the index files may be believed; `None` is nothing.
     pub seal: Option<Seal>,
+    /// The segment's size when they were written.
+    pub indexed: u32,
     /// Transactions whose abort markers lie here.
     pub aborted: Aborted,
     /// Bytes appended since the last index entry.
@@ -89,6 +91,7 @@ impl Segment {
             index: Index::default(),
             index_whole: true,
             seal: None,
+            indexed: 0,
             aborted: Aborted::empty(base),
             unindexed: 0,
             extents: Extents::default(),
@@ -115,6 +118,7 @@ impl Segment {
             max_timestamp_offset: entry.max_timestamp_offset,
             index_whole: entry.size == 0,
             seal: entry.seal,
+            indexed: entry.seal.map_or(0, |_| entry.size),
             aborted: Aborted::sealed(entry.aborted),
             ..Segment::new(entry.base, Timestamp(entry.created))
         }
@@ -202,6 +206,7 @@ impl Segment {
         self.index
             .truncate(position, relative(self.base, end).unwrap_or(u32::MAX));
         self.seal = None;
+        self.indexed = 0;
         self.aborted.truncate(self.base, end);
         if self.max_timestamp_offset >= end {
             // No record that stays is later than this one: that is all a lookup needs of it.

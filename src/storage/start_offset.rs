@@ -134,8 +134,8 @@ impl State {
     fn must_settle_before(&self, to: Offset) -> bool {
         let bases = self.segments.iter().skip(1).map(|s| s.base);
         let last = bases.take_while(|&base| base <= to).last();
-        let snapshot = self.snapshots.last().copied().unwrap_or(Offset::ZERO);
-        last.is_some_and(|base| base > self.recovery_point || snapshot > self.durable)
+        let told = self.told_of_producers();
+        last.is_some_and(|base| base > self.recovery_point || told > self.durable)
     }
 
     /// Where the durable end lies is not known any more if its segment is gone: the next append begins another.

@@ -1,5 +1,6 @@
 //! One shard's store: its logs, opened, committed, checkpointed and closed.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,9 +8,9 @@ use std::time::Duration;
 use hashbrown::HashSet;
 use std::cell::{Cell, RefCell};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::Encoder;
 use super::commit::Committed;
-use super::compact::CleanedOffsets;
+use super::compact::{CleanedOffsets, ToldLog};
 use super::directories::{Directories, Found, checkpoint_path};
 use super::error::StorageError;
 use super::gate::Gate;
@@ -25,7 +26,7 @@ use super::removal::Removal;
 use super::shared::{Directory, Shared};
 use super::stats::{DeviceStats, StoreStats};
 use super::sync_cost::{SyncCost, SyncMode};
-use crate::rt::{Clock, Disk, Space, sleep, timeout};
+use crate::rt::{Clock, Disk, Space, sleep, timeout, yield_if_needed};
 use crate::types::{Offset, ShardId, TopicId, TopicPartition, Uuid};
 
 /// How a store is sized.
@@ -162,15 +163,22 @@ impl Store {
         let mut kept: Option<(usize, Found, Labelled)> = None;
         for (dir, found) in self.directories.find(name) {
             let path = self.shared.dirs[dir].path.join(name);
-            let known = match &found.entry {
-                Some(entry) => Some(entry.topic_id),
-                None => self.read_topic_id(&path).await,
+            let told = found.entry.as_ref().map(|entry| entry.topic_id);
+            let labelled = match found.clean {
+                true => told,
+                false => self.read_topic_id(&path).await,
             };
+            let known = labelled.or(told);
             if known.is_some_and(|id| id != topic_id) {
                 self.shared.retire(dir, &path, name, AT_ONCE).await?;
                 continue;
             }
-            let left = (dir, found.clone(), Labelled(known.is_some()));
+            let found = match told == known {
+                true => found.clone(),
+                // The checkpoint tells of another topic, which was deleted since.
+                false => Found::default(),
+            };
+            let left = (dir, found, Labelled(labelled.is_some()));
             let older = match kept.take() {
                 None => {
                     kept = Some(left);
@@ -364,15 +372,23 @@ impl Store {
         self.shared.commit().await
     }
 
-    /// Notes on disk how far the logs are durable, so that recovery need not look further back. Every minute or so,
-    /// best after the partitions wrote their producer snapshots.
+    /// Notes on disk how far the logs are durable, so that recovery need not look further back, and what was given to
+    /// [`Log::note_producers`] before.
     pub async fn checkpoint(&self) -> Result<(), StorageError> {
         self.share_written();
         let logs = self.logs();
         let changed = logs
             .iter()
             .filter(|log| std::mem::take(&mut log.state.borrow_mut().changed));
-        let writes = changed.map(|log| log.write_side_files());
+        let writes = changed.map(|log| log.store_active_aborted());
+        for outcome in join_bounded(writes, SIDE_FILES_DEPTH).await {
+            outcome?;
+        }
+        let mut due: Vec<_> = logs.iter().map(|log| (log.side_files_due(), log)).collect();
+        due.retain(|(due, _)| *due > 0);
+        due.sort_by_key(|(due, _)| Reverse(*due));
+        due.truncate(SIDE_FILES_MAX);
+        let writes = due.into_iter().map(|(_, log)| log.write_side_files());
         for outcome in join_bounded(writes, SIDE_FILES_DEPTH).await {
             outcome?;
         }
@@ -405,7 +421,7 @@ impl Store {
             .logs()
             .into_iter()
             .map(|log| async move { log.finish_active().await });
-        for outcome in join_bounded(closes, SIDE_FILES_DEPTH).await {
+        for outcome in join_bounded(closes, CLOSE_DEPTH).await {
             outcome?;
         }
         for dir in 0..self.shared.dirs.len() {
@@ -587,26 +603,31 @@ impl Shared {
         let directory = &self.dirs[dir];
         directory.check()?;
         directory.generation.set(directory.generation.get() + 1);
-        let own = |log: &&Rc<Log>| log.dir() == dir;
-        let entries = |logs: &Vec<Option<Rc<Log>>>| {
-            let logs = logs.iter().flatten().filter(own);
-            logs.filter_map(|log| log.checkpoint_entry()).collect()
-        };
-        let checkpoint = Checkpoint {
-            clean,
-            generation: directory.generation.get(),
-            logs: entries(&self.logs.borrow()),
-        };
-        let told = self.told_swaps(dir);
+        let logs: Vec<Rc<Log>> = self.logs.borrow().iter().flatten().cloned().collect();
+        let (mut encoder, mut told) = (Encoder::default(), Vec::new());
+        for log in logs.iter().filter(|log| log.dir() == dir) {
+            if let Some(entry) = log.checkpoint_entry() {
+                encoder.add(&entry);
+                told.push(ToldLog::of(log));
+            }
+            yield_if_needed().await;
+        }
+        let bytes = encoder.finish(clean, directory.generation.get());
         let path = checkpoint_path(&directory.path, &self.config.shard.to_string());
-        let written = self.disk.replace_file(&path, &checkpoint.encode()).await;
+        let written = self.disk.replace_file(&path, &bytes).await;
         written.map_err(|error| self.failed(dir, &path, error))?;
-        self.on_told(told).await
+        self.on_told(dir, told).await
     }
 }
 
 /// The delay of what nobody may still be reading: the last run's.
 pub(super) const AT_ONCE: i64 = 0;
 
+/// Logs whose side files a checkpoint writes; those of others may be behind.
+const SIDE_FILES_MAX: usize = 64;
+
 /// Logs whose side files are written at once.
 const SIDE_FILES_DEPTH: usize = 8;
+
+/// Logs that are closed at once: nobody is served meanwhile.
+const CLOSE_DEPTH: usize = 64;

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use futures_lite::future::{block_on, yield_now, zip};
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, Faulty, SimClock, SimDisk};
@@ -290,7 +291,11 @@ impl World {
                 17 => self.move_start(i, &logs[i]).await?,
                 18 => {
                     let end = logs[i].end_offset();
-                    logs[i].write_snapshot(end, &end.0.to_be_bytes()).await?;
+                    let state = end.0.to_be_bytes();
+                    match self.prng.below(2) {
+                        0 => logs[i].write_snapshot(end, &state).await?,
+                        _ => logs[i].note_producers(end, Bytes::copy_from_slice(&state)),
+                    }
                     let checkpointed = store.checkpoint().await;
                     self.trace(format_args!(
                         "snapshot of log {i} at {end}; checkpoint: {checkpointed:?}"
@@ -579,7 +584,8 @@ impl World {
                     for log in &logs {
                         if self.prng.below(2) == 0 {
                             let end = log.end_offset();
-                            log.write_snapshot(end, &end.0.to_be_bytes()).await?;
+                            let state = end.0.to_be_bytes();
+                            log.note_producers(end, Bytes::copy_from_slice(&state));
                         }
                     }
                     let closed = store.close().await;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use futures_lite::future::zip;
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, run_local};
@@ -107,7 +108,7 @@ fn a_log_on_a_real_disk_survives_restarts_and_kafka_reads_it() {
         assert_eq!(content(&log).await, held);
         assert_eq!(
             log.latest_snapshot().await.expect("reads"),
-            Some((Offset(603), b"producers".to_vec()))
+            Some((Offset(603), Bytes::from_static(b"producers")))
         );
         let found = log
             .offset_for_timestamp(Timestamp(1501), Offset(603))

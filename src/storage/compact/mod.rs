@@ -38,7 +38,7 @@ mod plan_tests;
 pub(super) use offsets::CleanedOffsets;
 pub use plan::{CompactConfig, Dirty};
 pub use round::{CompactError, CompactTerms, Compacted};
-pub(super) use swap::FoundSwaps;
+pub(super) use swap::{FoundSwaps, ToldLog};
 
 use crate::types::Offset;
 

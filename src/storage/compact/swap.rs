@@ -146,6 +146,7 @@ impl Log {
             start: segment.base,
             recovery_point: group.last().expect("a group has a segment").end,
             snapshot: Offset(-1),
+            producers: None,
             epochs: Epochs::default(),
             segments: vec![entry],
         };
@@ -273,27 +274,22 @@ impl Shared {
         }
     }
 
-    /// The swaps that a checkpoint taken now tells of, and the recovery points that it has.
-    pub(in crate::storage) fn told_swaps(&self, dir: usize) -> Vec<ToldLog> {
-        let logs = self.logs.borrow();
-        let open = logs.iter().flatten().filter(|log| log.dir() == dir);
-        open.filter(|log| log.state().stage == Stage::Open)
-            .map(|log| ToldLog {
-                log: log.clone(),
-                recovery_point: log.state().recovery_point,
-                swaps: log.state().compaction.swaps.clone(),
-            })
-            .collect()
-    }
-
-    /// The checkpoint is on disk: what it tells need not be told any more by a `.swap` file.
-    pub(in crate::storage) async fn on_told(&self, told: Vec<ToldLog>) -> Result<(), StorageError> {
+    /// The checkpoint of a directory is on disk: what it tells need not be told any more by a `.swap` file.
+    pub(in crate::storage) async fn on_told(
+        &self,
+        dir: usize,
+        told: Vec<ToldLog>,
+    ) -> Result<(), StorageError> {
         for ToldLog {
             log,
             recovery_point,
             swaps,
         } in told
         {
+            if log.dir() != dir {
+                // It was moved meanwhile.
+                continue;
+            }
             log.state.borrow_mut().compaction.checkpointed = recovery_point;
             if swaps.is_empty() {
                 continue;
@@ -331,6 +327,18 @@ pub(in crate::storage) struct ToldLog {
     log: Rc<Log>,
     recovery_point: Offset,
     swaps: Vec<Offset>,
+}
+
+impl ToldLog {
+    /// Of a checkpoint that has what the log is now.
+    pub(in crate::storage) fn of(log: &Rc<Log>) -> ToldLog {
+        let state = log.state();
+        ToldLog {
+            log: log.clone(),
+            recovery_point: state.recovery_point,
+            swaps: state.compaction.swaps.clone(),
+        }
+    }
 }
 
 impl State {
