@@ -352,43 +352,53 @@ impl Log {
         written.map_err(|error| self.shared.failed(self.dir(), &path, error))
     }
 
-    /// The clean close of a log: its active file ends where its last batch does.
-    pub(super) async fn finish_active(&self) -> Result<(), StorageError> {
-        if !self.is_offline() {
-            let _inside = self.gate.enter().await;
-            self.cut_tail().await?;
+    /// The clean close of a log begins: its active file ends where its last batch does, though not durably. Returns whether
+    /// that changed it.
+    pub(super) async fn trim_active(&self) -> Result<bool, StorageError> {
+        let _inside = self.gate.enter().await;
+        if self.is_offline() {
+            return Ok(false);
         }
-        let touched = {
-            let mut state = self.state.borrow_mut();
-            let active = state
-                .segments
-                .back_mut()
-                .filter(|s| s.exists && s.allocated > 0);
+        let trimmed = {
+            let mut guard = self.state.borrow_mut();
+            let state = &mut *guard;
+            let uncut = state.uncut.take().is_some();
+            let active = state.segments.back_mut();
+            let active = active.filter(|s| s.exists && (uncut || s.allocated > 0));
             active.map(|segment| {
                 segment.note_time();
                 segment.allocated = 0;
                 (segment.base, segment.size)
             })
         };
-        let changed = {
+        if let Some((base, size)) = trimmed {
+            let file = self.shared.file(self, base, false).await?;
+            let cut = file.truncate(size as u64).await;
+            cut.map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
+        }
+        Ok(trimmed.is_some())
+    }
+
+    /// What [`Log::trim_active`] did becomes durable.
+    pub(super) async fn sync_active(&self) -> Result<(), StorageError> {
+        let base = self.state().segments.back().map(|s| s.base);
+        let Some(base) = base else { return Ok(()) };
+        let file = self.shared.file(self, base, false).await?;
+        let synced = file.datasync().await;
+        synced.map_err(|e| self.shared.failed(self.dir(), file.path(), e))
+    }
+
+    /// The clean close of a log ends: what is told of it is in its files.
+    pub(super) async fn finish_active(&self) -> Result<(), StorageError> {
+        let is_behind = {
             let mut state = self.state.borrow_mut();
             let last = state.segments.back();
             let is_behind = last.is_some_and(|s| s.aborted.has_unstored() || s.indexed < s.size);
             std::mem::take(&mut state.changed) || is_behind
         };
-        if let Some((base, size)) = touched {
-            let file = self.shared.file(self, base, false).await?;
-            file.truncate(size as u64)
-                .await
-                .map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
-            file.datasync()
-                .await
-                .map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
-        }
-        if changed {
-            self.write_side_files().await
-        } else {
-            Ok(())
+        match is_behind {
+            true => self.write_side_files().await,
+            false => Ok(()),
         }
     }
 }

@@ -31,6 +31,8 @@ pub(super) enum Chore {
 
 /// Logs that a drain writes at once.
 const DRAIN_DEPTH: usize = 8;
+/// Logs that are written at once where somebody waits for all of a journal.
+const RESET_DEPTH: usize = 64;
 
 impl Shared {
     pub fn add_chore(&self, chore: Chore) {
@@ -145,14 +147,15 @@ impl Shared {
             .filter(|log| log.dir() == dir)
             .cloned()
             .collect();
-        for log in &logs {
-            if log.state().journaled == [NOT_JOURNALED; JOURNAL_FILES] {
-                continue;
-            }
+        let holds = |log: &&Rc<Log>| log.state().journaled != [NOT_JOURNALED; JOURNAL_FILES];
+        let commits = logs.iter().filter(holds).map(|log| async move {
             match inside.is_some_and(|inside| inside.id == log.id) {
-                true => log.commit_inside().await?,
-                false => log.commit().await?,
-            };
+                true => log.commit_inside().await,
+                false => log.commit().await,
+            }
+        });
+        for outcome in join_bounded(commits, RESET_DEPTH).await {
+            outcome?;
         }
         let reset = self.journals[dir].reset().await;
         reset.map_err(|(path, error)| self.failed(dir, &path, error))?;

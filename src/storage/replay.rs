@@ -13,7 +13,7 @@ use super::join::join_bounded;
 use super::journal::{StoredRun, rounds};
 use super::names::{FileKind, PARTITION_METADATA, decode_partition_metadata};
 use crate::record::split;
-use crate::rt::{BLOCK_BYTES, Buffer, Disk, Open, block_ceil, block_floor};
+use crate::rt::{BLOCK_BYTES, Buffer, Disk, File, Open, block_ceil, block_floor};
 use crate::types::{Offset, TopicId};
 
 /// Applies the journal files of one directory and clears them. Returns the bytes of batches that they held.
@@ -50,12 +50,22 @@ pub(super) async fn replay(
     for run in all.into_iter().flat_map(|round| round.1) {
         segments.entry((run.name, run.base)).or_default().push(run);
     }
-    let applies = segments.into_iter().map(|((name, base), runs)| {
-        apply_known(disk, directory.join(name), base, runs, known.get(name))
-    });
     let mut applied = 0;
-    for outcome in join_bounded(applies, APPLY_DEPTH).await {
-        applied += outcome?;
+    let mut segments = segments.into_iter().peekable();
+    while segments.peek().is_some() {
+        let some = segments.by_ref().take(APPLY_DEPTH);
+        let applies = some.map(|((name, base), runs)| {
+            apply_known(disk, directory.join(name), base, runs, known.get(name))
+        });
+        let mut written = Vec::with_capacity(APPLY_DEPTH);
+        for outcome in join_bounded(applies, APPLY_DEPTH).await {
+            written.extend(outcome?);
+        }
+        // All together: the file system makes many changes durable at once.
+        let syncs = written.into_iter().map(Applied::finish);
+        for outcome in join_bounded(syncs, APPLY_DEPTH).await {
+            applied += outcome?;
+        }
     }
     for file in files {
         clear(disk, file).await.map_err(StorageError::io(file))?;
@@ -63,8 +73,27 @@ pub(super) async fn replay(
     Ok(applied)
 }
 
-/// Segments that runs are brought to side by side.
-const APPLY_DEPTH: usize = 64;
+/// Segments that runs are brought to side by side; as many files are open.
+const APPLY_DEPTH: usize = 256;
+
+/// A segment that was written, not yet durably.
+struct Applied {
+    file: File,
+    bytes: u64,
+}
+
+impl Applied {
+    /// Returns the bytes of batches.
+    async fn finish(self) -> Result<u64, StorageError> {
+        let path = self.file.path().to_owned();
+        let finished = async {
+            self.file.datasync().await?;
+            self.file.close().await
+        };
+        finished.await.map_err(StorageError::io(&path))?;
+        Ok(self.bytes)
+    }
+}
 
 /// What the checkpoint knows of a log.
 pub(super) struct Known {
@@ -88,7 +117,7 @@ async fn apply_known(
     base: Offset,
     mut runs: Vec<StoredRun<'_>>,
     known: Option<&Known>,
-) -> Result<u64, StorageError> {
+) -> Result<Option<Applied>, StorageError> {
     // A crash may have spoilt the file before the first segment was there.
     let owner = topic_id(disk, &path).await;
     let owner = owner.or(known.map(|known| known.topic_id));
@@ -96,24 +125,24 @@ async fn apply_known(
     apply(disk, &path, base, &runs).await
 }
 
-/// Writes the runs of one segment into its file, durably. A segment that is gone was deleted since.
+/// Writes the runs of one segment into its file. A segment that is gone was deleted since.
 async fn apply(
     disk: &Disk,
     path: &Path,
     base: Offset,
     runs: &[StoredRun<'_>],
-) -> Result<u64, StorageError> {
+) -> Result<Option<Applied>, StorageError> {
     let end = runs
         .iter()
         .map(|run| run.position as u64 + run.bytes.len() as u64)
         .max();
     let (Some(first), Some(end)) = (runs.iter().map(|run| run.position).min(), end) else {
-        return Ok(0);
+        return Ok(None);
     };
     let name = FileKind::Log.path(path, base);
     let file = match disk.open(&name, Open::WRITE).await {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StorageError::io(&name)(error)),
     };
     let start = block_floor(first as u64);
@@ -131,8 +160,10 @@ async fn apply(
     file.write(buffer.freeze(), start)
         .await
         .map_err(StorageError::io(&name))?;
-    file.datasync().await.map_err(StorageError::io(&name))?;
-    Ok(runs.iter().map(|run| run.bytes.len() as u64).sum())
+    Ok(Some(Applied {
+        file,
+        bytes: runs.iter().map(|run| run.bytes.len() as u64).sum(),
+    }))
 }
 
 async fn topic_id(disk: &Disk, path: &Path) -> Option<TopicId> {

@@ -417,13 +417,7 @@ impl Store {
                 }
             }
         }
-        let closes = self
-            .logs()
-            .into_iter()
-            .map(|log| async move { log.finish_active().await });
-        for outcome in join_bounded(closes, CLOSE_DEPTH).await {
-            outcome?;
-        }
+        self.finish_logs().await?;
         for dir in 0..self.shared.dirs.len() {
             if !self.shared.dirs[dir].is_offline() {
                 if self.shared.has_swaps(dir) {
@@ -432,6 +426,29 @@ impl Store {
                 }
                 self.shared.write_checkpoint(dir, true).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Has every log's files end where it does, and tell all of it.
+    ///
+    /// First all are cut, then all are synced: the file system makes many changes durable at once.
+    async fn finish_logs(&self) -> Result<(), StorageError> {
+        let logs = self.logs();
+        let trims = logs.iter().map(|log| log.trim_active());
+        let mut trimmed = Vec::new();
+        for (log, outcome) in logs.iter().zip(join_bounded(trims, CLOSE_DEPTH).await) {
+            if outcome? {
+                trimmed.push(log);
+            }
+        }
+        let syncs = trimmed.into_iter().map(|log| log.sync_active());
+        for outcome in join_bounded(syncs, CLOSE_DEPTH).await {
+            outcome?;
+        }
+        let finishes = logs.iter().map(|log| log.finish_active());
+        for outcome in join_bounded(finishes, CLOSE_DEPTH).await {
+            outcome?;
         }
         Ok(())
     }
