@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::client::{self, AutoCreate, Mode, NewTopic, Resource, Topic};
+use crate::client::{self, AutoCreate, Mode, NewTopic, Place, Resource, Topic};
 use crate::types::NodeId;
 
 use super::args::{ClientArgs, key_value};
@@ -278,26 +278,21 @@ impl Describe {
         cluster: &client::Cluster,
         topic: &Topic,
     ) -> Result<Described, Failure> {
-        let mut partition_rows = Vec::new();
-        for partition in &topic.partitions {
-            // A partition without leader has no offsets to tell; the rest is worth showing.
-            let mut offsets = [None; 2];
-            if partition.leader.is_some() {
-                for (offset, timestamp) in offsets.iter_mut().zip([-2, -1]) {
-                    let found = cluster.list_offset(&topic.name, partition.index, timestamp);
-                    *offset = Some(found.await?.offset);
-                }
-            }
-            partition_rows.push(PartitionRow {
-                partition: partition.index,
-                leader: partition.leader.map(|node| node.0),
-                leader_epoch: partition.leader_epoch.0,
-                replicas: partition.replicas.iter().map(|node| node.0).collect(),
-                isr: partition.isr.iter().map(|node| node.0).collect(),
-                start_offset: offsets[0],
-                end_offset: offsets[1],
-            });
-        }
+        // A partition without leader has no offsets to tell; the rest is worth showing.
+        let led = topic.partitions.iter().filter(|p| p.leader.is_some());
+        let led: Vec<i32> = led.map(|p| p.index).collect();
+        let starts = cluster.offsets(&topic.name, &led, Place::Beginning).await?;
+        let ends = cluster.offsets(&topic.name, &led, Place::End).await?;
+        let rows = topic.partitions.iter().map(|partition| PartitionRow {
+            partition: partition.index,
+            leader: partition.leader.map(|node| node.0),
+            leader_epoch: partition.leader_epoch.0,
+            replicas: partition.replicas.iter().map(|node| node.0).collect(),
+            isr: partition.isr.iter().map(|node| node.0).collect(),
+            start_offset: starts.get(&partition.index).map(|offset| offset.0),
+            end_offset: ends.get(&partition.index).map(|offset| offset.0),
+        });
+        let partition_rows = rows.collect();
         let resource = Resource::Topic(topic.name.to_string());
         let configs = cluster.describe_configs(&resource).await?;
         let configs = configs

@@ -10,7 +10,7 @@ use crate::protocol::list_offsets::{
 };
 use crate::protocol::{ErrorCode, Records};
 use crate::record::{Codecs, records, split};
-use crate::types::{NodeId, Offset, Timestamp};
+use crate::types::{NodeId, Offset, Str, Timestamp};
 
 use super::cluster::{AutoCreate, Cluster};
 use super::error::ClientError;
@@ -42,19 +42,21 @@ impl Place {
 }
 
 impl Cluster {
-    /// The offsets of one place in several partitions of a topic, each asked of its leader; retried while the
-    /// leaders move.
+    /// The offsets of one place in several partitions of a topic, each leader asked once for all it leads; retried while
+    /// the leaders move.
     pub async fn offsets(
         &self,
         topic: &str,
         partitions: &[i32],
         place: Place,
     ) -> Result<BTreeMap<i32, Offset>, ClientError> {
+        let name = Str::from(topic);
+        let places: Vec<TopicPartition> = partitions.iter().map(|p| (name.clone(), *p)).collect();
         let mut found = BTreeMap::new();
-        for &partition in partitions {
-            let offset = match place {
-                Place::At(offset) => offset,
-                _ => self.offset(topic, partition, place).await?,
+        for ((_, partition), offset) in self.offsets_of(&places, place).await? {
+            let offset = match offset {
+                Ok(offset) => offset,
+                Err(_) => self.offset(topic, partition, place).await?,
             };
             found.insert(partition, offset);
         }
