@@ -9,9 +9,10 @@
 //!
 //! **Invariants.** What a commit returned is on stable storage, and what recovery finds is a prefix of what was
 //! appended that holds all of it. Memory that was sealed is never written again. Two writes to one block are never in
-//! flight. Files hold batches and nothing else below the log's end, and zeros above it; after a roll or a clean close they
-//! end where the last batch does, and Kafka's dump tool reads them and their indexes. What is deleted is the oldest: the
-//! start is durable before a file goes, and what is left after a crash is a suffix.
+//! flight. Files hold batches and nothing else below the log's end, and zeros above it (after a crash, from the first commit
+//! on); after a roll or a clean close they end where the last batch does, and Kafka's dump tool reads them and their
+//! indexes. What is deleted is the oldest: the start is durable before a file goes, and what is left after a crash is a
+//! suffix.
 //!
 //! **Faults survived.** A crash at any write or sync; torn and stale sectors, by CRC, order and cutting; a full disk
 //! (the last of it is left to deletions; appends are refused until there is room, nothing acknowledged is lost); a journal
