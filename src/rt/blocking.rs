@@ -1,10 +1,11 @@
-//! Work that blocks, on one thread beside each shard.
+//! Work that blocks, on a few threads beside each shard.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Sender};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::doorbell::own_bell;
@@ -16,12 +17,24 @@ pub struct Panicked(pub String);
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// Threads of one shard, at most: a start lists a directory for each partition, and where nothing of them is cached each
+/// takes seeks of the disk, several of which go on at once in a RAID or an SSD.
+const THREADS_MAX: usize = 4;
+
 thread_local! {
-    /// This shard's blocking thread, started when first needed; ends when this drops.
-    static WORKER: RefCell<Option<Sender<Job>>> = const { RefCell::new(None) };
+    /// This shard's blocking threads; they end when this drops and their work is done.
+    static WORKERS: RefCell<Option<Workers>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` on the shard's one blocking thread (tens of microseconds there and back): directory operations, name
+struct Workers {
+    jobs: Sender<Job>,
+    source: Arc<Mutex<Receiver<Job>>>,
+    threads: usize,
+    /// Given and not ended.
+    open: Arc<AtomicUsize>,
+}
+
+/// Runs `work` on one of the shard's blocking threads, of which there are more where more is to be done (tens of microseconds there and back): directory operations, name
 /// look-ups, password hashing. Never on the data path. Outside an executor it runs at once, in place.
 ///
 /// If the awaiting future is dropped, `work` still runs to its end.
@@ -48,31 +61,56 @@ pub async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Lets the blocking thread of this shard end when it has done what it was given.
+/// Lets the blocking threads of this shard end when they have done what they were given.
 pub(super) fn dismiss() {
-    drop(WORKER.take());
+    drop(WORKERS.take());
 }
 
 fn submit(job: Job) -> Result<(), Panicked> {
-    WORKER.with_borrow_mut(|worker| {
-        if worker.is_none() {
-            let (sender, jobs) = mpsc::channel::<Job>();
-            let run = move || jobs.into_iter().for_each(|job| job());
-            let started = std::thread::Builder::new()
-                .name("blocking".to_owned())
-                .spawn(run);
-            started.map_err(|error| Panicked(format!("no thread for blocking work: {error}")))?;
-            *worker = Some(sender);
+    WORKERS.with_borrow_mut(|workers| workers.get_or_insert_with(Workers::new).submit(job))
+}
+
+impl Workers {
+    fn new() -> Workers {
+        let (jobs, source) = mpsc::channel();
+        Workers {
+            jobs,
+            source: Arc::new(Mutex::new(source)),
+            threads: 0,
+            open: Arc::default(),
         }
-        let sent = worker
-            .as_ref()
-            .is_some_and(|worker| worker.send(job).is_ok());
-        if sent {
-            Ok(())
-        } else {
-            Err(Panicked("the blocking thread has ended".to_owned()))
+    }
+
+    fn submit(&mut self, job: Job) -> Result<(), Panicked> {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        if open > self.threads && self.threads < THREADS_MAX {
+            match self.start() {
+                Err(error) if self.threads == 0 => {
+                    return Err(Panicked(format!("no thread for blocking work: {error}")));
+                }
+                // Those that there are do it.
+                _ => {}
+            }
         }
-    })
+        let sent = self.jobs.send(job);
+        sent.map_err(|_| Panicked("the blocking threads have ended".to_owned()))
+    }
+
+    fn start(&mut self) -> std::io::Result<()> {
+        let (source, open) = (self.source.clone(), self.open.clone());
+        let run = move || {
+            loop {
+                let next = source.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok(job) = next else { return };
+                job();
+                open.fetch_sub(1, Ordering::Relaxed);
+            }
+        };
+        let name = "blocking".to_owned();
+        std::thread::Builder::new().name(name).spawn(run)?;
+        self.threads += 1;
+        Ok(())
+    }
 }
 
 fn contain<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {

@@ -22,6 +22,7 @@ fn files_tasks_and_timers_on_a_real_ring() {
         writes_reads_and_lengths(directory.path()).await;
         names(directory.path()).await;
         contains_panics().await;
+        one_that_blocks_does_not_keep_others_from_being_done().await;
         completed_and_pending_tasks_do_not_disturb_each_other().await;
     })
     .unwrap();
@@ -143,6 +144,14 @@ async fn contains_panics() {
     let outcome = blocking(|| -> u32 { panic!("also contained") }).await;
     assert_eq!(outcome.unwrap_err().0, "also contained");
     assert_eq!(blocking(|| 7).await.unwrap(), 7);
+}
+
+async fn one_that_blocks_does_not_keep_others_from_being_done() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let waits = blocking(move || receiver.recv_timeout(Duration::from_secs(10)));
+    let sends = blocking(move || sender.send(7).is_ok());
+    let (waited, sent) = futures_lite::future::zip(waits, sends).await;
+    assert_eq!((waited.unwrap(), sent.unwrap()), (Ok(7), true));
 }
 
 async fn completed_and_pending_tasks_do_not_disturb_each_other() {

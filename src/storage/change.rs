@@ -362,6 +362,7 @@ impl Log {
         let trimmed = {
             let mut guard = self.state.borrow_mut();
             let state = &mut *guard;
+            // A rolled segment was cut when it was finished.
             let uncut = state.uncut.take().is_some();
             let active = state.segments.back_mut();
             let active = active.filter(|s| s.exists && (uncut || s.allocated > 0));
@@ -372,9 +373,7 @@ impl Log {
             })
         };
         if let Some((base, size)) = trimmed {
-            let file = self.shared.file(self, base, false).await?;
-            let cut = file.truncate(size as u64).await;
-            cut.map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
+            self.shorten(base, size).await?;
         }
         Ok(trimmed.is_some())
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::error::StorageError;
 use super::index::{Seal, relative};
-use super::join::join_bounded;
+use super::join::try_join_bounded;
 use super::journal::JOURNAL_FILES;
 use super::log::{Log, LogId, NOT_JOURNALED};
 use super::names::FileKind;
@@ -124,9 +124,7 @@ impl Shared {
             }
             outcome
         });
-        for outcome in join_bounded(commits, DRAIN_DEPTH).await {
-            outcome?;
-        }
+        try_join_bounded(commits, DRAIN_DEPTH).await?;
         self.journals[dir].set_draining(file, false);
         Stats::add(&self.stats.drains, 1);
         Ok(())
@@ -154,9 +152,7 @@ impl Shared {
                 false => log.commit().await,
             }
         });
-        for outcome in join_bounded(commits, RESET_DEPTH).await {
-            outcome?;
-        }
+        try_join_bounded(commits, RESET_DEPTH).await?;
         let reset = self.journals[dir].reset().await;
         reset.map_err(|(path, error)| self.failed(dir, &path, error))?;
         for log in &logs {

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::chores::Chore;
 use super::error::StorageError;
 use super::extent::floor;
-use super::join::join_bounded;
+use super::join::{join_bounded, try_join_bounded};
 use super::journal::{self, Route, Run, RunFacts, route};
 use super::lanes::IoClass;
 use super::log::{Log, LogId, Mark, NOT_JOURNALED, Stage};
@@ -355,9 +355,7 @@ impl Log {
             .writes
             .iter()
             .map(|w| self.write_page(&file, part.base, w));
-        for outcome in join_bounded(writes, depth).await {
-            outcome?;
-        }
+        try_join_bounded(writes, depth).await?;
         Ok(())
     }
 

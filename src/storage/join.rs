@@ -53,6 +53,14 @@ pub async fn join_bounded<F: Future>(
         .collect()
 }
 
+/// [`join_bounded`] of what may fail: all are run to their ends, and the error is that of the first in order that failed.
+pub async fn try_join_bounded<T, E, F: Future<Output = Result<T, E>>>(
+    futures: impl IntoIterator<Item = F>,
+    depth: usize,
+) -> Result<Vec<T>, E> {
+    join_bounded(futures, depth).await.into_iter().collect()
+}
+
 struct Child<F: Future> {
     slot: usize,
     future: Pin<Box<F>>,

@@ -6,6 +6,7 @@
 //! crash left it, and the next start finds the same in it. File lengths only bound the scan; they decide nothing.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::compact::{Compaction, FoundSwaps};
 use super::directories::Found;
@@ -19,7 +20,7 @@ use super::removal::Removal;
 use super::segment::{Incoming, Segment};
 use super::window::{WINDOW_BYTES, Window};
 use crate::record::{BatchHeader, Limits, RawBatch, check_slice};
-use crate::rt::Open;
+use crate::rt::{File, Open};
 use crate::types::Offset;
 
 /// What recovery had to do.
@@ -233,34 +234,27 @@ impl Log {
         Ok(listing)
     }
 
+    /// A small file's text, where there is reason to look for it and it can be read.
+    async fn text_if(&self, is_wanted: bool, path: PathBuf) -> Option<String> {
+        if !is_wanted {
+            return None;
+        }
+        let bytes = self.shared.disk.read_file(&path).await.ok()?;
+        String::from_utf8(bytes).ok()
+    }
+
     /// Holds the checkpoint's segments against the files that are there; what does not fit is scanned.
     async fn adopt_listing(&self) -> Result<(), StorageError> {
         let path = self.state().path.clone();
         let has_start = self.state().listing.as_ref().is_some_and(|l| l.has_start);
-        let start_file = match has_start {
-            true => self
-                .shared
-                .disk
-                .read_file(&path.join(START_OFFSET))
-                .await
-                .ok(),
-            false => None,
-        };
+        let start_file = self.text_if(has_start, path.join(START_OFFSET)).await;
         let start = start_file
-            .and_then(|b| String::from_utf8(b).ok()?.trim().parse().ok())
+            .and_then(|text| text.trim().parse().ok())
             .map(Offset);
         self.remove_below(start).await?;
         let no_epochs = self.state().epochs.entries().is_empty();
-        let epochs_file = match no_epochs {
-            true => self
-                .shared
-                .disk
-                .read_file(&path.join(EPOCH_CHECKPOINT))
-                .await
-                .ok(),
-            false => None,
-        };
-        let epochs = epochs_file.and_then(|b| Epochs::decode(&String::from_utf8(b).ok()?));
+        let epochs_file = self.text_if(no_epochs, path.join(EPOCH_CHECKPOINT)).await;
+        let epochs = epochs_file.and_then(|text| Epochs::decode(&text));
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
         let Listing {
@@ -537,10 +531,17 @@ impl Log {
     }
 
     async fn cut(&self, base: Offset, end: u32) -> Result<(), StorageError> {
+        let file = self.shorten(base, end).await?;
+        let synced = file.datasync().await;
+        synced.map_err(|error| self.shared.failed(self.dir(), file.path(), error))
+    }
+
+    /// Has a segment's file end at `end`, though not durably.
+    pub(super) async fn shorten(&self, base: Offset, end: u32) -> Result<Rc<File>, StorageError> {
         let file = self.shared.file(self, base, false).await?;
-        let failed = |error| self.shared.failed(self.dir(), file.path(), error);
-        file.truncate(end as u64).await.map_err(failed)?;
-        file.datasync().await.map_err(failed)
+        let shortened = file.truncate(end as u64).await;
+        shortened.map_err(|error| self.shared.failed(self.dir(), file.path(), error))?;
+        Ok(file)
     }
 
     fn begin_scan(&self, base: Offset) -> Scan {

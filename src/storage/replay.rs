@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use hashbrown::HashMap;
 
 use super::error::StorageError;
-use super::join::join_bounded;
+use super::join::try_join_bounded;
 use super::journal::{StoredRun, rounds};
 use super::names::{FileKind, PARTITION_METADATA, decode_partition_metadata};
 use crate::record::split;
@@ -57,15 +57,11 @@ pub(super) async fn replay(
         let applies = some.map(|((name, base), runs)| {
             apply_known(disk, directory.join(name), base, runs, known.get(name))
         });
-        let mut written = Vec::with_capacity(APPLY_DEPTH);
-        for outcome in join_bounded(applies, APPLY_DEPTH).await {
-            written.extend(outcome?);
-        }
+        let written = try_join_bounded(applies, APPLY_DEPTH).await?;
         // All together: the file system makes many changes durable at once.
-        let syncs = written.into_iter().map(Applied::finish);
-        for outcome in join_bounded(syncs, APPLY_DEPTH).await {
-            applied += outcome?;
-        }
+        let syncs = written.into_iter().flatten().map(Applied::finish);
+        let bytes = try_join_bounded(syncs, APPLY_DEPTH).await?;
+        applied += bytes.into_iter().sum::<u64>();
     }
     for file in files {
         clear(disk, file).await.map_err(StorageError::io(file))?;

@@ -14,7 +14,7 @@ use super::compact::{CleanedOffsets, ToldLog};
 use super::directories::{Directories, Found, checkpoint_path};
 use super::error::StorageError;
 use super::gate::Gate;
-use super::join::join_bounded;
+use super::join::try_join_bounded;
 use super::log::{Log, LogConfig, LogId, Stage};
 use super::names::{
     CLEANED_OFFSETS, PARTITION_METADATA, decode_partition_metadata, deleted_directory,
@@ -381,17 +381,13 @@ impl Store {
             .iter()
             .filter(|log| std::mem::take(&mut log.state.borrow_mut().changed));
         let writes = changed.map(|log| log.store_active_aborted());
-        for outcome in join_bounded(writes, SIDE_FILES_DEPTH).await {
-            outcome?;
-        }
+        try_join_bounded(writes, SIDE_FILES_DEPTH).await?;
         let mut due: Vec<_> = logs.iter().map(|log| (log.side_files_due(), log)).collect();
         due.retain(|(due, _)| *due > 0);
         due.sort_by_key(|(due, _)| Reverse(*due));
         due.truncate(SIDE_FILES_MAX);
         let writes = due.into_iter().map(|(_, log)| log.write_side_files());
-        for outcome in join_bounded(writes, SIDE_FILES_DEPTH).await {
-            outcome?;
-        }
+        try_join_bounded(writes, SIDE_FILES_DEPTH).await?;
         for dir in 0..self.shared.dirs.len() {
             self.shared.write_checkpoint(dir, false).await?;
         }
@@ -436,20 +432,12 @@ impl Store {
     async fn finish_logs(&self) -> Result<(), StorageError> {
         let logs = self.logs();
         let trims = logs.iter().map(|log| log.trim_active());
-        let mut trimmed = Vec::new();
-        for (log, outcome) in logs.iter().zip(join_bounded(trims, CLOSE_DEPTH).await) {
-            if outcome? {
-                trimmed.push(log);
-            }
-        }
-        let syncs = trimmed.into_iter().map(|log| log.sync_active());
-        for outcome in join_bounded(syncs, CLOSE_DEPTH).await {
-            outcome?;
-        }
+        let trimmed = try_join_bounded(trims, CLOSE_DEPTH).await?;
+        let changed = logs.iter().zip(trimmed).filter(|(_, trimmed)| *trimmed);
+        let syncs = changed.map(|(log, _)| log.sync_active());
+        try_join_bounded(syncs, CLOSE_DEPTH).await?;
         let finishes = logs.iter().map(|log| log.finish_active());
-        for outcome in join_bounded(finishes, CLOSE_DEPTH).await {
-            outcome?;
-        }
+        try_join_bounded(finishes, CLOSE_DEPTH).await?;
         Ok(())
     }
 
