@@ -27,8 +27,10 @@ use super::{blocking, doorbell};
 const IO_MEMORY_BYTES: usize = 64 << 10;
 /// So long that no thread loses its CPU for that long; shorter than for ever, for tasks that never yield.
 const PREEMPT: Duration = Duration::from_secs(1);
-/// How long tasks may run before one of them lets the shard look at its rings.
+/// How long tasks may run before one of them lets the shard look at its rings,
 const TURN: Duration = Duration::from_millis(1);
+/// and how much they may move through sockets: commits wait for these looks, and whoever drains a backlog fills every turn.
+const TURN_BYTES: usize = 512 << 10;
 /// An idle shard's only cost: about 100 µs of CPU each.
 const HEARTBEAT: Duration = Duration::from_millis(250);
 
@@ -102,6 +104,7 @@ pub(super) async fn enter() -> Result<Inside, StartError> {
     let ((even, even_end), (odd, odd_end)) = (datagrams()?, datagrams()?);
     let pulse = Rc::new(Pulse {
         began: Cell::new(Instant::now()),
+        moved_bytes: Cell::new(0),
         asked: Cell::new(false),
         next: Cell::new(0),
         senders: [even, odd],
@@ -131,9 +134,9 @@ impl Drop for Inside {
     }
 }
 
-/// Lets the shard look at its rings, and other tasks run, if tasks have run for a millisecond; a clock reading (25 ns) if
-/// not. Loops call it once a step; reading and writing a [`super::Socket`] does it by itself. Outside an executor it does
-/// nothing.
+/// Lets the shard look at its rings, and other tasks run, if tasks have run for a millisecond or moved half a megabyte; a
+/// clock reading (25 ns) if not. Loops call it once a step; reading and writing a [`super::Socket`] does it by itself.
+/// Outside an executor it does nothing.
 pub async fn yield_if_needed() {
     if turn_is_over() {
         // The whole queue steps back, not this task alone: what answers the pulse waits in another queue perhaps.
@@ -150,7 +153,17 @@ pub(super) fn poll_turn(context: &mut Context<'_>) -> Poll<()> {
     std::pin::pin!(executor.yield_task_queue_now()).poll(context)
 }
 
-/// Whether the tasks of this shard have run for a millisecond since it looked at its rings. If so it is asked to look.
+/// A socket of this shard took or gave so many bytes.
+pub(super) fn note_moved(bytes: usize) {
+    PULSE.with_borrow(|pulse| {
+        if let Some(pulse) = pulse {
+            pulse.moved_bytes.set(pulse.moved_bytes.get() + bytes);
+        }
+    });
+}
+
+/// Whether the turn of this shard's tasks is over: they ran for long, or moved much, since it looked at its rings. If so it
+/// is asked to look.
 fn turn_is_over() -> bool {
     PULSE.with_borrow(|pulse| pulse.as_ref().is_some_and(|pulse| pulse.turn_is_over()))
 }
@@ -162,6 +175,8 @@ fn turn_is_over() -> bool {
 struct Pulse {
     /// The first time anyone asked since the executor last looked.
     began: Cell<Instant>,
+    /// Through sockets since then.
+    moved_bytes: Cell<usize>,
     /// A datagram is on its way.
     asked: Cell<bool>,
     next: Cell<usize>,
@@ -178,9 +193,11 @@ impl Pulse {
             .is_zero()
         {
             self.began.set(now);
+            self.moved_bytes.set(0);
             return false;
         }
-        let over = now.duration_since(self.began.get()) >= TURN;
+        let over =
+            now.duration_since(self.began.get()) >= TURN || self.moved_bytes.get() >= TURN_BYTES;
         if over {
             self.ask_for_look();
         }
@@ -209,5 +226,30 @@ impl Pulse {
         while receiver.recv(&mut byte).await.is_ok() {
             self.asked.set(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_over_when_much_was_moved() {
+        run_local(async {
+            let began = Instant::now();
+            assert!(!turn_is_over(), "whoever asks first begins the turn");
+            note_moved(TURN_BYTES - 1);
+            // A test machine may be slower than the turn is long.
+            assert!(!turn_is_over() || began.elapsed() >= TURN / 2);
+            note_moved(1);
+            assert!(turn_is_over());
+            sleep(Duration::from_millis(1)).await;
+            let is_over = (0..100).all(|_| turn_is_over());
+            assert!(
+                !is_over,
+                "the count begins anew with each look at the rings"
+            );
+        })
+        .unwrap();
     }
 }

@@ -14,15 +14,16 @@ use glommio::GlommioError;
 use glommio::net::{AcceptedTcpStream, TcpStream};
 
 use super::blocking::{Panicked, blocking};
-use super::executor::{is_inside, poll_turn};
+use super::executor::{is_inside, note_moved, poll_turn};
 use super::listener::resolve;
 use super::sys;
 
 /// One TCP connection, owned by the shard that made or adopted it. Dropping it closes it.
 ///
 /// One task may wait for reading and writing at once, through [`Socket::poll_read`] and [`Socket::poll_write_vectored`];
-/// two tasks may not wait for the same direction. When this shard's tasks have run for a millisecond, both say `Pending`
-/// and wake the task, so that a connection that is always ready does not keep the shard from the others.
+/// two tasks may not wait for the same direction. When this shard's tasks have run for a millisecond or moved half a
+/// megabyte, both say `Pending` and wake the task, so that a connection that is always ready does not keep the shard from
+/// the others.
 pub struct Socket {
     stream: TcpStream,
     peer: SocketAddr,
@@ -92,7 +93,11 @@ impl Socket {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         ready!(poll_turn(context));
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        read.map_ok(|count| {
+            note_moved(count);
+            count
+        })
     }
 
     /// Reads what is there to the end of `buffer`, at most its spare capacity, of which [`READ_BYTES`] are reserved if
@@ -125,7 +130,8 @@ impl Socket {
         poll_fn(|context| self.poll_read_buf(context, buffer, usize::MAX)).await
     }
 
-    /// Sends from the front of `slices` what the socket's buffer takes, at least one byte; `Ok(0)` if there is none.
+    /// Sends from the front of `slices` what the socket's buffer takes, at least one byte and at most
+    /// [`SEND_BYTES_MAX`]; `Ok(0)` if there is none.
     pub fn poll_write_vectored(
         &mut self,
         context: &mut Context<'_>,
@@ -133,18 +139,23 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         let skipped = slices.iter().take_while(|slice| slice.is_empty()).count();
         let slices = &slices[skipped..];
-        if slices.is_empty() {
+        let Some(first) = slices.first() else {
             return Poll::Ready(Ok(0));
-        }
+        };
         ready!(poll_turn(context));
-        match sys::send_vectored(
-            sys::lend(&self.stream),
-            &slices[..slices.len().min(SLICES_MAX)],
-        ) {
-            Ok(count) => Poll::Ready(Ok(count)),
+        let fd = sys::lend(&self.stream);
+        let sent = match sendable(slices) {
+            0 => sys::send_vectored(fd, &[IoSlice::new(&first[..SEND_BYTES_MAX])]),
+            count => sys::send_vectored(fd, &slices[..count]),
+        };
+        match sent {
+            Ok(count) => {
+                note_moved(count);
+                Poll::Ready(Ok(count))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // The executor's stream sends only one slice, but it is what arms the wait for room.
-                Pin::new(&mut self.stream).poll_write(context, &slices[0])
+                Pin::new(&mut self.stream).poll_write(context, first)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 context.waker().wake_by_ref();
@@ -275,6 +286,19 @@ pub(super) fn io_error(error: GlommioError<()>) -> io::Error {
 pub const READ_BYTES: usize = 16 << 10;
 /// Slices a send takes at once; more gain nothing.
 const SLICES_MAX: usize = 64;
+/// Bytes a send takes at once: about a tenth of a millisecond's copying, after which the shard may look at its rings. As
+/// much as the socket's buffer takes, several megabytes, would hold up commits for milliseconds.
+pub const SEND_BYTES_MAX: usize = 256 << 10;
+
+/// How many of `slices` may be sent in one call; 0: the first alone is too long.
+fn sendable(slices: &[IoSlice<'_>]) -> usize {
+    let slices = slices.iter().take(SLICES_MAX);
+    let ends = slices.scan(0, |end, slice| {
+        *end += slice.len();
+        Some(*end)
+    });
+    ends.take_while(|end| *end <= SEND_BYTES_MAX).count()
+}
 
 #[cfg(test)]
 #[path = "socket_tests.rs"]

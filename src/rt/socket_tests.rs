@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use super::SEND_BYTES_MAX;
 use crate::rt::{
     BoundListener, ListenOptions, Listener, Queue, RawAccepted, Socket, connect, connect_host,
     oneshot, resolve, run_local, spawn, timeout,
@@ -85,6 +86,20 @@ async fn large_vectored_writes_arrive_whole_and_in_order(listener: &Listener) {
 }
 
 /// Trap I: one task reads and writes at once, so that neither end waits for the other for ever.
+#[test]
+fn one_send_takes_a_bounded_number_of_bytes_and_slices() {
+    let sendable = |lengths: &[usize]| {
+        let bytes = vec![0; lengths.iter().max().copied().unwrap_or(0)];
+        let slices: Vec<_> = lengths.iter().map(|&n| IoSlice::new(&bytes[..n])).collect();
+        super::sendable(&slices)
+    };
+    assert_eq!(sendable(&[10, 20, 30]), 3);
+    assert_eq!(sendable(&[SEND_BYTES_MAX]), 1);
+    assert_eq!(sendable(&[SEND_BYTES_MAX + 1, 1]), 0);
+    assert_eq!(sendable(&[1, SEND_BYTES_MAX - 1, 1]), 2);
+    assert_eq!(sendable(&[1; 100]), super::SLICES_MAX);
+}
+
 async fn both_directions_in_one_task(listener: &Listener) {
     const TOTAL: usize = 4 << 20;
     async fn exchange(mut socket: Socket) {

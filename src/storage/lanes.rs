@@ -4,14 +4,15 @@
 //! Appends and commits never wait here. Everything else that touches the device does: reads of history, what leaves the
 //! journal, compaction, deletion. A device serves what it was given in an order of its own, so the only way to keep commits
 //! short is to give it little else at a time. How little is found by the commits themselves: each tells what it took, and
-//! where that is far above what a commit costs on the quiet device, half of the others' places are taken away; while it
-//! is not, they come back one by one.
+//! where that is far above what a commit costs on the quiet device, half of the others' places are taken away. With time
+//! they come back one by one, so slowly that few of a hundred commits suffer for it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use crate::rt::Clock;
 use crate::types::Micros;
 
 /// What an I/O in the background is for.
@@ -52,15 +53,19 @@ const SUFFERING: u64 = 4;
 const UNNOTICED_US: u64 = 1_000;
 /// Places go at most once in this time: what was under way has to end before it shows.
 const STEP_BACK_EVERY_US: u64 = 10_000;
+/// A place comes back in this time.
+const COME_BACK_US: u64 = 50_000;
 
 /// The background of one directory on one shard.
-#[derive(Default)]
 pub(super) struct Lanes {
     in_flight: [Cell<u32>; CLASSES],
     waiting: [RefCell<VecDeque<Rc<Ticket>>>; CLASSES],
     /// Places taken away from the total.
     withdrawn: Cell<u32>,
     stepped_back: Cell<Micros>,
+    /// When one last came back; before that, when they were taken.
+    came_back: Cell<Micros>,
+    clock: Clock,
     /// What a small commit costs on the quiet device; 0, not known.
     sync_us: Cell<u64>,
     /// Places that a self-test found right for this device.
@@ -82,6 +87,19 @@ pub(super) struct Turn<'a> {
 }
 
 impl Lanes {
+    pub fn new(clock: Clock) -> Lanes {
+        Lanes {
+            in_flight: Default::default(),
+            waiting: Default::default(),
+            withdrawn: Cell::default(),
+            stepped_back: Cell::default(),
+            came_back: Cell::default(),
+            clock,
+            sync_us: Cell::default(),
+            measured: Cell::default(),
+        }
+    }
+
     /// The device was measured.
     pub fn set_sync_us(&self, sync_us: u64) {
         self.sync_us.set(sync_us);
@@ -95,6 +113,7 @@ impl Lanes {
     /// Waits for a place. Who holds one may wait for nothing that waits for a place of the same class.
     pub async fn turn(&self, class: IoClass) -> Turn<'_> {
         let lane = class as usize;
+        self.come_back();
         if self.has_place(class) && self.waiting[lane].borrow().is_empty() {
             self.in_flight[lane].set(self.in_flight[lane].get() + 1);
             return Turn { lanes: self, class };
@@ -122,20 +141,33 @@ impl Lanes {
     }
 
     /// A small commit took so long on the device: the places there are follow from it.
-    pub fn on_commit(&self, took_us: u64, now: Micros) {
+    pub fn on_commit(&self, took_us: u64) {
         let quiet_us = self.sync_us.get();
-        if quiet_us == 0 {
+        let suffers = took_us > (quiet_us * SUFFERING).max(UNNOTICED_US);
+        if quiet_us == 0 || !suffers || self.total_in_flight() == 0 {
             return;
         }
-        if took_us > (quiet_us * SUFFERING).max(UNNOTICED_US) && self.total_in_flight() > 0 {
-            if now.since(self.stepped_back.get()) >= STEP_BACK_EVERY_US {
-                self.stepped_back.set(now);
-                let left = self.total() / 2;
-                self.withdrawn.set(self.total_max() - left.max(TOTAL_MIN));
-            }
-        } else if self.withdrawn.get() > 0 {
-            self.withdrawn.set(self.withdrawn.get() - 1);
-            self.grant();
+        let now = self.clock.now();
+        if now.since(self.stepped_back.get()) >= STEP_BACK_EVERY_US {
+            self.come_back();
+            self.stepped_back.set(now);
+            self.came_back.set(now);
+            let left = self.total() / 2;
+            self.withdrawn.set(self.total_max() - left.max(TOTAL_MIN));
+        }
+    }
+
+    /// Gives back the places whose time has come.
+    fn come_back(&self) {
+        if self.withdrawn.get() == 0 {
+            return;
+        }
+        let now = self.clock.now();
+        let due = now.since(self.came_back.get()) / COME_BACK_US;
+        if due > 0 {
+            self.came_back.set(now);
+            let withdrawn = u64::from(self.withdrawn.get());
+            self.withdrawn.set(withdrawn.saturating_sub(due) as u32);
         }
     }
 
@@ -205,6 +237,7 @@ impl Lanes {
     fn give_back(&self, class: IoClass) {
         let held = &self.in_flight[class as usize];
         held.set(held.get() - 1);
+        self.come_back();
         self.grant();
     }
 }
@@ -242,8 +275,14 @@ mod tests {
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;
+    use crate::rt::SimClock;
+    use crate::types::Timestamp;
 
     type Waiting<'a> = Pin<Box<dyn Future<Output = Turn<'a>> + 'a>>;
+
+    fn lanes_on_a_clock() -> Lanes {
+        Lanes::new(Clock::Sim(SimClock::starting_at(Timestamp(0))))
+    }
 
     fn now_or_never<'a>(lanes: &'a Lanes, class: IoClass) -> Option<Turn<'a>> {
         block_on(poll_once(lanes.turn(class)))
@@ -251,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_class_has_its_places_and_all_together_are_few() {
-        let lanes = Lanes::default();
+        let lanes = lanes_on_a_clock();
         let mut held: Vec<Turn<'_>> = Vec::new();
         for class in ALL {
             for _ in 0..PLACES_MAX[class as usize] {
@@ -279,7 +318,7 @@ mod tests {
 
     #[test]
     fn places_go_by_shares_where_all_wait() {
-        let lanes = Lanes::default();
+        let lanes = lanes_on_a_clock();
         lanes.withdrawn.set(TOTAL_MAX - 8);
         let mut held: Vec<Turn<'_>> = Vec::new();
         for class in [
@@ -324,56 +363,65 @@ mod tests {
 
     #[test]
     fn the_background_steps_back_while_commits_suffer_and_comes_back() {
-        let lanes = Lanes::default();
+        let clock = SimClock::starting_at(Timestamp(0));
+        let lanes = Lanes::new(Clock::Sim(clock.clone()));
         lanes.set_sync_us(300);
         let held: Vec<_> = (0..16)
             .filter_map(|_| now_or_never(&lanes, IoClass::ColdRead))
             .collect();
         assert_eq!(held.len(), 16);
-        lanes.on_commit(1_100, Micros(0));
+        clock.advance_us(STEP_BACK_EVERY_US);
+        lanes.on_commit(1_100);
         assert_eq!(
             lanes.total(),
             TOTAL_MAX,
             "four times as long is not long yet"
         );
-        let mut now = 0;
         for wanted in [10, 5, 2, 2] {
-            now += STEP_BACK_EVERY_US;
-            lanes.on_commit(5_000, Micros(now));
-            lanes.on_commit(5_000, Micros(now + 1));
+            clock.advance_us(STEP_BACK_EVERY_US);
+            lanes.on_commit(5_000);
+            lanes.on_commit(5_000);
             assert_eq!(lanes.total(), wanted);
         }
         let mut waiting = pin!(lanes.turn(IoClass::ColdRead));
         let mut context = Context::from_waker(Waker::noop());
         assert!(waiting.as_mut().poll(&mut context).is_pending());
         for _ in 0..100 {
-            lanes.on_commit(300, Micros(now));
+            lanes.on_commit(300);
         }
-        assert_eq!(lanes.total(), TOTAL_MAX);
+        assert_eq!(lanes.total(), TOTAL_MIN, "not by commits, but by time");
         drop(held);
         assert!(waiting.as_mut().poll(&mut context).is_ready());
-        let idle = Lanes::default();
+        clock.advance_us(3 * COME_BACK_US);
+        drop(now_or_never(&lanes, IoClass::ColdRead));
+        assert_eq!(lanes.total(), TOTAL_MIN + 3);
+        clock.advance_us(1_000 * COME_BACK_US);
+        drop(now_or_never(&lanes, IoClass::ColdRead));
+        assert_eq!(lanes.total(), TOTAL_MAX, "though nobody commits");
+        let idle = lanes_on_a_clock();
         idle.set_sync_us(100);
-        idle.on_commit(50_000, Micros(STEP_BACK_EVERY_US));
+        idle.on_commit(50_000);
         assert_eq!(idle.total(), TOTAL_MAX, "nobody else was there");
     }
 
     #[test]
     fn a_device_with_an_arm_gets_few_at_a_time() {
-        let lanes = Lanes::default();
+        let clock = SimClock::starting_at(Timestamp(0));
+        let lanes = Lanes::new(Clock::Sim(clock.clone()));
         lanes.set_sync_us(8_000);
         let held: Vec<_> = (0..10)
             .filter_map(|_| now_or_never(&lanes, IoClass::ColdRead))
             .collect();
         assert_eq!(held.len() as u32, TOTAL_MAX_SLOW);
-        lanes.on_commit(60_000, Micros(STEP_BACK_EVERY_US));
+        clock.advance_us(STEP_BACK_EVERY_US);
+        lanes.on_commit(60_000);
         assert_eq!(lanes.total(), TOTAL_MIN);
     }
 
     #[test]
     fn what_a_self_test_found_takes_the_place_of_the_rules_of_thumb() {
         let places = |measured, sync_us, class| {
-            let lanes = Lanes::default();
+            let lanes = lanes_on_a_clock();
             lanes.set_sync_us(sync_us);
             lanes.set_places(measured);
             let held: Vec<_> = (0..100)

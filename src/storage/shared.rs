@@ -131,7 +131,7 @@ const SEQUENCE_BITS: u32 = 40;
 const FULL_RETRY_US: u64 = 200_000;
 
 impl Directory {
-    pub fn new(path: PathBuf) -> Directory {
+    pub fn new(path: PathBuf, clock: &Clock) -> Directory {
         Directory {
             journal_dir: path.clone(),
             path,
@@ -140,7 +140,7 @@ impl Directory {
             written_bytes: Cell::new(0),
             space: Cell::new(None),
             sync_cost: Cell::new(SyncCost::UNKNOWN),
-            lanes: Lanes::default(),
+            lanes: Lanes::new(clock.clone()),
             draining: Gate::default(),
             journal_writes: Operations::default(),
             segment_writes: Operations::default(),
@@ -299,7 +299,7 @@ impl Shared {
         let directory = &self.dirs[dir];
         directory.journal_writes.record(took_us, bytes);
         if bytes <= SAMPLE_BYTES_MAX {
-            directory.lanes.on_commit(took_us, self.clock.now());
+            directory.lanes.on_commit(took_us);
         }
         let known = directory.sync_cost.get();
         let now_known = known.with_sample(bytes, took_us);

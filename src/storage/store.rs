@@ -96,7 +96,7 @@ impl Store {
     /// A store over prepared directories. No I/O yet.
     pub fn open(disk: Disk, directories: &Directories, config: StoreConfig, clock: Clock) -> Store {
         let dirs = directories.images().iter().map(|image| {
-            let mut dir = Directory::new(image.path.clone());
+            let mut dir = Directory::new(image.path.clone(), &clock);
             dir.journal_dir = image.journal_dir.clone();
             dir.generation.set(image.generation);
             if image.is_offline {
@@ -106,7 +106,8 @@ impl Store {
             dir.lanes.set_places(image.places);
             dir
         });
-        let shared = Shared::new(disk, clock, config, dirs.collect());
+        let dirs = dirs.collect();
+        let shared = Shared::new(disk, clock, config, dirs);
         if config.shard == ShardId(0) {
             let leftovers = directories.images().iter().flat_map(|i| i.leftovers.iter());
             let now = shared.clock.now();
