@@ -34,8 +34,9 @@ struct Workers {
     open: Arc<AtomicUsize>,
 }
 
-/// Runs `work` on one of the shard's blocking threads, of which there are more where more is to be done (tens of microseconds there and back): directory operations, name
-/// look-ups, password hashing. Never on the data path. Outside an executor it runs at once, in place.
+/// Runs `work` on a blocking thread of the shard's, of which there are more while there is more to do (tens of microseconds
+/// there and back): directory operations, name look-ups, password hashing. Never on the data path. Outside an executor it
+/// runs at once, in place.
 ///
 /// If the awaiting future is dropped, `work` still runs to its end.
 pub async fn blocking<T: Send + 'static>(
@@ -86,6 +87,7 @@ impl Workers {
         if open > self.threads && self.threads < THREADS_MAX {
             match self.start() {
                 Err(error) if self.threads == 0 => {
+                    self.open.fetch_sub(1, Ordering::Relaxed);
                     return Err(Panicked(format!("no thread for blocking work: {error}")));
                 }
                 // Those that there are do it.

@@ -7,6 +7,7 @@ use super::error::StorageError;
 use super::index::{Seal, relative};
 use super::join::try_join_bounded;
 use super::journal::JOURNAL_FILES;
+use super::lanes::DRAINS_MAX;
 use super::log::{Log, LogId, NOT_JOURNALED};
 use super::names::FileKind;
 use super::shared::Shared;
@@ -29,8 +30,6 @@ pub(super) enum Chore {
     Remove { path: PathBuf },
 }
 
-/// Logs that a drain writes at once.
-const DRAIN_DEPTH: usize = 8;
 /// Logs that are written at once where somebody waits for all of a journal.
 const RESET_DEPTH: usize = 64;
 
@@ -124,7 +123,7 @@ impl Shared {
             }
             outcome
         });
-        try_join_bounded(commits, DRAIN_DEPTH).await?;
+        try_join_bounded(commits, DRAINS_MAX as usize).await?;
         self.journals[dir].set_draining(file, false);
         Stats::add(&self.stats.drains, 1);
         Ok(())

@@ -36,8 +36,13 @@ const ALL: [IoClass; CLASSES] = [
 ];
 /// Where several classes wait, each gets places in this proportion.
 const SHARES: [u32; CLASSES] = [8, 4, 2, 1];
-/// The most places of each: a fast device reaches its full rate with 8 reads of a chunk under way.
-const PLACES_MAX: [u32; CLASSES] = [16, 8, 2, 1];
+/// The most places of each: a fast device reaches its full rate with 8 reads of a chunk under way. What leaves the journal
+/// of a thousand logs is as many small writes; with 8 of them at once the journal is full before they are done.
+const PLACES_MAX: [u32; CLASSES] = [16, DRAINS_MAX, 2, 1];
+/// What leaves the journal for so many logs may be under way at once.
+pub(super) const DRAINS_MAX: u32 = 32;
+/// As so many they count to the others, at most: they are small then.
+const DRAINS_COUNTED_MAX: u32 = 8;
 /// The most of all of them together.
 const TOTAL_MAX: u32 = 20;
 /// A device with an arm serves one after the other, and each of them makes a commit wait.
@@ -179,13 +184,21 @@ impl Lanes {
         }
     }
 
-    /// Places of one class. On a device that was found to bear more than usual they grow with the whole, but for the classes
-    /// that nobody waits for.
+    /// Places of one class. On a device that was found to bear more than usual those of readers grow with the whole.
     fn places_max(&self, class: IoClass) -> u32 {
         let usual = PLACES_MAX[class as usize];
         match class {
-            IoClass::ColdRead | IoClass::Drain => (usual * self.total_max() / TOTAL_MAX).max(usual),
-            IoClass::Compaction | IoClass::Removal => usual,
+            IoClass::ColdRead => (usual * self.total_max() / TOTAL_MAX).max(usual),
+            IoClass::Drain | IoClass::Compaction | IoClass::Removal => usual,
+        }
+    }
+
+    /// Places that a class has whatever the others do. Where the drain is held up the journal fills, and commits wait for far
+    /// longer than its small writes take; large ones go one at a time as it is. An arm is another matter.
+    fn sure(&self, class: IoClass) -> u32 {
+        match class {
+            IoClass::Drain if self.sync_us.get() < SLOW_SYNC_US => DRAINS_MAX,
+            _ => 1,
         }
     }
 
@@ -195,12 +208,14 @@ impl Lanes {
     }
 
     fn total_in_flight(&self) -> u32 {
-        self.in_flight.iter().map(Cell::get).sum()
+        let drains = self.in_flight[IoClass::Drain as usize].get();
+        let all: u32 = self.in_flight.iter().map(Cell::get).sum();
+        all - drains.saturating_sub(DRAINS_COUNTED_MAX)
     }
 
     fn has_place(&self, class: IoClass) -> bool {
         let own = self.in_flight[class as usize].get();
-        let is_room = own == 0 || self.total_in_flight() < self.total();
+        let is_room = own < self.sure(class) || self.total_in_flight() < self.total();
         own < self.places_max(class) && is_room
     }
 
@@ -299,7 +314,7 @@ mod tests {
         }
         assert_eq!(
             held.len() as u32,
-            TOTAL_MAX + 2,
+            PLACES_MAX[0] + DRAINS_MAX + 2,
             "the last classes have one place each all the same"
         );
         for class in ALL {
@@ -319,6 +334,8 @@ mod tests {
     #[test]
     fn places_go_by_shares_where_all_wait() {
         let lanes = lanes_on_a_clock();
+        lanes.set_sync_us(SLOW_SYNC_US);
+        lanes.set_places(Some(TOTAL_MAX));
         lanes.withdrawn.set(TOTAL_MAX - 8);
         let mut held: Vec<Turn<'_>> = Vec::new();
         for class in [
@@ -436,7 +453,8 @@ mod tests {
             "a fast array of slow disks"
         );
         assert_eq!(places(Some(60), 100, IoClass::ColdRead), 48);
-        assert_eq!(places(Some(60), 100, IoClass::Drain), 24);
+        assert_eq!(places(Some(60), 100, IoClass::Drain), DRAINS_MAX);
+        assert_eq!(places(None, 8_000, IoClass::Drain), TOTAL_MAX_SLOW);
         assert_eq!(places(Some(60), 100, IoClass::Compaction), 2);
         assert_eq!(places(None, 100, IoClass::ColdRead), PLACES_MAX[0]);
     }
