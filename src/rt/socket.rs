@@ -130,8 +130,8 @@ impl Socket {
         poll_fn(|context| self.poll_read_buf(context, buffer, usize::MAX)).await
     }
 
-    /// Sends from the front of `slices` what the socket's buffer takes, at least one byte and at most
-    /// [`SEND_BYTES_MAX`]; `Ok(0)` if there is none.
+    /// Sends from the front of `slices` what the socket's buffer takes, at least one byte and at most 256 KiB; `Ok(0)` if
+    /// there is none.
     pub fn poll_write_vectored(
         &mut self,
         context: &mut Context<'_>,
@@ -288,7 +288,7 @@ pub const READ_BYTES: usize = 16 << 10;
 const SLICES_MAX: usize = 64;
 /// Bytes a send takes at once: about a tenth of a millisecond's copying, after which the shard may look at its rings. As
 /// much as the socket's buffer takes, several megabytes, would hold up commits for milliseconds.
-pub const SEND_BYTES_MAX: usize = 256 << 10;
+const SEND_BYTES_MAX: usize = 256 << 10;
 
 /// How many of `slices` may be sent in one call; 0: the first alone is too long.
 fn sendable(slices: &[IoSlice<'_>]) -> usize {
