@@ -101,9 +101,10 @@ impl Generator {
         let key = key.map(u64::to_be_bytes);
         let key = key.as_ref().map(|key| &key[..]);
         let value = payload.value(size, stamp, key);
+        let (timestamp, sealing) = (self.timestamp, &mut self.sealing);
         self.buffered_bytes += match self.plan.headers.is_empty() {
-            true => into.append(times, self.timestamp, key, value, &[]),
-            false => into.append(times, self.timestamp, key, value, &headers(&self.plan)),
+            true => into.append(times, timestamp, key, value, &[], sealing),
+            false => into.append(times, timestamp, key, value, &headers(&self.plan), sealing),
         };
         self.value_bytes += size as u64;
         self.appended(slot, 1);

@@ -27,7 +27,7 @@ impl Generator {
         // A connection that cannot be made is no explanation: the leader may be about to move.
         self.is_doubtful = self.links.iter().any(Link::is_broken);
         for slot in 0..self.slots.len() {
-            match self.leaders.place(self.spots[slot]) {
+            match self.leaders.place(self.slots[slot].spot) {
                 Ok(place) => {
                     self.slots[slot].is_adrift = false;
                     if *self.links[self.link_of[slot]].place() != place {

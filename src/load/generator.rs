@@ -21,7 +21,7 @@ use super::run::LoadError;
 use super::schedule::{Curve, Schedule};
 use super::slot::{Dues, Sealing, Slot};
 use super::tally::{Tally, Window};
-use super::target::{Layout, Place, Spot, Target};
+use super::target::{Layout, Place, Target};
 use super::transact::Transact;
 use super::worker::Worked;
 use fill::{Source, overhead_bytes};
@@ -56,7 +56,6 @@ pub struct Generator {
     is_doubtful: bool,
     links: Vec<Link>,
     slots: Vec<Slot>,
-    spots: Vec<Spot>,
     /// The link of each slot.
     link_of: Vec<usize>,
     /// What became of each slot's records.
@@ -90,19 +89,14 @@ impl Generator {
         let target = &leaders.target();
         let overhead_bytes = overhead_bytes(&plan);
         let source = Source::new(&plan, index, overhead_bytes);
-        let spots: Vec<Spot> = shared.layout.spots().collect();
         let mut by_place: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
         let mut slots = Vec::new();
-        for &spot in &spots {
+        for spot in shared.layout.spots() {
             by_place
                 .entry(target.place(spot)?)
                 .or_default()
                 .push(slots.len());
-            let dues = Dues::AtSubmit(0);
-            slots.push(match source {
-                Source::Templates(_) => Slot::casting(spot, dues),
-                Source::Each(..) => Slot::new(spot, plan.codec, plan.batch_bytes, dues),
-            });
+            slots.push(Slot::new(spot, Dues::AtSubmit(0)));
         }
         let mut links = Vec::new();
         let mut link_of = vec![0; slots.len()];
@@ -133,7 +127,6 @@ impl Generator {
             index,
             links,
             slots,
-            spots,
             link_of,
             sealing,
             transact,
@@ -178,6 +171,15 @@ impl Generator {
         }
     }
 
+    /// Makes ready what takes its time with many partitions, before the start.
+    pub fn prepare(&mut self) {
+        if matches!(self.plan.pace, Pace::Open { .. }) {
+            for slot in &mut self.slots {
+                slot.set_dues(Dues::Each(Vec::new()));
+            }
+        }
+    }
+
     /// Runs from the start to the end of the drain.
     pub async fn run(mut self) -> Result<(Tally, Worked), LoadError> {
         let (start_ns, window) = loop {
@@ -193,11 +195,6 @@ impl Generator {
             return Ok(self.end(tally));
         }
         let mut schedule = self.schedule(start_ns);
-        if schedule.is_some() {
-            for slot in &mut self.slots {
-                slot.set_dues(Dues::Each(Vec::new()));
-            }
-        }
         let early = start_ns.saturating_sub(self.shared.control.now_ns());
         rt::sleep(Duration::from_nanos(early)).await;
         while !self.step(&mut schedule, window, &mut tally).await {}

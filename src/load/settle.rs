@@ -101,7 +101,7 @@ impl Generator {
             return;
         };
         if transact.failure.is_none()
-            && let Err(error) = transact.join(&self.spots, &self.shared.layout).await
+            && let Err(error) = transact.join(&self.slots, &self.shared.layout).await
         {
             transact.failure = Some(reason(&error));
         }

@@ -16,7 +16,8 @@ use super::template::{Template, Templates};
 /// A partition of one producer.
 pub struct Slot {
     pub spot: Spot,
-    open: Open,
+    /// `None`: it has no records.
+    open: Option<Open>,
     dues: Dues,
     value_bytes: u64,
     opened_ns: u64,
@@ -41,7 +42,7 @@ enum Open {
     /// Of records of any form.
     Each(BatchBuilder),
     /// Of the first records of a template, where all are alike.
-    Cast(Option<Cast>),
+    Cast(Cast),
 }
 
 struct Cast {
@@ -82,27 +83,17 @@ pub struct Sealing {
     /// The run and the producer that stamps of cast records tell, where they have any.
     pub stamped_by: Option<(u64, u32)>,
     codecs: Codecs,
-    /// Where batches are cast, one at a time.
-    builder: BatchBuilder,
+    codec: Codec,
+    batch_bytes: usize,
+    /// Builders that no batch is in. As many are made as batches are open at once: a producer of 10,000 partitions has few.
+    spare: Vec<BatchBuilder>,
 }
 
 impl Slot {
-    /// For records of any form.
-    pub fn new(spot: Spot, codec: Codec, batch_bytes: usize, dues: Dues) -> Slot {
-        // A batch of one record may be all that is wanted: memory beyond that comes as it is needed.
-        let builder = BatchBuilder::new(codec, batch_bytes.min(CAPACITY_MAX));
-        Slot::of(spot, Open::Each(builder), dues)
-    }
-
-    /// For records of templates.
-    pub fn casting(spot: Spot, dues: Dues) -> Slot {
-        Slot::of(spot, Open::Cast(None), dues)
-    }
-
-    fn of(spot: Spot, open: Open, dues: Dues) -> Slot {
+    pub fn new(spot: Spot, dues: Dues) -> Slot {
         Slot {
             spot,
-            open,
+            open: None,
             dues,
             value_bytes: 0,
             opened_ns: 0,
@@ -128,7 +119,7 @@ impl Slot {
 
     /// From now on records are of this kind; nothing must be open.
     pub fn set_dues(&mut self, dues: Dues) {
-        assert!(self.open.is_empty(), "a batch has dues of one kind");
+        assert!(self.open.is_none(), "a batch has dues of one kind");
         self.dues = dues;
     }
 
@@ -140,19 +131,18 @@ impl Slot {
         key: Option<&[u8]>,
         value: &[u8],
         headers: &[Header<'_>],
+        sealing: &mut Sealing,
     ) -> usize {
-        let Open::Each(open) = &mut self.open else {
+        let before = self.open_bytes();
+        let open = self.open.get_or_insert_with(|| {
+            self.opened_ns = now_ns;
+            Open::Each(sealing.builder())
+        });
+        let Open::Each(open) = open else {
             unreachable!("records of templates are added by their number");
-        };
-        let before = match open.is_empty() {
-            true => 0,
-            false => open.size(),
         };
         open.append(timestamp, key, Some(value), headers);
         let grown = open.size() - before;
-        if before == 0 {
-            self.opened_ns = now_ns;
-        }
         self.value_bytes += (key.map_or(0, <[u8]>::len) + value.len()) as u64;
         self.count(1, due_ns);
         grown
@@ -167,18 +157,18 @@ impl Slot {
         timestamp: Timestamp,
         templates: &Templates,
     ) -> (usize, usize) {
-        let Open::Cast(open) = &mut self.open else {
-            unreachable!("only with templates");
-        };
-        let before = open.as_ref().map_or(0, Cast::bytes);
-        let cast = open.get_or_insert_with(|| {
+        let before = self.open_bytes();
+        let open = self.open.get_or_insert_with(|| {
             self.opened_ns = now_ns;
-            Cast {
+            Open::Cast(Cast {
                 template: templates.next(),
                 count: 0,
                 timestamp,
-            }
+            })
         });
+        let Open::Cast(cast) = open else {
+            unreachable!("only with templates");
+        };
         let count = count_max.min(cast.template.count() - cast.count);
         cast.count += count;
         self.value_bytes += (count * cast.template.value_bytes()) as u64;
@@ -198,17 +188,17 @@ impl Slot {
     /// Whether a record of `record_bytes` would take the batch being filled past `batch_bytes`, or past its template.
     pub fn is_full(&self, record_bytes: usize, batch_bytes: usize) -> bool {
         match &self.open {
-            Open::Each(open) => !open.is_empty() && open.size() + record_bytes > batch_bytes,
-            Open::Cast(None) => false,
-            Open::Cast(Some(cast)) => cast.count == cast.template.count(),
+            None => false,
+            Some(Open::Each(open)) => open.size() + record_bytes > batch_bytes,
+            Some(Open::Cast(cast)) => cast.count == cast.template.count(),
         }
     }
 
     pub fn open_bytes(&self) -> usize {
         match &self.open {
-            Open::Each(open) if open.is_empty() => 0,
-            Open::Each(open) => open.size(),
-            Open::Cast(open) => open.as_ref().map_or(0, Cast::bytes),
+            None => 0,
+            Some(Open::Each(open)) => open.size(),
+            Some(Open::Cast(cast)) => cast.bytes(),
         }
     }
 
@@ -216,9 +206,10 @@ impl Slot {
     ///
     /// - `number`: its own among the slots.
     pub fn seal(&mut self, number: usize, sealing: &mut Sealing) {
-        if self.open.is_empty() {
+        let buffered_bytes = self.open_bytes();
+        let Some(open) = self.open.take() else {
             return;
-        }
+        };
         let dues = match &mut self.dues {
             Dues::Each(dues) => Dues::Each(std::mem::take(dues)),
             Dues::AtSubmit(count) => Dues::AtSubmit(std::mem::take(count)),
@@ -237,13 +228,9 @@ impl Slot {
         };
         // Sequences begin again at 0 after the last.
         self.sequence = (self.sequence.wrapping_add(count as i32)) & i32::MAX;
-        let buffered_bytes = self.open_bytes();
-        let bytes = match &mut self.open {
-            Open::Each(open) => open.build(&seal, &mut sealing.codecs),
-            Open::Cast(open) => {
-                let cast = open.take().expect("it is not empty");
-                sealing.cast(&cast, first, &dues, self.opened_ns, &seal)
-            }
+        let bytes = match open {
+            Open::Each(builder) => sealing.build(builder, &seal),
+            Open::Cast(cast) => sealing.cast(&cast, first, &dues, self.opened_ns, &seal),
         };
         self.ready.push_back(Batch {
             slot: number,
@@ -272,7 +259,7 @@ impl Slot {
         if !self.is_sendable() {
             return None;
         }
-        if self.ready.is_empty() && !self.open.is_empty() && self.opened_ns <= lingered_ns {
+        if self.ready.is_empty() && self.open.is_some() && self.opened_ns <= lingered_ns {
             self.seal(number, sealing);
         }
         let batch = self.ready.pop_front()?;
@@ -321,12 +308,12 @@ impl Slot {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.ready.is_empty()
+        self.open.is_none() && self.ready.is_empty()
     }
 
     /// When the batch being filled was opened, if nothing is ready before it.
     pub fn opened_ns(&self) -> Option<u64> {
-        (self.ready.is_empty() && !self.open.is_empty()).then_some(self.opened_ns)
+        (self.ready.is_empty() && self.open.is_some()).then_some(self.opened_ns)
     }
 }
 
@@ -346,15 +333,6 @@ impl Dues {
     }
 }
 
-impl Open {
-    fn is_empty(&self) -> bool {
-        match self {
-            Open::Each(open) => open.is_empty(),
-            Open::Cast(open) => open.is_none(),
-        }
-    }
-}
-
 impl Cast {
     fn bytes(&self) -> usize {
         BATCH_HEADER_BYTES + self.template.bytes(self.count)
@@ -368,8 +346,24 @@ impl Sealing {
             is_transactional: false,
             stamped_by: None,
             codecs: Codecs::new(),
-            builder: BatchBuilder::new(codec, batch_bytes.min(CAPACITY_MAX)),
+            codec,
+            batch_bytes,
+            spare: Vec::new(),
         }
+    }
+
+    /// An empty one, for a batch that is opened.
+    fn builder(&mut self) -> BatchBuilder {
+        // A batch of one record may be all that is wanted: memory beyond that comes as it is needed.
+        let capacity = self.batch_bytes.min(CAPACITY_MAX);
+        let spare = self.spare.pop();
+        spare.unwrap_or_else(|| BatchBuilder::new(self.codec, capacity))
+    }
+
+    fn build(&mut self, mut builder: BatchBuilder, seal: &BatchSeal) -> Bytes {
+        let bytes = builder.build(seal, &mut self.codecs);
+        self.spare.push(builder);
+        bytes
     }
 
     /// The batch of a template's first records, whose numbers begin at `first`.
@@ -396,8 +390,9 @@ impl Sealing {
             }
         });
         let (template, count) = (&cast.template, cast.count);
-        template.cast(count, cast.timestamp, &mut self.builder, stamp);
-        self.builder.build(seal, &mut self.codecs)
+        let mut builder = self.builder();
+        template.cast(count, cast.timestamp, &mut builder, stamp);
+        self.build(builder, seal)
     }
 }
 
@@ -418,11 +413,12 @@ mod tests {
             topic: 0,
             partition: 3,
         };
-        Slot::new(spot, Codec::None, 1000, dues)
+        Slot::new(spot, dues)
     }
 
-    fn append(slot: &mut Slot, due_ns: u64) -> usize {
-        slot.append((due_ns, due_ns + 1), Timestamp(0), None, &[7; 100], &[])
+    fn append(slot: &mut Slot, due_ns: u64, sealing: &mut Sealing) -> usize {
+        let times = (due_ns, due_ns + 1);
+        slot.append(times, Timestamp(0), None, &[7; 100], &[], sealing)
     }
 
     fn filled(count: u64, sealing: &mut Sealing) -> (Slot, usize) {
@@ -432,7 +428,7 @@ mod tests {
             if slot.is_full(110, 1000) {
                 slot.seal(0, sealing);
             }
-            buffered += append(&mut slot, due);
+            buffered += append(&mut slot, due, sealing);
         }
         (slot, buffered)
     }
@@ -441,14 +437,26 @@ mod tests {
     fn an_open_batch_is_taken_only_when_it_has_lingered() {
         let mut slot = slot(Dues::Each(Vec::new()));
         let mut sealing = Sealing::new(Codec::None, 1000);
-        append(&mut slot, 10);
-        append(&mut slot, 20);
+        append(&mut slot, 10, &mut sealing);
+        append(&mut slot, 20, &mut sealing);
         assert!(slot.take(0, 10, &mut sealing).is_none(), "opened at 11");
         let batch = slot.take(0, 11, &mut sealing).unwrap();
         assert_eq!(batch.sequences(), 0..2);
         assert!(matches!(batch.dues, Dues::Each(dues) if dues == [10, 20]));
         assert_eq!(batch.value_bytes, 200);
         assert!(slot.is_empty());
+    }
+
+    #[test]
+    fn memory_is_held_for_open_batches_only() {
+        let mut sealing = Sealing::new(Codec::None, 1000);
+        for due in 0..100 {
+            let mut slot = slot(Dues::AtSubmit(0));
+            append(&mut slot, due, &mut sealing);
+            assert!(sealing.spare.is_empty());
+            slot.seal(0, &mut sealing);
+            assert_eq!(sealing.spare.len(), 1);
+        }
     }
 
     #[test]
@@ -518,7 +526,7 @@ mod tests {
         };
         for dues in [Dues::Each(Vec::new()), Dues::AtSubmit(0)] {
             let is_each = matches!(dues, Dues::Each(_));
-            let mut slot = Slot::casting(spot, dues);
+            let mut slot = Slot::new(spot, dues);
             let (mut made, mut buffered) = (0, 0);
             while made < 20 {
                 if slot.is_full(0, 0) {

@@ -17,8 +17,8 @@ use crate::protocol::{ErrorCode, Request};
 use crate::rt;
 use crate::types::{NodeId, ProducerEpoch, ProducerId, Str};
 
-use super::slot::Batch;
-use super::target::{Layout, Spot};
+use super::slot::{Batch, Slot};
+use super::target::Layout;
 
 /// A transactional producer and its present transaction.
 pub struct Transact {
@@ -99,13 +99,13 @@ impl Transact {
     }
 
     /// Lets the partitions join for which records were made since the last time.
-    pub async fn join(&mut self, spots: &[Spot], layout: &Layout) -> Result<(), ClientError> {
+    pub async fn join(&mut self, slots: &[Slot], layout: &Layout) -> Result<(), ClientError> {
         if self.joining.is_empty() {
             return Ok(());
         }
         let mut topics: Vec<(usize, AddPartitionsToTxnTopic)> = Vec::new();
         for &slot in &self.joining {
-            let spot = spots[slot];
+            let spot = slots[slot].spot;
             if topics.last().map(|last| last.0) != Some(spot.topic) {
                 let topic = AddPartitionsToTxnTopic {
                     name: layout.topics[spot.topic].name.as_str().into(),

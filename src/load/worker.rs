@@ -184,6 +184,7 @@ async fn produce(shared: Arc<Shared>, thread: usize) -> Outcome {
                 0 => Ok(()),
                 _ => generator.build_backlog().await,
             };
+            generator.prepare();
             shared.control.worker_ready();
             let result = match built {
                 Ok(()) => generator.run().await,
