@@ -70,7 +70,7 @@ pub use ring_file::RingFile;
 pub use shutdown::{Shutdown, Stop};
 pub use sim_disk::{Faulty, SimDisk, SimFile};
 pub use socket::{READ_BYTES, RawAccepted, Socket, connect, connect_host};
-pub use start::{Options, Shard, Shards, SignalHandling, cpu_count, start};
+pub use start::{Options, Shard, Shards, SignalHandling, cpu_count, exit, start};
 pub use sys::{Space, space};
 pub use task::{Elapsed, Queue, TaskStats, sleep, spawn, task_stats, timeout, yield_now};
 pub use unnamed::Unnamed;

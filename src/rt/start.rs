@@ -308,6 +308,12 @@ impl Drop for Sentinel {
     }
 }
 
+/// Ends the process with `status`, wherever it stands: for a shard that has said why it cannot go on.
+pub fn exit(status: i32) -> ! {
+    SENTINEL.with(|sentinel| sentinel.armed.set(false));
+    std::process::exit(status)
+}
+
 /// Ends the process at once: what is not on disk was not acknowledged.
 fn die(why: &str) -> ! {
     tracing::error!("{why}; the process ends");

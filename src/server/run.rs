@@ -220,7 +220,7 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
             Err(error) => {
                 tracing::error!("{error}");
                 eprintln!("ringlog: {error}");
-                std::process::exit(1);
+                rt::exit(1);
             }
         }
     }

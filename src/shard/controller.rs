@@ -154,7 +154,7 @@ impl Controller {
 pub(super) fn stop(why: &str) -> ! {
     tracing::error!("{why}");
     eprintln!("ringlog: {why}");
-    std::process::exit(1)
+    rt::exit(1)
 }
 
 impl Shard {

@@ -280,6 +280,25 @@ fn starts_without_the_directory(
     mount.mount().expect("mounts");
 }
 
+/// Goal: a broker whose metadata's directory is lost says so and ends with status 1, as Kafka's halts; not by an abort.
+/// Method: the only directory is removed beneath it, and a new segment wanted.
+#[test]
+fn a_broker_that_loses_its_metadata_directory_ends_with_a_word_about_it() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = dir.path().join("data");
+    let mut broker = Broker::start(free_port(), &data);
+    let mut client = broker.client();
+    client.create_topic("t", 1).expect("made");
+    fs::remove_dir_all(&data).expect("it is there");
+    // Whether it is answered before the end is not said.
+    let _ = client.produce("t", 0, record(&mut Prng::new(1), 1000));
+    let ended = broker.wait(Duration::from_secs(20));
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.output);
+    let why = "the first log directory, which holds the metadata, has failed";
+    assert!(ended.output.contains(why), "{}", ended.output);
+    assert!(!ended.output.contains("panicked"), "{}", ended.output);
+}
+
 /// Goal: a full disk refuses appends and loses nothing; fetches and deletions go on, and service resumes by itself.
 /// Method: the broker's only directory on a small file system, filled by producers, emptied by deletions, twice; a kill.
 #[test]
