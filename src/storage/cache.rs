@@ -1,8 +1,6 @@
 //! The read cache: aligned chunks of segment files, evicted by CLOCK under a byte budget. Public for its bench alone.
 
-use std::collections::VecDeque;
-
-use hashbrown::HashMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::log::LogId;
 use crate::rt::{Page, Slice};
@@ -17,11 +15,11 @@ const BUDGET_MIN: usize = 64 << 20;
 const GHOSTS_MAX: usize = 512;
 
 /// Which chunk: of which life of which log (its generation changes when bytes are taken back), segment, number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ChunkKey {
     pub log: LogId,
-    pub generation: u32,
     pub base: Offset,
+    pub generation: u32,
     pub number: u32,
 }
 
@@ -34,7 +32,8 @@ pub struct ChunkCache {
     ghosts: VecDeque<ChunkKey>,
     size: usize,
     slots: Vec<Slot>,
-    by_key: HashMap<ChunkKey, usize>,
+    /// In order, so that a log's are found together.
+    by_key: BTreeMap<ChunkKey, usize>,
     hand: usize,
 }
 
@@ -55,7 +54,7 @@ impl ChunkCache {
             ghosts: VecDeque::new(),
             size: 0,
             slots: Vec::new(),
-            by_key: HashMap::new(),
+            by_key: BTreeMap::new(),
             hand: 0,
         }
     }
@@ -165,26 +164,21 @@ impl ChunkCache {
 
     /// Forgets a log's chunks.
     pub fn forget(&mut self, log: LogId) {
-        let mut i = 0;
-        while i < self.slots.len() {
-            if self.slots[i].key.log == log {
-                self.remove(i);
-            } else {
-                i += 1;
-            }
-        }
+        self.forget_below(log, Offset(i64::MAX));
     }
 
     /// Forgets the segments of a log that lie below `base`.
     pub fn forget_below(&mut self, log: LogId, base: Offset) {
-        let mut i = 0;
-        while i < self.slots.len() {
-            let key = self.slots[i].key;
-            if key.log == log && key.base < base {
-                self.remove(i);
-            } else {
-                i += 1;
-            }
+        let at = |base| ChunkKey {
+            log,
+            base,
+            generation: 0,
+            number: 0,
+        };
+        let keys = self.by_key.range(at(Offset::ZERO)..at(base));
+        let keys: Vec<ChunkKey> = keys.map(|(key, _)| *key).collect();
+        for key in keys {
+            self.remove(self.by_key[&key]);
         }
     }
 

@@ -100,13 +100,7 @@ impl Log {
             .filter(|s| s.exists)
             .map(|s| (s.base, s.size));
         if let Some((base, size)) = active {
-            let file = self.shared.file(self, base, false).await?;
-            file.truncate(size as u64)
-                .await
-                .map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
-            file.datasync()
-                .await
-                .map_err(|e| self.shared.failed(self.dir(), file.path(), e))?;
+            self.cut(base, size).await?;
         }
         let mut gone: Vec<_> = Vec::new();
         for &base in removed {

@@ -1,11 +1,15 @@
 //! What a store does behind the commit path: finishing rolled segments, unlinking what was deleted.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use hashbrown::HashSet;
+
 use super::error::StorageError;
 use super::index::{Seal, relative};
-use super::join::try_join_bounded;
+use super::join::{join_bounded, try_join_bounded};
 use super::journal::JOURNAL_FILES;
 use super::lanes::DRAINS_MAX;
 use super::log::{Log, LogId, NOT_JOURNALED};
@@ -16,7 +20,7 @@ use crate::rt::{Disk, Queue, spawn};
 use crate::types::Offset;
 
 /// One thing to do when there is time.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Chore {
     /// A segment took its last append and is durable: cut its file to its size, write its indexes.
     Finish { log: LogId, base: Offset },
@@ -30,42 +34,84 @@ pub(super) enum Chore {
     Remove { path: PathBuf },
 }
 
+/// What is to be done, in the order in which it came.
+#[derive(Default)]
+pub(super) struct Chores {
+    due: RefCell<VecDeque<Chore>>,
+    /// The same.
+    known: RefCell<HashSet<Chore>>,
+    is_running: Cell<bool>,
+}
+
+impl Chores {
+    fn add(&self, chore: Chore) {
+        if self.known.borrow_mut().insert(chore.clone()) {
+            self.due.borrow_mut().push_back(chore);
+        }
+    }
+
+    fn next(&self) -> Option<Chore> {
+        let chore = self.due.borrow_mut().pop_front()?;
+        self.known.borrow_mut().remove(&chore);
+        Some(chore)
+    }
+}
+
+/// So many are under way at once, each with one file at a time.
+const CHORES_DEPTH: usize = 4;
 /// Logs that are written at once where somebody waits for all of a journal.
 const RESET_DEPTH: usize = 64;
 
 impl Shared {
     pub fn add_chore(&self, chore: Chore) {
-        let mut chores = self.chores.borrow_mut();
-        if !chores.contains(&chore) {
-            chores.push_back(chore);
+        match chore {
+            // Commits wait for room in the journal: no segment's end comes before it.
+            Chore::Drain { .. } => self.drains.add(chore),
+            _ => self.chores.add(chore),
         }
     }
 
-    /// Has the chores done: by a task of their own on the real disk, at once on a simulated one.
+    /// Has the chores done: by tasks of their own on the real disk, at once on a simulated one.
     pub async fn start_chores(self: &Rc<Shared>) {
-        if self.chores.borrow().is_empty() || self.chores_running.replace(true) {
-            return;
-        }
-        match self.disk {
-            Disk::Ring => {
-                let shared = self.clone();
-                spawn(Queue::Background, "storage chores", async move {
-                    shared.run_chores().await
-                });
+        type Which = fn(&Shared) -> &Chores;
+        let kinds: [Which; 2] = [|shared| &shared.drains, |shared| &shared.chores];
+        for which in kinds {
+            let chores = which(self);
+            if chores.due.borrow().is_empty() || chores.is_running.replace(true) {
+                continue;
             }
-            Disk::Sim(_) => self.run_chores().await,
+            match self.disk {
+                Disk::Ring => {
+                    let shared = self.clone();
+                    spawn(Queue::Background, "storage chores", async move {
+                        shared.run(which(&shared)).await
+                    });
+                }
+                Disk::Sim(_) => self.run(chores).await,
+            }
         }
     }
 
     pub async fn run_chores(&self) {
+        self.run(&self.drains).await;
+        self.run(&self.chores).await;
+    }
+
+    async fn run(&self, chores: &Chores) {
         loop {
-            let chore = self.chores.borrow_mut().pop_front();
-            let Some(chore) = chore else { break };
-            if let Err(error) = self.run_chore(&chore).await {
-                tracing::warn!(?chore, %error, "a storage chore failed; it is done at the next start");
+            let some = std::iter::from_fn(|| chores.next()).take(CHORES_DEPTH);
+            let some: Vec<Chore> = some.collect();
+            if some.is_empty() {
+                break;
             }
+            let jobs = some.iter().map(|chore| async move {
+                if let Err(error) = self.run_chore(chore).await {
+                    tracing::warn!(?chore, %error, "a storage chore failed; it is done at the next start");
+                }
+            });
+            join_bounded(jobs, CHORES_DEPTH).await;
         }
-        self.chores_running.set(false);
+        chores.is_running.set(false);
     }
 
     async fn run_chore(&self, chore: &Chore) -> Result<(), StorageError> {
@@ -81,6 +127,8 @@ impl Shared {
                 }
                 None => Ok(()),
             },
+            // It may have come again while it was done.
+            Chore::Drain { dir, file } if !self.journals[*dir].is_draining(*file) => Ok(()),
             Chore::Drain { dir, file } => self.drain(*dir, *file).await,
             Chore::MakeJournal { dir } => {
                 let path = &self.dirs[*dir].path;
@@ -177,10 +225,7 @@ impl Log {
                 _ => return Ok(()),
             }
         };
-        let file = self.shared.file(self, base, false).await?;
-        if let Err(error) = file.truncate(size as u64).await {
-            return Err(self.shared.failed(self.dir(), file.path(), error));
-        }
+        self.shorten(base, size).await?;
         self.write_index(base).await?;
         self.store_aborted(base).await?;
         let mut state = self.state.borrow_mut();

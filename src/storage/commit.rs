@@ -151,6 +151,8 @@ impl Shared {
                 .commit_direct(runs.into_iter().map(|run| run.log).collect())
                 .await;
         };
+        let (used, size) = journal.fill();
+        self.dirs[dir].lanes.pace_drains(used, size);
         let page = journal::encode(&runs, place.sequence);
         Stats::add(&self.stats.journal_writes, 1);
         let bytes = page.len();
@@ -385,7 +387,12 @@ impl Log {
                 written.map_err(|error| self.shared.failed(self.dir(), &metadata, error))?;
             }
             let directory = self.directory().to_owned();
-            for path in [&path, &directory] {
+            // The log's own directory is there for sure once it has a segment.
+            let parents = match first {
+                true => &[&path, &directory][..],
+                false => &[&path],
+            };
+            for path in parents {
                 if let Err(error) = self.shared.disk.sync_dir(path).await {
                     return Err(self.shared.failed(self.dir(), path, error));
                 }
@@ -478,6 +485,7 @@ impl Log {
         let head = self.read_chunk(base, start, start + gap).await;
         let path = self.state().path.clone();
         let head = head.map_err(|error| error.into_storage(&FileKind::Log.path(&path, base)))?;
+        self.shared.missed_head();
         let mut state = self.state.borrow_mut();
         let segment = state
             .segment_at_mut(base)

@@ -242,6 +242,11 @@ impl Journal {
         (0..JOURNAL_FILES).filter(move |&file| draining[file])
     }
 
+    /// Whether what one of its files holds is to be brought to the segments, or is being.
+    pub fn is_draining(&self, file: usize) -> bool {
+        self.draining.get()[file]
+    }
+
     pub fn set_draining(&self, file: usize, draining: bool) {
         let mut all = self.draining.get();
         all[file] = draining;

@@ -41,6 +41,8 @@ const SHARES: [u32; CLASSES] = [8, 4, 2, 1];
 const PLACES_MAX: [u32; CLASSES] = [16, DRAINS_MAX, 2, 1];
 /// What leaves the journal for so many logs may be under way at once.
 pub(super) const DRAINS_MAX: u32 = 32;
+/// and no more than so many while the journal has much room: commits are the shorter for each that is not under way.
+const DRAINS_MIN: u32 = 4;
 /// As so many they count to the others, at most: they are small then.
 const DRAINS_COUNTED_MAX: u32 = 8;
 /// The most of all of them together.
@@ -71,6 +73,8 @@ pub(super) struct Lanes {
     /// When one last came back; before that, when they were taken.
     came_back: Cell<Micros>,
     clock: Clock,
+    /// Places of what leaves the journal, as its room has it.
+    drains: Cell<u32>,
     /// What a small commit costs on the quiet device; 0, not known.
     sync_us: Cell<u64>,
     /// Places that a self-test found right for this device.
@@ -100,6 +104,7 @@ impl Lanes {
             stepped_back: Cell::default(),
             came_back: Cell::default(),
             clock,
+            drains: Cell::new(DRAINS_MAX),
             sync_us: Cell::default(),
             measured: Cell::default(),
         }
@@ -115,10 +120,22 @@ impl Lanes {
         self.measured.set(measured);
     }
 
+    /// The journal file in use is full so far. What is in the other has to reach the segments before it is full: in no hurry
+    /// while it is nearly empty, and with all places from a quarter on.
+    pub fn pace_drains(&self, used: u64, size: u64) {
+        let places = u64::from(DRAINS_MAX) * 4 * used / size.max(1);
+        let places = (places as u32).clamp(DRAINS_MIN, DRAINS_MAX);
+        if self.drains.replace(places) < places {
+            self.grant();
+        }
+    }
+
     /// Waits for a place. Who holds one may wait for nothing that waits for a place of the same class.
     pub async fn turn(&self, class: IoClass) -> Turn<'_> {
         let lane = class as usize;
-        self.come_back();
+        if self.come_back() {
+            self.grant();
+        }
         if self.has_place(class) && self.waiting[lane].borrow().is_empty() {
             self.in_flight[lane].set(self.in_flight[lane].get() + 1);
             return Turn { lanes: self, class };
@@ -162,10 +179,10 @@ impl Lanes {
         }
     }
 
-    /// Gives back the places whose time has come.
-    fn come_back(&self) {
+    /// Gives back the places whose time has come; true if there were any.
+    fn come_back(&self) -> bool {
         if self.withdrawn.get() == 0 {
-            return;
+            return false;
         }
         let now = self.clock.now();
         let due = now.since(self.came_back.get()) / COME_BACK_US;
@@ -174,6 +191,7 @@ impl Lanes {
             let withdrawn = u64::from(self.withdrawn.get());
             self.withdrawn.set(withdrawn.saturating_sub(due) as u32);
         }
+        due > 0
     }
 
     fn total_max(&self) -> u32 {
@@ -189,7 +207,8 @@ impl Lanes {
         let usual = PLACES_MAX[class as usize];
         match class {
             IoClass::ColdRead => (usual * self.total_max() / TOTAL_MAX).max(usual),
-            IoClass::Drain | IoClass::Compaction | IoClass::Removal => usual,
+            IoClass::Drain => self.drains.get(),
+            IoClass::Compaction | IoClass::Removal => usual,
         }
     }
 
@@ -197,7 +216,7 @@ impl Lanes {
     /// longer than its small writes take; large ones go one at a time as it is. An arm is another matter.
     fn sure(&self, class: IoClass) -> u32 {
         match class {
-            IoClass::Drain if self.sync_us.get() < SLOW_SYNC_US => DRAINS_MAX,
+            IoClass::Drain if self.sync_us.get() < SLOW_SYNC_US => self.drains.get(),
             _ => 1,
         }
     }
@@ -422,6 +441,25 @@ mod tests {
     }
 
     #[test]
+    fn places_that_come_back_go_to_whoever_waits() {
+        let clock = SimClock::starting_at(Timestamp(0));
+        let lanes = Lanes::new(Clock::Sim(clock.clone()));
+        lanes.set_sync_us(300);
+        let mut held: Vec<_> = (0..16)
+            .filter_map(|_| now_or_never(&lanes, IoClass::ColdRead))
+            .collect();
+        clock.advance_us(STEP_BACK_EVERY_US);
+        lanes.on_commit(5_000);
+        held.truncate(lanes.total() as usize);
+        let mut waiting = pin!(lanes.turn(IoClass::ColdRead));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        clock.advance_us(COME_BACK_US);
+        assert!(now_or_never(&lanes, IoClass::ColdRead).is_none());
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
     fn a_device_with_an_arm_gets_few_at_a_time() {
         let clock = SimClock::starting_at(Timestamp(0));
         let lanes = Lanes::new(Clock::Sim(clock.clone()));
@@ -433,6 +471,26 @@ mod tests {
         clock.advance_us(STEP_BACK_EVERY_US);
         lanes.on_commit(60_000);
         assert_eq!(lanes.total(), TOTAL_MIN);
+    }
+
+    #[test]
+    fn what_leaves_the_journal_hurries_as_it_fills() {
+        let lanes = lanes_on_a_clock();
+        lanes.pace_drains(1, 1_000);
+        let mut held: Vec<_> = (0..100)
+            .filter_map(|_| now_or_never(&lanes, IoClass::Drain))
+            .collect();
+        assert_eq!(held.len() as u32, DRAINS_MIN);
+        let mut waiting = pin!(lanes.turn(IoClass::Drain));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        lanes.pace_drains(125, 1_000);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+        held.extend((0..100).filter_map(|_| now_or_never(&lanes, IoClass::Drain)));
+        assert_eq!(held.len() as u32, DRAINS_MAX / 2);
+        lanes.pace_drains(250, 1_000);
+        held.extend((0..100).filter_map(|_| now_or_never(&lanes, IoClass::Drain)));
+        assert_eq!(held.len() as u32, DRAINS_MAX);
     }
 
     #[test]

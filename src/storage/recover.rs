@@ -530,7 +530,8 @@ impl Log {
         Ok(())
     }
 
-    async fn cut(&self, base: Offset, end: u32) -> Result<(), StorageError> {
+    /// [`Log::shorten`], durably.
+    pub(super) async fn cut(&self, base: Offset, end: u32) -> Result<(), StorageError> {
         let file = self.shorten(base, end).await?;
         let synced = file.datasync().await;
         synced.map_err(|error| self.shared.failed(self.dir(), file.path(), error))

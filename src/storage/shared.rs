@@ -3,16 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 use super::ahead::Ahead;
 use super::cache::ChunkCache;
-use super::chores::Chore;
+use super::chores::Chores;
 use super::error::{AppendError, Fault, StorageError, fault_of};
+use super::extent::EXTENT_BYTES_MAX;
 use super::gate::Gate;
 use super::gather::Gathering;
 use super::journal::Journal;
@@ -55,7 +57,9 @@ pub(super) struct Shared {
     pub rot_told: RefCell<HashSet<(LogId, Offset, u32)>>,
     /// For looking at records: timestamps inside compressed batches.
     pub codecs: RefCell<Codecs>,
-    pub chores: RefCell<VecDeque<Chore>>,
+    pub chores: Chores,
+    /// Of journals, apart from the other chores.
+    pub drains: Chores,
     pub removals: Removals,
     /// One per directory.
     pub journals: Vec<Journal>,
@@ -71,7 +75,6 @@ pub(super) struct Shared {
     /// What holds moves to other directories back.
     pub move_throttle: Throttle,
     generations: Cell<u32>,
-    pub chores_running: Cell<bool>,
     /// The clean checkpoint is being written, or was: what it tells of must stay as it is.
     pub closing: Cell<bool>,
     pub stats: Stats,
@@ -118,7 +121,8 @@ enum DirectoryState {
 /// Open descriptors under a cap; the least recently used goes first.
 #[derive(Default)]
 struct Files {
-    open: HashMap<(LogId, Offset), (Rc<File>, u64)>,
+    /// In order, so that a log's are found together.
+    open: BTreeMap<(LogId, Offset), (Rc<File>, u64)>,
     by_use: BTreeMap<u64, (LogId, Offset)>,
     uses: u64,
 }
@@ -259,7 +263,8 @@ impl Shared {
             tail_target,
             rot_told: RefCell::default(),
             codecs: RefCell::default(),
-            chores: RefCell::default(),
+            chores: Chores::default(),
+            drains: Chores::default(),
             removals: Removals::default(),
             journals,
             round_gate: Gate::default(),
@@ -269,7 +274,6 @@ impl Shared {
             compact_gate: Gate::default(),
             move_throttle: Throttle::default(),
             generations: Cell::new(0),
-            chores_running: Cell::new(false),
             closing: Cell::new(false),
             stats: Stats::default(),
         }
@@ -370,6 +374,14 @@ impl Shared {
         }
     }
 
+    /// The front of a block had to be read for its log to go on there. Where tails are as many as may be, it was let go, and
+    /// they get the room to keep it.
+    pub fn missed_head(&self) {
+        if self.tail_bytes.get() + EXTENT_BYTES_MAX >= self.tail_target.get() {
+            self.missed_behind(0);
+        }
+    }
+
     /// The open file of a segment, opening it if need be; `create` makes one that is not there.
     ///
     /// `Err(Offline)`, and the directory is none the worse: the log has no such segment any more.
@@ -421,9 +433,9 @@ impl Shared {
 
     /// Forgets the open files of a log, or of one of its segments.
     pub fn close_files(&self, id: LogId, base: Option<Offset>) {
-        self.files
-            .borrow_mut()
-            .forget(|key| key.0 == id && base.is_none_or(|b| b == key.1));
+        let bases = base.map_or((Offset::ZERO, Offset(i64::MAX)), |base| (base, base));
+        let keys = (id, bases.0)..=(id, bases.1);
+        self.files.borrow_mut().forget(keys);
     }
 
     /// Notes what a failure means for its directory, and gives the error to return.
@@ -464,7 +476,7 @@ impl Files {
     }
 
     fn insert(&mut self, key: (LogId, Offset), file: Rc<File>, cap: usize) {
-        self.forget(|known| *known == key);
+        self.forget(key..=key);
         while self.open.len() >= cap.max(1) {
             let Some((_, oldest)) = self.by_use.pop_first() else {
                 break;
@@ -476,14 +488,12 @@ impl Files {
         self.open.insert(key, (file, self.uses));
     }
 
-    fn forget(&mut self, which: impl Fn(&(LogId, Offset)) -> bool) {
-        let by_use = &mut self.by_use;
-        self.open.retain(|key, (_, used)| {
-            let goes = which(key);
-            if goes {
-                by_use.remove(used);
+    fn forget(&mut self, keys: RangeInclusive<(LogId, Offset)>) {
+        let keys: Vec<_> = self.open.range(keys).map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some((_, used)) = self.open.remove(&key) {
+                self.by_use.remove(&used);
             }
-            !goes
-        });
+        }
     }
 }
