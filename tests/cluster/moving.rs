@@ -1,11 +1,13 @@
 //! Goal: `ringlog load` goes on at the new leader where one moves or goes away, and reads and writes everything once.
 //!
-//! Method: the program itself against two scripted brokers that share a topic; leaders are moved under it.
+//! Method: the program itself against two scripted brokers that share a topic, by either wire; leaders are moved under it.
 
+use std::ffi::OsStr;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ringlog::client::native::{NativeClient, NativeConsumer, NativeConsumerOptions, NativeOptions};
 use ringlog::client::{Cluster, ClusterOptions, Consumer, ConsumerOptions, Place};
 use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs};
 use ringlog::rt;
@@ -22,14 +24,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A run at 2,000 records a second where no other rate is among the options, with `change` made when a thousand have come.
 fn loaded(
     brokers: &Scripted,
-    options: &[&str],
+    options: &[impl AsRef<OsStr>],
     change: impl FnOnce(&Scripted),
 ) -> (Option<i32>, Value) {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("ringlog"));
     command.args(["load", "--json", "--topic", "moved", "--bootstrap"]);
     command.arg(brokers.bootstrap());
     command.args(["--warm-up", "0s", "--timeout", "10s"]);
-    if !options.contains(&"--rate") {
+    if !options.iter().any(|option| option.as_ref() == "--rate") {
         command.args(["--rate", "2k"]);
     }
     command.args(["--batch-bytes", "4k", "--size", "100"]);
@@ -59,10 +61,30 @@ fn assert_all_came(outcome: &(Option<i32>, Value)) {
     assert_eq!(number(&report["check"]["checked"]), 8_000, "{report}");
 }
 
+/// The options of both wires.
+fn wires(brokers: &Scripted, options: &[&str]) -> [Vec<String>; 2] {
+    let own = |more: &[&str]| {
+        let all = options.iter().chain(more);
+        all.map(|option| option.to_string()).collect()
+    };
+    let native = brokers.native_bootstrap();
+    [
+        own(&[]),
+        own(&["--wire", "native", "--native-bootstrap", &native]),
+    ]
+}
+
 #[test]
 fn leaders_that_move_are_followed_by_producers_and_readers() {
+    for wire in 0..2 {
+        followed(wire);
+    }
+}
+
+fn followed(wire: usize) {
     let brokers = Scripted::start("moved", 4);
-    let outcome = loaded(&brokers, &CHECKED, |brokers| {
+    let options = &wires(&brokers, &CHECKED)[wire];
+    let outcome = loaded(&brokers, options, |brokers| {
         for (partition, node) in [(0, 2), (1, 1), (0, 1), (2, 2)] {
             brokers.world().lead(partition, node);
             thread::sleep(Duration::from_millis(300));
@@ -78,9 +100,16 @@ fn leaders_that_move_are_followed_by_producers_and_readers() {
 
 #[test]
 fn a_broker_that_goes_away_is_left_for_the_one_that_leads_after_it() {
+    for wire in 0..2 {
+        left(wire);
+    }
+}
+
+fn left(wire: usize) {
     let brokers = Scripted::start("moved", 4);
     let mut before = [0; 2];
-    let outcome = loaded(&brokers, &CHECKED, |brokers| {
+    let options = &wires(&brokers, &CHECKED)[wire];
+    let outcome = loaded(&brokers, options, |brokers| {
         let change = |to: &dyn Fn(&mut World)| {
             to(&mut brokers.world());
             thread::sleep(Duration::from_millis(400));
@@ -157,11 +186,17 @@ fn a_partition_without_a_leader_does_not_hold_up_the_others() {
 }
 
 fn write_one(brokers: &Scripted, node: i32) {
+    write_to(brokers, node, 0);
+}
+
+fn write_to(brokers: &Scripted, node: i32, partition: i32) {
     let mut client = Client::connect(brokers.address(node)).expect("it accepts");
     let mut builder = BatchBuilder::new(Codec::None, 64);
     builder.append(Timestamp(1), None, Some(b"value"), &[]);
     let batch = builder.build(&BatchSeal::default(), &mut Codecs::new());
-    let answer = client.produce("moved", 0, batch).expect("an answer");
+    let answer = client
+        .produce("moved", partition, batch)
+        .expect("an answer");
     assert_eq!(answer.error_code, 0);
 }
 
@@ -191,4 +226,45 @@ fn polls_that_are_dropped_before_they_are_ready_still_find_the_new_leader() {
     let read = read.expect("an executor").expect("both records");
     assert_eq!(read, (Offset(1), Offset(2)));
     assert!(brokers.world().refused[0] > 0, "the old one was asked");
+}
+
+#[test]
+fn by_the_native_wire_a_partition_without_a_leader_does_not_keep_the_others_from_being_read() {
+    let brokers = Scripted::start("moved", 2);
+    write_one(&brokers, 1);
+    let bootstrap: Vec<String> = brokers
+        .native_bootstrap()
+        .split(',')
+        .map(str::to_owned)
+        .collect();
+    let read = rt::run_local(async {
+        let client = NativeClient::connect(&bootstrap, NativeOptions::default()).await?;
+        let options = NativeConsumerOptions::default();
+        let opened = NativeConsumer::open(client, "moved", None, Place::Beginning, options);
+        let mut consumer = opened.await?;
+        let first = consumer.poll().await?;
+        // Its stream ends, and nobody is known to lead it.
+        brokers.world().lead(0, -1);
+        let mut others = Vec::new();
+        for _ in 0..3 {
+            write_to(&brokers, 2, 1);
+            let fetched = rt::timeout(Duration::from_secs(10), consumer.poll()).await;
+            others.push(fetched.expect("partition 1 is led")?.partition);
+            rt::sleep(Duration::from_millis(300)).await;
+        }
+        let trouble = consumer.trouble().is_some();
+        brokers.world().lead(0, 2);
+        write_one(&brokers, 2);
+        let last = rt::timeout(Duration::from_secs(10), consumer.poll()).await;
+        let last = last.expect("partition 0 is led again")?;
+        Ok::<_, ringlog::client::ClientError>((
+            first.next,
+            others,
+            trouble,
+            last.partition,
+            last.next,
+        ))
+    });
+    let read = read.expect("an executor").expect("all records");
+    assert_eq!(read, (Offset(1), vec![1, 1, 1], true, 0, Offset(2)));
 }

@@ -1,5 +1,5 @@
 //! Two scripted brokers that share one topic in memory: leaders move between them, and one may go away, when a test says
-//! so. They hold a producer's sequences as Kafka's do, so that an order that is lost is refused.
+//! so. They speak both wires, and hold a producer's sequences as Kafka's do, so that an order that is lost is refused.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -31,6 +31,9 @@ use ringlog::record::split;
 
 use crate::wire::read_frame;
 
+#[path = "scripted_native.rs"]
+mod native;
+
 /// Both brokers, numbered 1 and 2.
 pub struct Scripted {
     world: Arc<Mutex<World>>,
@@ -39,6 +42,7 @@ pub struct Scripted {
 pub struct World {
     topic: String,
     ports: [u16; 2],
+    native_ports: [u16; 2],
     is_gone: [bool; 2],
     /// By partition; −1: nobody.
     pub leaders: Vec<i32>,
@@ -63,13 +67,13 @@ struct Log {
 impl Scripted {
     /// The topic's partitions are led by 1 and 2 in turn.
     pub fn start(topic: &str, partitions: usize) -> Scripted {
-        let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let ports = listeners
-            .each_ref()
-            .map(|listener| listener.local_addr().expect("it is bound").port());
+        let bind = || [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let port = |of: &TcpListener| of.local_addr().expect("it is bound").port();
+        let (listeners, natives) = (bind(), bind());
         let world = Arc::new(Mutex::new(World {
             topic: topic.to_owned(),
-            ports,
+            ports: listeners.each_ref().map(port),
+            native_ports: natives.each_ref().map(port),
             is_gone: [false; 2],
             leaders: (0..partitions as i32).map(|index| 1 + index % 2).collect(),
             epoch: 0,
@@ -79,9 +83,11 @@ impl Scripted {
             connections: Default::default(),
             producers: 100,
         }));
-        for (node, listener) in listeners.into_iter().enumerate() {
-            let world = world.clone();
-            thread::spawn(move || accept(node, &listener, &world));
+        for (listeners, talk) in [(listeners, kafka as Talk), (natives, native::talk as Talk)] {
+            for (node, listener) in listeners.into_iter().enumerate() {
+                let world = world.clone();
+                thread::spawn(move || accept(node, &listener, &world, talk));
+            }
         }
         Scripted { world }
     }
@@ -92,8 +98,12 @@ impl Scripted {
 
     /// `HOST:PORT` of both.
     pub fn bootstrap(&self) -> String {
-        let ports = self.world().ports;
-        format!("127.0.0.1:{},127.0.0.1:{}", ports[0], ports[1])
+        addresses(self.world().ports)
+    }
+
+    /// The same of their native listeners.
+    pub fn native_bootstrap(&self) -> String {
+        addresses(self.world().native_ports)
     }
 
     /// Of broker 1 or 2.
@@ -260,8 +270,15 @@ impl World {
     }
 }
 
-fn accept(node: usize, listener: &TcpListener, world: &Arc<Mutex<World>>) {
-    for mut stream in listener.incoming().map_while(Result::ok) {
+fn addresses(ports: [u16; 2]) -> String {
+    format!("127.0.0.1:{},127.0.0.1:{}", ports[0], ports[1])
+}
+
+/// Serves one connection to its end.
+type Talk = fn(usize, TcpStream, &Arc<Mutex<World>>);
+
+fn accept(node: usize, listener: &TcpListener, world: &Arc<Mutex<World>>, talk: Talk) {
+    for stream in listener.incoming().map_while(Result::ok) {
         let mut state = world.lock().expect("no broker panicked");
         if state.is_gone[node] {
             continue;
@@ -270,8 +287,12 @@ fn accept(node: usize, listener: &TcpListener, world: &Arc<Mutex<World>>) {
         state.connections[node].push(handle);
         let world = world.clone();
         // It ends with its connection.
-        thread::spawn(move || while serve(node, &mut stream, &world).is_ok() {});
+        thread::spawn(move || talk(node, stream, &world));
     }
+}
+
+fn kafka(node: usize, mut stream: TcpStream, world: &Arc<Mutex<World>>) {
+    while serve(node, &mut stream, world).is_ok() {}
 }
 
 /// Answers one request.

@@ -1,10 +1,12 @@
 //! Reads assigned partitions of a topic: each is pushed by the shard that owns it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::or;
 
 use crate::client::backoff::Backoff;
 use crate::client::cluster::new_backoff;
@@ -31,6 +33,9 @@ pub struct NativeConsumerOptions {
 
 /// A consumer of fixed partitions, without a group; it reads what is committed to the log, also of open transactions
 /// (`read_uncommitted`). Memory is bounded by `buffer_bytes` for each shard that owns some of the partitions.
+///
+/// Leaders that move are followed: a partition whose leader refuses it, or is gone, waits until the metadata has been
+/// learned anew, while the others are read on.
 pub struct NativeConsumer {
     client: Rc<NativeClient>,
     topic: NativeTopic,
@@ -39,9 +44,19 @@ pub struct NativeConsumer {
     positions: BTreeMap<i32, Offset>,
     streams: Vec<Subscribed>,
     ready: VecDeque<Fetched>,
+    /// Partitions that are not asked for before the leaders have been learned anew,
+    parked: BTreeSet<i32>,
+    /// which is when this has come: kept here, so that a poll may be dropped while it waits.
+    learn_at: Option<Instant>,
     backoff: Backoff,
-    /// Since when the same errors are tried again, and the last of them.
-    failing: Option<(Instant, ClientError)>,
+    failing: Option<Failing>,
+}
+
+/// Errors that are tried again. A subscription is not answered: that it works is known by the time that it has stood.
+struct Failing {
+    since: Instant,
+    last: Instant,
+    error: ClientError,
 }
 
 /// One stream and the partitions it was asked for.
@@ -91,6 +106,8 @@ impl NativeConsumer {
             positions,
             streams: Vec::new(),
             ready: VecDeque::new(),
+            parked: BTreeSet::new(),
+            learn_at: None,
             backoff: new_backoff(),
             failing: None,
         })
@@ -103,7 +120,9 @@ impl NativeConsumer {
 
     /// What keeps some of it from being read now: an error that may pass, which [`poll`](Self::poll) tries again.
     pub fn trouble(&self) -> Option<&ClientError> {
-        self.failing.as_ref().map(|(_, error)| error)
+        let failing = self.failing.as_ref()?;
+        let is_over = self.parked.is_empty() && failing.last.elapsed() >= STANDS_AFTER;
+        (!is_over).then_some(&failing.error)
     }
 
     /// The next batches of any partition; waits as long as there are none. May be dropped before it is ready: nothing
@@ -112,69 +131,114 @@ impl NativeConsumer {
     /// - Errors that may pass are retried for the client's `retry_for` before they are returned.
     pub async fn poll(&mut self) -> Result<Fetched, ClientError> {
         loop {
-            match self.step().await {
-                Ok(fetched) => {
-                    if self.failing.take().is_some() {
-                        self.backoff = new_backoff();
-                    }
-                    return Ok(fetched);
-                }
-                Err(error) => self.after(error).await?,
-            }
-        }
-    }
-
-    async fn step(&mut self) -> Result<Fetched, ClientError> {
-        loop {
             if let Some(fetched) = self.ready.pop_front() {
                 return Ok(fetched);
             }
-            self.subscribe().await?;
-            let streams = &self.streams;
-            let (index, frame) = poll_fn(|context| next_of(streams, context)).await;
-            let frame = frame.inspect_err(|_| drop(self.streams.swap_remove(index)))?;
-            self.take(index, &frame)?;
+            if let Err(error) = self.step().await {
+                self.after(error)?;
+            }
         }
     }
 
-    /// Subscribes to what no stream brings.
-    async fn subscribe(&mut self) -> Result<(), ClientError> {
-        let mut wanted: BTreeMap<Destination, Vec<i32>> = BTreeMap::new();
-        for &partition in self.positions.keys() {
-            let mut streams = self.streams.iter();
-            if !streams.any(|stream| stream.partitions.contains(&Some(partition))) {
-                let to = self.client.destination(&self.topic, partition)?;
-                wanted.entry(to).or_default().push(partition);
+    /// Subscribes, and takes in the first frame that comes before the leaders are to be learned anew.
+    async fn step(&mut self) -> Result<(), ClientError> {
+        let now = Instant::now();
+        if !self.parked.is_empty() && self.learn_at.is_none() {
+            // The poll that parked them was dropped, or gave its error to the caller, who tries again.
+            self.learn_at = Some(now);
+        }
+        if self.learn_at.is_some_and(|at| at <= now) {
+            // If this fails too, so will the next subscription, with an error that says more.
+            if let Ok(topic) = self.client.learn(&self.topic.name).await {
+                self.topic = topic;
+            }
+            self.learn_at = None;
+            self.parked.clear();
+        }
+        self.subscribe().await?;
+        let streams = &self.streams;
+        let arriving = async { Some(poll_fn(|context| next_of(streams, context)).await) };
+        let arrived = match self.learn_at {
+            None => arriving.await,
+            Some(at) => {
+                let wait = async {
+                    rt::sleep(at.saturating_duration_since(Instant::now())).await;
+                    None
+                };
+                or(arriving, wait).await
+            }
+        };
+        match arrived {
+            None => Ok(()),
+            Some((index, Ok(frame))) => self.take(index, &frame),
+            Some((index, Err(error))) => {
+                let lost = self.streams.swap_remove(index);
+                self.parked.extend(lost.partitions.into_iter().flatten());
+                Err(error)
             }
         }
+    }
+
+    /// Subscribes to what no stream brings, and parks what cannot be subscribed to.
+    async fn subscribe(&mut self) -> Result<(), ClientError> {
+        let mut wanted: BTreeMap<Destination, Vec<i32>> = BTreeMap::new();
+        let mut failure = Ok(());
         if self.positions.is_empty() {
             let what = "no partition is left to read".to_owned();
             return Err(ClientError::Invalid(what));
         }
-        for (to, partitions) in wanted {
-            let connection = self.client.open(&to).await?;
-            let rows = partitions.iter().map(|partition| {
-                let known = self.topic.partition(*partition)?;
-                Ok(SubscribedV1 {
-                    topic_id: self.topic.id.0,
-                    partition: *partition,
-                    offset: self.positions[partition].0,
-                    leader_epoch: known.leader_epoch.0,
-                })
-            });
-            let request = SubscribeV1 {
-                isolation: 0,
-                credit_bytes: self.options.buffer_bytes.max(1),
-                max_bytes: self.options.max_bytes,
-                partitions: rows.collect::<Result<_, ClientError>>()?,
-            };
-            self.streams.push(Subscribed {
-                stream: connection.subscribe(&request)?,
-                partitions: partitions.into_iter().map(Some).collect(),
-                owed_bytes: 0,
-            });
+        for &partition in self.positions.keys() {
+            let mut streams = self.streams.iter();
+            let is_read = streams.any(|stream| stream.partitions.contains(&Some(partition)));
+            if is_read || self.parked.contains(&partition) {
+                continue;
+            }
+            match self.client.destination(&self.topic, partition) {
+                Ok(to) => wanted.entry(to).or_default().push(partition),
+                Err(error) => {
+                    self.parked.insert(partition);
+                    failure = failure.and(Err(error));
+                }
+            }
         }
-        Ok(())
+        for (to, partitions) in wanted {
+            match self.stream(&to, &partitions).await {
+                Ok(stream) => self.streams.push(Subscribed {
+                    stream,
+                    partitions: partitions.into_iter().map(Some).collect(),
+                    owed_bytes: 0,
+                }),
+                Err(error) => {
+                    self.parked.extend(partitions);
+                    failure = failure.and(Err(error));
+                }
+            }
+        }
+        failure
+    }
+
+    async fn stream(
+        &self,
+        to: &Destination,
+        partitions: &[i32],
+    ) -> Result<BatchStream, ClientError> {
+        let connection = self.client.open(to).await?;
+        let rows = partitions.iter().map(|partition| {
+            let known = self.topic.partition(*partition)?;
+            Ok(SubscribedV1 {
+                topic_id: self.topic.id.0,
+                partition: *partition,
+                offset: self.positions[partition].0,
+                leader_epoch: known.leader_epoch.0,
+            })
+        });
+        let request = SubscribeV1 {
+            isolation: 0,
+            credit_bytes: self.options.buffer_bytes.max(1),
+            max_bytes: self.options.max_bytes,
+            partitions: rows.collect::<Result<_, ClientError>>()?,
+        };
+        connection.subscribe(&request)
     }
 
     /// Takes in what a stream has brought.
@@ -193,6 +257,9 @@ impl NativeConsumer {
         let about = || format!("partition {}-{partition} at offset {from}", self.topic.name);
         if let Err(error) = ClientError::check(batches.error.to_native(), about, None) {
             subscribed.partitions[place] = None;
+            self.parked.insert(partition);
+            self.streams
+                .retain(|stream| stream.partitions.iter().any(Option::is_some));
             return Err(error);
         }
         let (mut next, mut end) = (from, 0);
@@ -222,22 +289,28 @@ impl NativeConsumer {
         Ok(())
     }
 
-    /// Waits and learns the leaders anew, unless the error is final or has lasted too long.
-    async fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
-        let since = self
-            .failing
-            .as_ref()
-            .map_or_else(Instant::now, |(since, _)| *since);
-        self.failing = Some((since, error.clone()));
+    /// Sets the time at which the leaders are learned anew, unless the error is final or has lasted too long.
+    fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
+        let now = Instant::now();
+        let earlier = self.failing.take();
+        let since = earlier.filter(|failing| now - failing.last < STANDS_AFTER);
+        if since.is_none() {
+            self.backoff = new_backoff();
+        }
+        let since = since.map_or(now, |failing| failing.since);
+        self.failing = Some(Failing {
+            since,
+            last: now,
+            error: error.clone(),
+        });
+        if self.learn_at.is_some() && error.is_retriable() {
+            return Ok(());
+        }
         let wait = self.backoff.next_wait();
-        if !error.is_retriable() || since.elapsed() + wait > self.client.options().retry_for {
+        if !error.is_retriable() || now - since + wait > self.client.options().retry_for {
             return Err(error);
         }
-        rt::sleep(wait).await;
-        // Streams of other shards stay; one that has lost a partition says so itself.
-        if let Ok(topic) = self.client.learn(&self.topic.name).await {
-            self.topic = topic;
-        }
+        self.learn_at = Some(now + wait);
         Ok(())
     }
 }
@@ -249,6 +322,9 @@ fn corrupt(about: String, what: String) -> ClientError {
         message: Some(what),
     }
 }
+
+/// A subscription that nothing was said against for so long is served: longer than the longest wait between two tries.
+const STANDS_AFTER: Duration = Duration::from_secs(5);
 
 fn next_of(
     streams: &[Subscribed],

@@ -191,6 +191,10 @@ impl Raw {
         stream.set_read_timeout(patience).expect("a socket option");
         stream.set_write_timeout(patience).expect("a socket option");
         stream.set_nodelay(true).expect("a socket option");
+        Raw::over(stream)
+    }
+
+    pub fn over(stream: TcpStream) -> Raw {
         Raw {
             stream,
             buffer: FrameBuffer::new(LIMITS),
