@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::doorbell::own_bell;
-use super::executor::is_inside;
+use super::executor::{is_inside, leave_core};
 
 /// The closure given to [`blocking`] panicked; holds its message.
 #[derive(Debug)]
@@ -101,6 +101,8 @@ impl Workers {
     fn start(&mut self) -> std::io::Result<()> {
         let (source, open) = (self.source.clone(), self.open.clone());
         let run = move || {
+            // What blocks is not to run where its shard does: a thread inherits that.
+            leave_core();
             loop {
                 let next = source.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok(job) = next else { return };

@@ -13,6 +13,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use glommio::net::UnixDatagram;
 use glommio::{Latency, LocalExecutorBuilder, Placement, PoolPlacement, Shares, TaskQueueHandle};
 
 use super::checks::{StartError, check_io_uring};
+use super::sys::Cpus;
 use super::task::{Queue, sleep};
 use super::{blocking, doorbell};
 
@@ -71,6 +73,22 @@ pub fn run_local_deep<T>(
         let _inside = enter().await?;
         Ok(main.await)
     })
+}
+
+/// The CPUs that the process was given, before any of its threads was pinned.
+static CPUS: OnceLock<Option<Cpus>> = OnceLock::new();
+
+/// To be called before a thread is pinned.
+pub(super) fn remember_cpus() {
+    CPUS.get_or_init(|| Cpus::own().ok());
+}
+
+/// Lets the calling thread run on all CPUs of the process, though the one that started it is pinned. Where the kernel does not
+/// have it, it stays where it is.
+pub(super) fn leave_core() {
+    if let Some(Some(cpus)) = CPUS.get() {
+        let _ = cpus.adopt();
+    }
 }
 
 /// Whether this thread is running an executor of ours.

@@ -92,6 +92,7 @@ where
     R: Future<Output = ()> + 'static,
 {
     check_io_uring()?;
+    executor::remember_cpus();
     let stop = Stop::default();
     let signals = match options.signals {
         SignalHandling::Stop => Some(SignalThread::start(stop.clone())?),

@@ -20,6 +20,34 @@ pub struct Space {
     pub available_bytes: u64,
 }
 
+/// CPUs that a thread may run on, of the first 1,024.
+#[derive(Clone, Copy)]
+pub(super) struct Cpus(libc::cpu_set_t);
+
+impl Cpus {
+    /// Of the calling thread.
+    pub(super) fn own() -> io::Result<Cpus> {
+        let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+        // SAFETY: `set` has room for as many bytes as are named, and all-zero is a valid set; 0 is the calling thread.
+        let set = unsafe {
+            check(libc::sched_getaffinity(
+                0,
+                size_of_val(&set),
+                set.as_mut_ptr(),
+            ))?;
+            set.assume_init()
+        };
+        Ok(Cpus(set))
+    }
+
+    /// Lets the calling thread run on these and on no other.
+    pub(super) fn adopt(&self) -> io::Result<()> {
+        // SAFETY: the set lives through the call, which only reads it; 0 is the calling thread.
+        check(unsafe { libc::sched_setaffinity(0, size_of_val(&self.0), &self.0) })?;
+        Ok(())
+    }
+}
+
 /// Lends an open descriptor; `fd` must stay open as long as the loan, which its owner's borrow guarantees.
 pub(super) fn lend<T: AsRawFd>(owner: &T) -> BorrowedFd<'_> {
     // SAFETY: the descriptor belongs to `owner`, which the returned loan borrows.

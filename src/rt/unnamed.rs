@@ -55,13 +55,22 @@ impl Unnamed {
     ///
     /// `Err` of kind `InvalidInput`: the file system does not take direct I/O.
     pub fn try_direct(&self) -> io::Result<()> {
-        let mut options = StdFile::options();
-        options.read(true).write(true);
-        let file = options.custom_flags(libc::O_DIRECT).open(self.path())?;
+        let file = self.open_blocking(0)?;
         let room = vec![0; 2 * BLOCK_BYTES];
         let at = room.as_ptr().align_offset(BLOCK_BYTES);
         file.write_all_at(&room[at..at + BLOCK_BYTES], 0)?;
         file.sync_data()
+    }
+
+    /// Opens it for threads that block, with direct I/O.
+    ///
+    /// - `flags`: beside `O_DIRECT`, of open(2).
+    pub fn open_blocking(&self, flags: i32) -> io::Result<StdFile> {
+        let mut options = StdFile::options();
+        options.read(true).write(true);
+        options
+            .custom_flags(libc::O_DIRECT | flags)
+            .open(self.path())
     }
 
     /// Gives its space back now, away from the executor: a large file takes a while.

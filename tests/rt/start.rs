@@ -7,7 +7,8 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use ringlog::rt::{
-    Options, SignalHandling, StartError, check_io_uring, cpu_count, run_local, sleep, start,
+    Options, SignalHandling, StartError, blocking, check_io_uring, cpu_count, run_local, sleep,
+    start,
 };
 
 use crate::alone::{alone, child, is_child, text};
@@ -45,6 +46,35 @@ fn every_shard_tests_itself_and_leaves_no_file() {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         shards.stop().request();
         shards.join();
+    });
+}
+
+/// The calling thread's CPUs, as the kernel tells them.
+fn cpus() -> String {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("Cpus_allowed_list"));
+    line.expect("the kernel tells").to_owned()
+}
+
+#[test]
+fn what_blocks_is_not_bound_to_the_core_of_its_shard() {
+    let name = "start::what_blocks_is_not_bound_to_the_core_of_its_shard";
+    alone(name, || {
+        let all = cpus();
+        let shards = start(
+            &on(scratch().path()),
+            vec![all; 1],
+            |shard, all| async move {
+                if cpu_count() > 1 {
+                    assert_ne!(cpus(), all, "a shard is pinned");
+                }
+                assert_eq!(blocking(cpus).await.unwrap(), all);
+                shard.stop.request();
+            },
+        );
+        shards.unwrap().join();
     });
 }
 

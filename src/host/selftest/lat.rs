@@ -35,6 +35,12 @@ impl Latencies {
         self.0.saturating_record(ns.min(LONGEST_NS));
     }
 
+    /// Takes in those of another part of the same measurement.
+    pub fn add(&mut self, other: &Latencies) {
+        let added = self.0.add(&other.0);
+        added.expect("all have the same bounds");
+    }
+
     /// Of all of them, how many lie below, in microseconds.
     pub fn quantile_us(&self, quantile: f64) -> f64 {
         match self.0.is_empty() {

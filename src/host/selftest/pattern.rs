@@ -1,15 +1,20 @@
 //! One pattern of I/O on one file, run for a while and counted.
 
 use std::cell::{Cell, RefCell};
+use std::fs::File as StdFile;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::lat::{Latencies, Latency};
-use crate::rt::{Buffer, File, Open, Unnamed, yield_if_needed};
+use crate::rt::{BLOCK_BYTES, Buffer, File, Open, Unnamed, blocking, yield_if_needed};
 use crate::storage::join_bounded;
 use crate::types::Prng;
 
@@ -70,6 +75,9 @@ pub struct Bound {
 pub struct Area {
     plain: File,
     dsync: File,
+    /// The same two for threads.
+    plain_blocking: Arc<StdFile>,
+    dsync_blocking: Arc<StdFile>,
     start: u64,
     bytes: u64,
 }
@@ -80,6 +88,8 @@ impl Area {
         Ok(Area {
             plain: file.open(Open::WRITE).await?,
             dsync: file.open(Open::WRITE.dsync()).await?,
+            plain_blocking: Arc::new(file.open_blocking(0)?),
+            dsync_blocking: Arc::new(file.open_blocking(libc::O_DSYNC)?),
             start,
             bytes,
         })
@@ -174,6 +184,40 @@ impl<'a> Run<'a> {
         Ok(took)
     }
 
+    /// As [`Run::go`], but each of the depth is a thread that waits for its own: what the device takes is measured,
+    /// and not the way through a ring.
+    pub async fn go_by_threads(&self, bound: Bound) -> io::Result<Duration> {
+        let Pattern {
+            direction,
+            block_bytes,
+            depth,
+            sync,
+        } = self.pattern;
+        let file = match sync {
+            Sync::Dsync => &self.area.dsync_blocking,
+            Sync::None | Sync::Fdatasync => &self.area.plain_blocking,
+        };
+        let first = self.next.get();
+        let turn = Turn {
+            file: file.clone(),
+            direction,
+            sync,
+            block_bytes,
+            start: self.area.start,
+            blocks: self.area.bytes / block_bytes as u64,
+            next: AtomicU64::new(first),
+            end: first.saturating_add(bound.bytes.div_ceil(block_bytes as u64)),
+            until: Instant::now() + bound.time,
+        };
+        let done = blocking(move || turn.go(depth)).await;
+        let (took, next, latencies) = done.map_err(io::Error::other)??;
+        self.next.set(next);
+        let moved = (next - first) * block_bytes as u64;
+        self.bytes.set(self.bytes.get() + moved);
+        self.latencies.borrow_mut().add(&latencies);
+        Ok(took)
+    }
+
     /// - `content`: what is written; a read has none.
     async fn step(&self, content: Option<&mut Content>) -> io::Result<()> {
         let Pattern {
@@ -235,6 +279,70 @@ impl<'a> Run<'a> {
     }
 }
 
+/// A part of a measurement by threads.
+struct Turn {
+    file: Arc<StdFile>,
+    direction: Direction,
+    sync: Sync,
+    block_bytes: usize,
+    start: u64,
+    blocks: u64,
+    next: AtomicU64,
+    /// No block from this one on is begun, but the first of each thread.
+    end: u64,
+    until: Instant,
+}
+
+impl Turn {
+    /// Returns what it took, the block after the last, and the latencies.
+    fn go(&self, depth: usize) -> io::Result<(Duration, u64, Latencies)> {
+        let began = Instant::now();
+        let all = thread::scope(|scope| {
+            let started = (0..depth)
+                .map(|_| thread::Builder::new().spawn_scoped(scope, || self.work()))
+                .collect::<io::Result<Vec<_>>>()?;
+            let ended = started.into_iter().map(|worker| {
+                let ended = worker.join();
+                ended.unwrap_or_else(|_| Err(io::Error::other("a thread that measures panicked")))
+            });
+            ended.collect::<io::Result<Vec<Latencies>>>()
+        })?;
+        let took = began.elapsed();
+        let mut latencies = Latencies::default();
+        all.iter().for_each(|some| latencies.add(some));
+        Ok((took, self.next.load(Ordering::Relaxed), latencies))
+    }
+
+    fn work(&self) -> io::Result<Latencies> {
+        let mut marks = marks();
+        let mut room = vec![0; self.block_bytes + BLOCK_BYTES];
+        let at = room.as_ptr().align_offset(BLOCK_BYTES);
+        let content = &mut room[at..at + self.block_bytes];
+        marks.fill(content);
+        let mut latencies = Latencies::default();
+        loop {
+            let block = self.next.fetch_add(1, Ordering::Relaxed);
+            let position = self.start + block % self.blocks * self.block_bytes as u64;
+            if self.direction == Direction::Write {
+                mark(content, &mut marks);
+            }
+            let began = Instant::now();
+            match self.direction {
+                Direction::Read => self.file.read_exact_at(content, position)?,
+                Direction::Write => self.file.write_all_at(content, position)?,
+            }
+            if self.sync == Sync::Fdatasync {
+                self.file.sync_data()?;
+            }
+            latencies.record(began.elapsed());
+            let is_spent = self.next.load(Ordering::Relaxed) >= self.end;
+            if is_spent || Instant::now() >= self.until {
+                return Ok(latencies);
+            }
+        }
+    }
+}
+
 /// MiB a second.
 pub fn rate(bytes: u64, took: Duration) -> f64 {
     bytes as f64 / f64::from(1 << 20) / took.as_secs_f64().max(1e-9)
@@ -251,10 +359,21 @@ struct Content {
 /// What is made different in each write: eight bytes of so many.
 const SECTOR_BYTES: usize = 512;
 
+/// Others in this process and in others begin elsewhere: hash maps of the standard library are keyed at random.
+fn marks() -> Prng {
+    Prng::new(RandomState::new().build_hasher().finish())
+}
+
+/// Makes every sector another than all before.
+fn mark(content: &mut [u8], marks: &mut Prng) {
+    for sector in content.chunks_exact_mut(SECTOR_BYTES) {
+        sector[..8].copy_from_slice(&marks.next_u64().to_le_bytes());
+    }
+}
+
 impl Content {
     fn new(bytes: usize) -> Content {
-        // Others in this process and in others begin elsewhere: hash maps of the standard library are keyed at random.
-        let mut marks = Prng::new(RandomState::new().build_hasher().finish());
+        let mut marks = marks();
         let mut buffer = Buffer::zeroed(bytes);
         marks.fill(&mut buffer);
         Content {
@@ -265,9 +384,7 @@ impl Content {
 
     async fn write(&mut self, file: &File, position: u64) -> io::Result<()> {
         let mut buffer = self.buffer.take().expect("the last write gave it back");
-        for sector in buffer.chunks_exact_mut(SECTOR_BYTES) {
-            sector[..8].copy_from_slice(&self.marks.next_u64().to_le_bytes());
-        }
+        mark(&mut buffer, &mut self.marks);
         let page = buffer.freeze();
         let written = file.write(page.clone(), position).await;
         let thawed = page.thaw();
