@@ -56,6 +56,13 @@ def the_clients_own_tests(lab):
 
 
 def reason(output, name):
-    """The lines that the test logged before it failed."""
-    logged = re.findall(rf"(?:    )?--- FAIL: {name}[^\n]*\n((?:\s{{4,}}[^\n]*\n)*)", output)
-    return " ".join(" ".join(logged).split())[:400] or "failed"
+    """What the test and its parts said before they failed: with -v that stands where it was said, under the name of who said it."""
+    said, speaker = [], ""
+    for line in output.splitlines():
+        named = re.match(r"=== (?:RUN|NAME|CONT|PAUSE)\s+(\S+)", line)
+        if named:
+            speaker = named[1]
+        elif re.match(r"\s+\w+_test\.go:\d+:", line) and speaker.split("/")[0] == name:
+            said.append(f"{speaker}: {line.strip()}")
+    failed = re.findall(rf"--- FAIL: ({name}\S*)", output)
+    return " ".join(failed + [line for line in said if any(line.startswith(f"{part}:") for part in failed)])[:1000]
