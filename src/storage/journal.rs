@@ -208,7 +208,7 @@ impl Journal {
         let mut left = None;
         if self.position.get() + bytes > self.size {
             let next = 1 - self.current.get();
-            if self.draining.get()[next] {
+            if self.is_draining(next) {
                 return None;
             }
             left = Some(self.current.get());
@@ -238,8 +238,7 @@ impl Journal {
 
     /// Files that were left and are not drained.
     pub fn undrained(&self) -> impl Iterator<Item = usize> {
-        let draining = self.draining.get();
-        (0..JOURNAL_FILES).filter(move |&file| draining[file])
+        (0..JOURNAL_FILES).filter(|&file| self.is_draining(file))
     }
 
     /// Whether what one of its files holds is to be brought to the segments, or is being.

@@ -295,8 +295,6 @@ async fn area_bytes(directory: &Path, options: &DiskOptions) -> Result<u64, Stri
 struct Under<'a> {
     measurement: Measurement,
     run: Run<'a>,
-    /// By threads, not through the ring.
-    by_threads: bool,
     /// What goes on beside it.
     beside: Vec<Run<'a>>,
     took: Duration,
@@ -339,7 +337,6 @@ impl<'a> Under<'a> {
         Under {
             measurement,
             run,
-            by_threads: measurement.is_by_threads(),
             beside,
             took: Duration::ZERO,
             beside_took: Duration::ZERO,
@@ -349,7 +346,7 @@ impl<'a> Under<'a> {
     /// Returns the bytes that it moved.
     async fn go_on(&mut self, bound: Bound) -> std::io::Result<u64> {
         let before = self.bytes();
-        if self.by_threads {
+        if self.measurement.is_by_threads() {
             self.took += self.run.go_by_threads(bound).await?;
         } else if self.beside.is_empty() {
             self.took += self.run.go(bound, &Cell::new(false)).await?;
