@@ -1,29 +1,27 @@
 //! Reads assigned partitions of a topic, in order, each from its leader.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_lite::future::or;
 
 use crate::protocol::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
 use crate::protocol::{ErrorCode, Records};
 use crate::record::split;
-use crate::rt;
 use crate::types::{NodeId, Offset, ProducerId};
 
-use super::backoff::Backoff;
-use super::cluster::{AutoCreate, Cluster, new_backoff};
+use super::cluster::{AutoCreate, Cluster};
 use super::connection::Reply;
 use super::error::ClientError;
 use super::isolation::{Aborted, Isolation};
 use super::offsets::Place;
+use super::parked::Parked;
 use super::topology::Topic;
 
 /// How much a fetch asks for, and how long the broker may wait for it.
@@ -51,13 +49,7 @@ pub struct Consumer {
     delivered: BTreeMap<i32, Offset>,
     fetches: Vec<Fetching>,
     ready: VecDeque<Fetched>,
-    /// Partitions that are not asked for before the leaders have been learned anew,
-    parked: BTreeSet<i32>,
-    /// which is when this has come: kept here, so that a poll may be dropped while it waits.
-    learn_at: Option<Instant>,
-    backoff: Backoff,
-    /// Since when the same errors are tried again, and the last of them.
-    failing: Option<(Instant, ClientError)>,
+    parked: Parked,
 }
 
 struct Fetching {
@@ -129,10 +121,7 @@ impl Consumer {
             positions,
             fetches: Vec::new(),
             ready: VecDeque::new(),
-            parked: BTreeSet::new(),
-            learn_at: None,
-            backoff: new_backoff(),
-            failing: None,
+            parked: Parked::new(),
         }
     }
 
@@ -143,7 +132,7 @@ impl Consumer {
 
     /// What keeps some of it from being read now: an error that may pass, which [`poll`](Self::poll) tries again.
     pub fn trouble(&self) -> Option<&ClientError> {
-        self.failing.as_ref().map(|(_, error)| error)
+        self.parked.trouble()
     }
 
     /// The offset up to which the caller has been given a partition's batches.
@@ -156,6 +145,7 @@ impl Consumer {
         self.positions.remove(&partition);
         self.delivered.remove(&partition);
         self.ready.retain(|fetched| fetched.partition != partition);
+        self.parked.forget(partition);
     }
 
     /// The next batches of any partition; waits as long as there are none. May be dropped before it is ready: nothing
@@ -169,38 +159,24 @@ impl Consumer {
                 return Ok(fetched);
             }
             if let Err(error) = self.step().await {
-                self.after(error)?;
+                let retry_for = self.cluster.options().retry_for;
+                self.parked.on_error(error, retry_for)?;
             }
         }
     }
 
     /// Asks, and takes the first answer that comes before the leaders are to be learned anew.
     async fn step(&mut self) -> Result<(), ClientError> {
-        let now = Instant::now();
-        if !self.parked.is_empty() && self.learn_at.is_none() {
-            // The poll that parked them was dropped, or gave its error to the caller, who tries again.
-            self.learn_at = Some(now);
-        }
-        if self.learn_at.is_some_and(|at| at <= now) {
+        if self.parked.is_due() {
             // If this fails too, so will the next fetch, with an error that says more.
             let name = &self.topic.name;
             if let Ok(topic) = self.cluster.learn(name, AutoCreate::Forbid).await {
                 self.topic = topic;
             }
-            self.learn_at = None;
-            self.parked.clear();
+            self.parked.release();
         }
         self.ask().await?;
-        let answer = match self.learn_at {
-            None => Some(self.first_answer().await),
-            Some(at) => {
-                let wait = async {
-                    rt::sleep(at.saturating_duration_since(Instant::now())).await;
-                    None
-                };
-                or(async { Some(self.first_answer().await) }, wait).await
-            }
-        };
+        let answer = self.parked.until_due(first_of(&mut self.fetches)).await;
         if let Some((fetch, answer)) = answer {
             self.take(&fetch, answer)?;
             // The next fetch is on its way while the caller reads this one.
@@ -218,7 +194,7 @@ impl Consumer {
             return Err(ClientError::Invalid(what));
         }
         for (&partition, &position) in &self.positions {
-            if self.parked.contains(&partition) {
+            if self.parked.contains(partition) {
                 continue;
             }
             let known = self.topic.partition(partition)?;
@@ -231,7 +207,7 @@ impl Consumer {
                     ..Default::default()
                 }),
                 Err(error) => {
-                    self.parked.insert(partition);
+                    self.parked.park([partition]);
                     failure = failure.and(Err(error));
                 }
             }
@@ -248,7 +224,7 @@ impl Consumer {
                     reply,
                 }),
                 Err(error) => {
-                    self.parked.extend(indexes);
+                    self.parked.park(indexes);
                     failure = failure.and(Err(error));
                 }
             }
@@ -289,21 +265,6 @@ impl Consumer {
         }
     }
 
-    /// Waits for ever where nothing is in flight.
-    async fn first_answer(&mut self) -> (Fetching, Result<FetchResponse, ClientError>) {
-        let fetches = &mut self.fetches;
-        let (index, answer) = poll_fn(|context| {
-            for (index, fetch) in fetches.iter_mut().enumerate() {
-                if let Poll::Ready(answer) = Pin::new(&mut fetch.reply).poll(context) {
-                    return Poll::Ready((index, answer));
-                }
-            }
-            Poll::Pending
-        })
-        .await;
-        (self.fetches.swap_remove(index), answer)
-    }
-
     fn take(
         &mut self,
         fetch: &Fetching,
@@ -313,24 +274,17 @@ impl Consumer {
             ClientError::check(answer.error_code, || "fetch".to_owned(), None)?;
             Ok(answer)
         });
-        let answer = checked.inspect_err(|_| self.parked.extend(&fetch.partitions))?;
+        let answer = checked.inspect_err(|_| self.parked.park(fetch.partitions.iter().copied()))?;
         let mut first_error = None;
         for data in answer.responses.into_iter().flat_map(|t| t.partitions) {
             let partition = data.partition_index;
             if let Err(error) = self.take_partition(data) {
-                self.parked.insert(partition);
+                self.parked.park([partition]);
                 first_error.get_or_insert(error);
             }
         }
-        match first_error {
-            Some(error) => Err(error),
-            None => {
-                if self.parked.is_empty() && self.failing.take().is_some() {
-                    self.backoff = new_backoff();
-                }
-                Ok(())
-            }
-        }
+        self.parked.on_served(fetch.partitions.iter().copied());
+        first_error.map_or(Ok(()), Err)
     }
 
     fn take_partition(&mut self, data: PartitionData) -> Result<(), ClientError> {
@@ -377,24 +331,20 @@ impl Consumer {
         }
         Ok(())
     }
+}
 
-    /// Sets the time at which the leaders are learned anew, unless the error is final or has lasted too long.
-    fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
-        let since = self
-            .failing
-            .as_ref()
-            .map_or_else(Instant::now, |(since, _)| *since);
-        self.failing = Some((since, error.clone()));
-        if self.learn_at.is_some() && error.is_retriable() {
-            return Ok(());
+/// The first answer of any; waits for ever where nothing is in flight.
+async fn first_of(fetches: &mut Vec<Fetching>) -> (Fetching, Result<FetchResponse, ClientError>) {
+    let (index, answer) = poll_fn(|context| {
+        for (index, fetch) in fetches.iter_mut().enumerate() {
+            if let Poll::Ready(answer) = Pin::new(&mut fetch.reply).poll(context) {
+                return Poll::Ready((index, answer));
+            }
         }
-        let wait = self.backoff.next_wait();
-        if !error.is_retriable() || since.elapsed() + wait > self.cluster.options().retry_for {
-            return Err(error);
-        }
-        self.learn_at = Some(Instant::now() + wait);
-        Ok(())
-    }
+        Poll::Pending
+    })
+    .await;
+    (fetches.swap_remove(index), answer)
 }
 
 fn aborted(rows: Vec<AbortedTransaction>) -> Vec<Aborted> {

@@ -38,6 +38,7 @@ mod isolation;
 mod member;
 pub mod native;
 mod offsets;
+mod parked;
 mod partitioner;
 mod pipeline;
 mod producer;

@@ -1,21 +1,16 @@
 //! Reads assigned partitions of a topic: each is pushed by the shard that owns it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
-use futures_lite::future::or;
-
-use crate::client::backoff::Backoff;
-use crate::client::cluster::new_backoff;
 use crate::client::consumer::Fetched;
 use crate::client::error::ClientError;
 use crate::client::offsets::Place;
+use crate::client::parked::Parked;
 use crate::protocol::ErrorCode;
 use crate::record::split;
-use crate::rt;
 use crate::types::Offset;
 use crate::wire::{BatchesV1, Frame, SubscribeV1, SubscribedV1};
 
@@ -44,19 +39,8 @@ pub struct NativeConsumer {
     positions: BTreeMap<i32, Offset>,
     streams: Vec<Subscribed>,
     ready: VecDeque<Fetched>,
-    /// Partitions that are not asked for before the leaders have been learned anew,
-    parked: BTreeSet<i32>,
-    /// which is when this has come: kept here, so that a poll may be dropped while it waits.
-    learn_at: Option<Instant>,
-    backoff: Backoff,
-    failing: Option<Failing>,
-}
-
-/// Errors that are tried again. A subscription is not answered: that it works is known by the time that it has stood.
-struct Failing {
-    since: Instant,
-    last: Instant,
-    error: ClientError,
+    /// A subscription is not answered: that it works is known by what it brings, or by the time that it has stood.
+    parked: Parked,
 }
 
 /// One stream and the partitions it was asked for.
@@ -106,10 +90,7 @@ impl NativeConsumer {
             positions,
             streams: Vec::new(),
             ready: VecDeque::new(),
-            parked: BTreeSet::new(),
-            learn_at: None,
-            backoff: new_backoff(),
-            failing: None,
+            parked: Parked::new(),
         })
     }
 
@@ -120,9 +101,7 @@ impl NativeConsumer {
 
     /// What keeps some of it from being read now: an error that may pass, which [`poll`](Self::poll) tries again.
     pub fn trouble(&self) -> Option<&ClientError> {
-        let failing = self.failing.as_ref()?;
-        let is_over = self.parked.is_empty() && failing.last.elapsed() >= STANDS_AFTER;
-        (!is_over).then_some(&failing.error)
+        self.parked.trouble()
     }
 
     /// The next batches of any partition; waits as long as there are none. May be dropped before it is ready: nothing
@@ -135,45 +114,32 @@ impl NativeConsumer {
                 return Ok(fetched);
             }
             if let Err(error) = self.step().await {
-                self.after(error)?;
+                let retry_for = self.client.options().retry_for;
+                self.parked.on_error(error, retry_for)?;
             }
         }
     }
 
     /// Subscribes, and takes in the first frame that comes before the leaders are to be learned anew.
     async fn step(&mut self) -> Result<(), ClientError> {
-        let now = Instant::now();
-        if !self.parked.is_empty() && self.learn_at.is_none() {
-            // The poll that parked them was dropped, or gave its error to the caller, who tries again.
-            self.learn_at = Some(now);
-        }
-        if self.learn_at.is_some_and(|at| at <= now) {
+        if self.parked.is_due() {
             // If this fails too, so will the next subscription, with an error that says more.
             if let Ok(topic) = self.client.learn(&self.topic.name).await {
                 self.topic = topic;
             }
-            self.learn_at = None;
-            self.parked.clear();
+            self.parked.release();
         }
         self.subscribe().await?;
+        self.parked.on_asked();
         let streams = &self.streams;
-        let arriving = async { Some(poll_fn(|context| next_of(streams, context)).await) };
-        let arrived = match self.learn_at {
-            None => arriving.await,
-            Some(at) => {
-                let wait = async {
-                    rt::sleep(at.saturating_duration_since(Instant::now())).await;
-                    None
-                };
-                or(arriving, wait).await
-            }
-        };
+        let arriving = poll_fn(|context| next_of(streams, context));
+        let arrived = self.parked.until_due(arriving).await;
         match arrived {
             None => Ok(()),
             Some((index, Ok(frame))) => self.take(index, &frame),
             Some((index, Err(error))) => {
                 let lost = self.streams.swap_remove(index);
-                self.parked.extend(lost.partitions.into_iter().flatten());
+                self.parked.park(lost.partitions.into_iter().flatten());
                 Err(error)
             }
         }
@@ -190,13 +156,13 @@ impl NativeConsumer {
         for &partition in self.positions.keys() {
             let mut streams = self.streams.iter();
             let is_read = streams.any(|stream| stream.partitions.contains(&Some(partition)));
-            if is_read || self.parked.contains(&partition) {
+            if is_read || self.parked.contains(partition) {
                 continue;
             }
             match self.client.destination(&self.topic, partition) {
                 Ok(to) => wanted.entry(to).or_default().push(partition),
                 Err(error) => {
-                    self.parked.insert(partition);
+                    self.parked.park([partition]);
                     failure = failure.and(Err(error));
                 }
             }
@@ -209,7 +175,7 @@ impl NativeConsumer {
                     owed_bytes: 0,
                 }),
                 Err(error) => {
-                    self.parked.extend(partitions);
+                    self.parked.park(partitions);
                     failure = failure.and(Err(error));
                 }
             }
@@ -257,7 +223,7 @@ impl NativeConsumer {
         let about = || format!("partition {}-{partition} at offset {from}", self.topic.name);
         if let Err(error) = ClientError::check(batches.error.to_native(), about, None) {
             subscribed.partitions[place] = None;
-            self.parked.insert(partition);
+            self.parked.park([partition]);
             self.streams
                 .retain(|stream| stream.partitions.iter().any(Option::is_some));
             return Err(error);
@@ -277,6 +243,7 @@ impl NativeConsumer {
             subscribed.stream.credit(subscribed.owed_bytes)?;
             subscribed.owed_bytes = 0;
         }
+        self.parked.on_served([partition]);
         self.positions.insert(partition, next);
         self.ready.push_back(Fetched {
             partition,
@@ -288,31 +255,6 @@ impl NativeConsumer {
         });
         Ok(())
     }
-
-    /// Sets the time at which the leaders are learned anew, unless the error is final or has lasted too long.
-    fn after(&mut self, error: ClientError) -> Result<(), ClientError> {
-        let now = Instant::now();
-        let earlier = self.failing.take();
-        let since = earlier.filter(|failing| now - failing.last < STANDS_AFTER);
-        if since.is_none() {
-            self.backoff = new_backoff();
-        }
-        let since = since.map_or(now, |failing| failing.since);
-        self.failing = Some(Failing {
-            since,
-            last: now,
-            error: error.clone(),
-        });
-        if self.learn_at.is_some() && error.is_retriable() {
-            return Ok(());
-        }
-        let wait = self.backoff.next_wait();
-        if !error.is_retriable() || now - since + wait > self.client.options().retry_for {
-            return Err(error);
-        }
-        self.learn_at = Some(now + wait);
-        Ok(())
-    }
 }
 
 fn corrupt(about: String, what: String) -> ClientError {
@@ -322,9 +264,6 @@ fn corrupt(about: String, what: String) -> ClientError {
         message: Some(what),
     }
 }
-
-/// A subscription that nothing was said against for so long is served: longer than the longest wait between two tries.
-const STANDS_AFTER: Duration = Duration::from_secs(5);
 
 fn next_of(
     streams: &[Subscribed],
