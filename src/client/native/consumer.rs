@@ -138,11 +138,17 @@ impl NativeConsumer {
             None => Ok(()),
             Some((index, Ok(frame))) => self.take(index, &frame),
             Some((index, Err(error))) => {
-                let lost = self.streams.swap_remove(index);
-                self.parked.park(lost.partitions.into_iter().flatten());
+                self.give_up(index);
                 Err(error)
             }
         }
+    }
+
+    /// Ends a stream and parks its partitions.
+    fn give_up(&mut self, index: usize) {
+        let given_up = self.streams.swap_remove(index);
+        let partitions = given_up.partitions.into_iter().flatten();
+        self.parked.park(partitions);
     }
 
     /// Subscribes to what no stream brings, and parks what cannot be subscribed to.
@@ -228,16 +234,20 @@ impl NativeConsumer {
                 .retain(|stream| stream.partitions.iter().any(Option::is_some));
             return Err(error);
         }
-        let (mut next, mut end) = (from, 0);
-        for batch in split(&frame.body) {
-            let batch = batch.map_err(|error| corrupt(about(), error.to_string()))?;
-            next = batch.header.next_offset().max(next);
-            end += batch.bytes.len();
-        }
-        if end < frame.body.len() {
-            return Err(corrupt(about(), "a batch that is cut short".to_owned()));
-        }
-        subscribed.owed_bytes += end as u64;
+        let next = match end_of(&frame.body, from) {
+            Ok(next) => next,
+            Err(what) => {
+                // The stream goes on behind what cannot be read: only another one can begin where this was.
+                let error = ClientError::Server {
+                    code: ErrorCode::CorruptMessage,
+                    about: about(),
+                    message: Some(what),
+                };
+                self.give_up(index);
+                return Err(error);
+            }
+        };
+        subscribed.owed_bytes += frame.body.len() as u64;
         // Few frames carry many credits: half of the buffer is always on its way.
         if subscribed.owed_bytes >= self.options.buffer_bytes / 2 {
             subscribed.stream.credit(subscribed.owed_bytes)?;
@@ -257,11 +267,16 @@ impl NativeConsumer {
     }
 }
 
-fn corrupt(about: String, what: String) -> ClientError {
-    ClientError::Server {
-        code: ErrorCode::CorruptMessage,
-        about,
-        message: Some(what),
+/// The offset after whole batches that are read from `from` on; `Err` says why they are none.
+fn end_of(batches: &[u8], from: Offset) -> Result<Offset, String> {
+    let (mut next, mut cut) = (from, split(batches));
+    for batch in &mut cut {
+        let batch = batch.map_err(|error| error.to_string())?;
+        next = batch.header.next_offset().max(next);
+    }
+    match cut.position() == batches.len() {
+        true => Ok(next),
+        false => Err("a batch that is cut short".to_owned()),
     }
 }
 
