@@ -252,10 +252,7 @@ impl Consumer {
             max_wait_ms: self.options.max_wait.as_millis() as i32,
             min_bytes: self.options.min_bytes,
             max_bytes: self.options.max_bytes,
-            isolation_level: match self.options.isolation {
-                Isolation::Uncommitted => 0,
-                Isolation::Committed => 1,
-            },
+            isolation_level: self.options.isolation.code() as i8,
             topics: vec![FetchTopic {
                 topic: self.topic.name.clone(),
                 topic_id: self.topic.id,
@@ -352,7 +349,5 @@ fn aborted(rows: Vec<AbortedTransaction>) -> Vec<Aborted> {
         producer: ProducerId(row.producer_id),
         first: Offset(row.first_offset),
     });
-    let mut aborted: Vec<Aborted> = rows.collect();
-    aborted.sort_by_key(|transaction| transaction.first);
-    aborted
+    Aborted::in_order(rows)
 }

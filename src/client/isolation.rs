@@ -34,6 +34,25 @@ pub struct Visible<'a> {
     codecs: Codecs,
 }
 
+impl Isolation {
+    /// The number on both wires.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Isolation::Uncommitted => 0,
+            Isolation::Committed => 1,
+        }
+    }
+}
+
+impl Aborted {
+    /// As [`Fetched::aborted`] has them.
+    pub(super) fn in_order(rows: impl Iterator<Item = Aborted>) -> Vec<Aborted> {
+        let mut aborted: Vec<Aborted> = rows.collect();
+        aborted.sort_by_key(|transaction| transaction.first);
+        aborted
+    }
+}
+
 impl Fetched {
     /// The batches that hold records which the caller may see.
     ///

@@ -381,9 +381,6 @@ impl Plan {
         if is_native && consume.groups > 0 {
             return Some("the native wire has no groups yet: --wire kafka has".to_owned());
         }
-        if is_native && consume.isolation == crate::client::Isolation::Committed {
-            return Some("the native wire reads uncommitted records only so far: --wire kafka reads committed ones".to_owned());
-        }
         if consume.threads == 0 {
             return Some("reader threads: at least 1".to_owned());
         }
@@ -449,6 +446,14 @@ mod tests {
             fault(|plan| plan.consume = Some(Consume::at_the_tail())),
             None
         );
+        let committed = fault(|plan| {
+            plan.wire = native();
+            plan.consume = Some(Consume {
+                isolation: Isolation::Committed,
+                ..Consume::at_the_tail()
+            });
+        });
+        assert_eq!(committed, None);
         let idle = fault(|plan| {
             plan.producers = 0;
             plan.idle = Some(Idle {
@@ -476,16 +481,6 @@ mod tests {
                     plan.wire = native();
                     plan.consume = Some(Consume {
                         groups: 1,
-                        ..Consume::at_the_tail()
-                    });
-                }),
-            ),
-            (
-                "uncommitted records only",
-                Box::new(|plan| {
-                    plan.wire = native();
-                    plan.consume = Some(Consume {
-                        isolation: Isolation::Committed,
                         ..Consume::at_the_tail()
                     });
                 }),

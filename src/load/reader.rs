@@ -189,6 +189,7 @@ impl Source {
                 let fetch = fetching(plan, consume, seat.of);
                 let options = NativeConsumerOptions {
                     max_bytes: fetch.partition_max_bytes as u32,
+                    isolation: fetch.isolation,
                     ..NativeConsumerOptions::default()
                 };
                 let (topic, own) = (&topic.name, Some(own.as_slice()));

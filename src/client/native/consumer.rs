@@ -5,14 +5,17 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use rkyv::Archived;
+
 use crate::client::consumer::Fetched;
 use crate::client::error::ClientError;
+use crate::client::isolation::{Aborted, Isolation};
 use crate::client::offsets::Place;
 use crate::client::parked::Parked;
 use crate::protocol::ErrorCode;
 use crate::record::split;
-use crate::types::Offset;
-use crate::wire::{BatchesV1, Frame, SubscribeV1, SubscribedV1};
+use crate::types::{Offset, ProducerId};
+use crate::wire::{AbortedV1, BatchesV1, Frame, SubscribeV1, SubscribedV1};
 
 use super::client::{Destination, NativeClient, NativeTopic};
 use super::connection::BatchStream;
@@ -24,10 +27,13 @@ pub struct NativeConsumerOptions {
     pub buffer_bytes: u64,
     /// Bytes pushed at once, at most.
     pub max_bytes: u32,
+    /// Where only committed records are read, nothing is pushed from the first open transaction on, and
+    /// [`Fetched::visible`] passes over what was aborted.
+    pub isolation: Isolation,
 }
 
-/// A consumer of fixed partitions, without a group; it reads what is committed to the log, also of open transactions
-/// (`read_uncommitted`). Memory is bounded by `buffer_bytes` for each shard that owns some of the partitions.
+/// A consumer of fixed partitions, without a group. Memory is bounded by `buffer_bytes` for each shard that owns some of
+/// the partitions.
 ///
 /// Leaders that move are followed: a partition whose leader refuses it, or is gone, waits until the metadata has been
 /// learned anew, while the others are read on.
@@ -57,6 +63,7 @@ impl Default for NativeConsumerOptions {
         NativeConsumerOptions {
             buffer_bytes: 8 << 20,
             max_bytes: 1 << 20,
+            isolation: Isolation::default(),
         }
     }
 }
@@ -205,7 +212,7 @@ impl NativeConsumer {
             })
         });
         let request = SubscribeV1 {
-            isolation: 0,
+            isolation: self.options.isolation.code(),
             credit_bytes: self.options.buffer_bytes.max(1),
             max_bytes: self.options.max_bytes,
             partitions: rows.collect::<Result<_, ClientError>>()?,
@@ -261,7 +268,7 @@ impl NativeConsumer {
             next,
             batches: frame.body.clone(),
             high_watermark: Offset(batches.high_watermark.to_native()),
-            aborted: Vec::new(),
+            aborted: aborted(&batches.aborted),
         });
         Ok(())
     }
@@ -278,6 +285,14 @@ fn end_of(batches: &[u8], from: Offset) -> Result<Offset, String> {
         true => Ok(next),
         false => Err("a batch that is cut short".to_owned()),
     }
+}
+
+fn aborted(rows: &[Archived<AbortedV1>]) -> Vec<Aborted> {
+    let rows = rows.iter().map(|row| Aborted {
+        producer: ProducerId(row.producer_id.to_native()),
+        first: Offset(row.first_offset.to_native()),
+    });
+    Aborted::in_order(rows)
 }
 
 fn next_of(

@@ -3,15 +3,19 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringlog::client::Place;
+use ringlog::client::{Isolation, Place};
 use ringlog::client::native::{
     NativeConsumer, NativeConsumerOptions, NativeProducer, NativeProducerOptions, Steering,
 };
+use ringlog::protocol::ErrorCode;
+use ringlog::record::{Codecs, records};
 use ringlog::rt;
-use ringlog::types::Timestamp;
+use ringlog::types::{Offset, Timestamp};
 
 use super::{Both, NOW, batch, kafka_numbers, native, of_partition, read_numbers};
 use crate::broker::free_port;
+use crate::transactions;
+use crate::wire::Client;
 
 #[test]
 fn what_one_wire_writes_the_other_reads() {
@@ -78,6 +82,75 @@ fn what_one_wire_writes_the_other_reads() {
         })
         .expect("an executor");
     }
+}
+
+/// The offsets of the records that the consumer's next batches let the caller see, up to `count` of them.
+async fn seen(consumer: &mut NativeConsumer, count: usize) -> Vec<i64> {
+    let (mut offsets, mut codecs) = (Vec::new(), Codecs::new());
+    while offsets.len() < count {
+        let fetched = rt::timeout(Duration::from_secs(20), consumer.poll()).await;
+        let fetched = fetched.unwrap_or_else(|_| panic!("nothing comes after {offsets:?}"));
+        let fetched = fetched.expect("it is served");
+        for batch in fetched.visible() {
+            let batch = batch.expect("whole batches");
+            let read = records(batch.bytes, 1 << 20, &mut codecs).expect("records");
+            offsets.extend(read.map(|record| record.expect("a record").offset.0));
+        }
+    }
+    offsets
+}
+
+/// Batches, markers and aborted transactions are the log's, whichever wire wrote them.
+#[test]
+fn a_consumer_of_what_is_committed_sees_no_open_and_no_aborted_transaction_of_the_other_wire() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let both = Both::start(dir.path(), transactions::UNVERIFIED);
+    both.create(transactions::TOPIC, 1);
+    let mut kafka = both.broker.client();
+    let write = |kafka: &mut Client, id, sequence, count, is_transactional: bool| {
+        let written = transactions::batch(id, sequence, count, is_transactional);
+        let transactional_id = is_transactional.then_some("x");
+        let (error, offset) = transactions::produce(kafka, transactional_id, written);
+        assert_eq!(error, ErrorCode::None);
+        offset
+    };
+    let end = |kafka: &mut Client, id, commit| {
+        assert_eq!(transactions::mark(kafka, id, 0, commit), ErrorCode::None);
+    };
+    // 7 aborts at 6 and 9 is of no transaction; 8 commits at 7, and 7 its second one at 9. 8 begins anew at 10.
+    write(&mut kafka, 7, 0, 2, true);
+    write(&mut kafka, 8, 0, 3, true);
+    write(&mut kafka, 9, 0, 1, false);
+    end(&mut kafka, 7, false);
+    end(&mut kafka, 8, true);
+    assert_eq!(write(&mut kafka, 7, 2, 1, true), 8);
+    end(&mut kafka, 7, true);
+    assert_eq!(write(&mut kafka, 8, 3, 1, true), 10);
+    let address = both.native;
+    rt::run_local(async move {
+        let client = native(address, Steering::ToOwner).await;
+        let open = async |isolation, place| {
+            let options = NativeConsumerOptions {
+                isolation,
+                ..NativeConsumerOptions::default()
+            };
+            let topic = transactions::TOPIC;
+            let opened = NativeConsumer::open(client.clone(), topic, None, place, options);
+            opened.await.expect("it is served")
+        };
+        let mut all = open(Isolation::Uncommitted, Place::Beginning).await;
+        assert_eq!(seen(&mut all, 8).await, [0, 1, 2, 3, 4, 5, 8, 10]);
+        let mut committed = open(Isolation::Committed, Place::Beginning).await;
+        assert_eq!(seen(&mut committed, 5).await, [2, 3, 4, 5, 8]);
+        // It begins within what was aborted.
+        let mut within = open(Isolation::Committed, Place::At(Offset(1))).await;
+        assert_eq!(seen(&mut within, 5).await, [2, 3, 4, 5, 8]);
+        let open_one = rt::timeout(Duration::from_millis(500), seen(&mut committed, 1)).await;
+        assert!(open_one.is_err(), "{open_one:?} is not committed");
+        end(&mut kafka, 8, true);
+        assert_eq!(seen(&mut committed, 1).await, [10]);
+    })
+    .expect("an executor");
 }
 
 #[test]

@@ -3,8 +3,11 @@
 use std::process::Command;
 use std::time::Duration;
 
+use ringlog::protocol::ErrorCode;
+
 use super::Both;
 use crate::broker::{free_port, run_to_end};
+use crate::transactions;
 
 fn load(both: &Both, topic: &str, options: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("ringlog"));
@@ -20,12 +23,13 @@ fn load(both: &Both, topic: &str, options: &[&str]) -> Command {
 fn what_a_load_run_counts_is_what_the_log_has() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let both = Both::start(dir.path(), &[]);
-    let runs: [(&str, &[&str]); 5] = [
+    let runs: [(&str, &[&str]); 6] = [
         ("open", &["--rate", "3k", "--record-bytes", "100"]),
         ("keyed", &["--rate", "3k", "--keys", "uniform"]),
         ("unacknowledged", &["--rate", "3k", "--acks", "0"]),
         ("closed", &["--window", "2", "--producers", "2"]),
         ("any", &["--rate", "3k", "--native-steering", "any"]),
+        ("committed", &["--rate", "3k", "--isolation", "committed"]),
     ];
     for (topic, options) in runs {
         let mut command = load(&both, topic, options);
@@ -52,6 +56,36 @@ fn what_a_load_run_counts_is_what_the_log_has() {
                 "{written}, {topic}: {report}"
             ),
         }
+    }
+}
+
+/// Three records that were committed, two that were aborted, and one of no transaction.
+#[test]
+fn a_load_run_reads_what_is_committed_only_where_it_is_told_to() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let both = Both::start(dir.path(), transactions::UNVERIFIED);
+    both.create(transactions::TOPIC, 1);
+    let mut kafka = both.broker.client();
+    for (id, count, is_transactional) in [(7, 2, true), (8, 3, true), (9, 1, false)] {
+        let written = transactions::batch(id, 0, count, is_transactional);
+        let transactional_id = is_transactional.then_some("x");
+        let (error, _) = transactions::produce(&mut kafka, transactional_id, written);
+        assert_eq!(error, ErrorCode::None);
+    }
+    for (id, commit) in [(7, false), (8, true)] {
+        let marked = transactions::mark(&mut kafka, id, 0, commit);
+        assert_eq!(marked, ErrorCode::None);
+    }
+    for (isolation, wanted) in [("committed", 4), ("uncommitted", 6)] {
+        let mut command = load(&both, transactions::TOPIC, &["--producers", "0"]);
+        command.args(["--consume=start", "--duration", "20s"]);
+        command.args(["--isolation", isolation]);
+        let ended = run_to_end(&mut command, Duration::from_secs(60));
+        assert!(ended.status.success(), "{isolation}: {}", ended.output);
+        let report: serde_json::Value = serde_json::from_str(&ended.output).expect("JSON");
+        assert_eq!(report["errors"], 0, "{isolation}: {report}");
+        let read = &report["drained"]["records"];
+        assert_eq!(*read, wanted, "{isolation}: {report}");
     }
 }
 
