@@ -23,7 +23,7 @@ use ringlog::client::{
     Place, Producer, ProducerOptions, ProducerStats,
 };
 use ringlog::config::BrokerConfig;
-use ringlog::record::{Codecs, records, split};
+use ringlog::record::{Codecs, Header, records, split};
 use ringlog::rt::{run_local, yield_if_needed};
 use ringlog::types::Timestamp;
 
@@ -92,7 +92,13 @@ const ALLOCATIONS_PER_BATCH_MAX: f64 = 40.0;
 
 /// One side of a client, seen alike on both wires.
 trait Produces {
-    fn append(&self, partition: i32, key: &[u8], value: &[u8]) -> Result<(), ClientError>;
+    fn append(
+        &self,
+        partition: i32,
+        key: &[u8],
+        value: &[u8],
+        headers: &[Header<'_>],
+    ) -> Result<(), ClientError>;
     async fn room(&self) -> Result<(), ClientError>;
     async fn flush(&self) -> Result<ProducerStats, ClientError>;
 }
@@ -105,8 +111,14 @@ trait Consumes {
 macro_rules! sides {
     ($producer:ty, $consumer:ty) => {
         impl Produces for $producer {
-            fn append(&self, partition: i32, key: &[u8], value: &[u8]) -> Result<(), ClientError> {
-                <$producer>::append(self, partition, TIMESTAMP, Some(key), Some(value))
+            fn append(
+                &self,
+                partition: i32,
+                key: &[u8],
+                value: &[u8],
+                headers: &[Header<'_>],
+            ) -> Result<(), ClientError> {
+                <$producer>::append(self, partition, TIMESTAMP, Some(key), Some(value), headers)
             }
 
             async fn room(&self) -> Result<(), ClientError> {
@@ -127,6 +139,16 @@ macro_rules! sides {
 }
 
 const TIMESTAMP: Timestamp = Timestamp(1_700_000_000_000);
+const HEADERS: [Header<'static>; 2] = [
+    Header {
+        key: b"source",
+        value: Some(b"bench"),
+    },
+    Header {
+        key: b"none",
+        value: None,
+    },
+];
 
 sides!(NativeProducer, NativeConsumer);
 sides!(Producer, Consumer);
@@ -216,36 +238,49 @@ async fn all(kafka: String, native: String) -> Result<u64, ClientError> {
     let cluster = Cluster::connect(&[kafka], ClusterOptions::default()).await?;
     let client = NativeClient::connect(&[native], NativeOptions::default()).await?;
     let mut hash = measure::HASH_START;
-    for (size, count) in [(100, 3_000_000), (1000, 600_000)] {
+    for (size, count, headers) in [
+        (100, 3_000_000, &[][..]),
+        (1000, 600_000, &[]),
+        (100, 600_000, &HEADERS),
+    ] {
         // A multiple of both strides.
         let count = if measure::is_quick() { 19_200 } else { count };
-        let topic = create(&cluster, &format!("native-{size}")).await?;
+        let topic = format!("native-{size}-{}", headers.len());
+        let topic = create(&cluster, &topic).await?;
         let options = NativeProducerOptions {
             batch_bytes: BATCH_BYTES,
             linger: LINGER,
             ..NativeProducerOptions::default()
         };
         let producer = NativeProducer::open(client.clone(), &topic, options).await?;
-        produce("native", &producer, size, count).await?;
+        produce("native", &producer, size, count, headers).await?;
         let options = NativeConsumerOptions::default();
         let opened = NativeConsumer::open(client.clone(), &topic, None, Place::Beginning, options);
-        let read = consume("native", &mut opened.await?, size, count).await?;
+        let read = consume("native", &mut opened.await?, size, count, headers).await?;
         hash = measure::hash_on(hash, &read.to_le_bytes());
 
-        let topic = create(&cluster, &format!("kafka-{size}")).await?;
+        let topic = format!("kafka-{size}-{}", headers.len());
+        let topic = create(&cluster, &topic).await?;
         let options = ProducerOptions {
             batch_bytes: BATCH_BYTES,
             linger: LINGER,
             ..ProducerOptions::default()
         };
         let producer = Producer::open(cluster.clone(), &topic, options).await?;
-        produce("Kafka's", &producer, size, count).await?;
+        produce("Kafka's", &producer, size, count, headers).await?;
         let options = ConsumerOptions::default();
         let opened = Consumer::open(cluster.clone(), &topic, None, Place::Beginning, options);
-        let again = consume("Kafka's", &mut opened.await?, size, count).await?;
+        let again = consume("Kafka's", &mut opened.await?, size, count, headers).await?;
         assert_eq!(again, read, "both wires carry the same records");
     }
     Ok(hash)
+}
+
+fn described(size: usize, headers: &[Header<'_>]) -> String {
+    match headers.len() {
+        0 => format!("{size} B"),
+        count => format!("{size} B, {count} headers"),
+    }
 }
 
 async fn create(cluster: &Rc<Cluster>, name: &str) -> Result<String, ClientError> {
@@ -264,6 +299,7 @@ async fn produce(
     producer: &impl Produces,
     size: usize,
     count: u64,
+    headers: &[Header<'_>],
 ) -> Result<(), ClientError> {
     let mut value = vec![7; size];
     let spent = Spent::start();
@@ -276,7 +312,7 @@ async fn produce(
         for number in first..first + STRIDE {
             value[..8].copy_from_slice(&number.to_be_bytes());
             let key = &number.to_le_bytes()[..KEY_BYTES];
-            producer.append((number % PARTITIONS) as i32, key, &value)?;
+            producer.append((number % PARTITIONS) as i32, key, &value, headers)?;
         }
         append_time += began.elapsed();
         append_allocations += allocations() - before;
@@ -284,7 +320,7 @@ async fn produce(
     let stats = producer.flush().await?;
     assert_eq!(stats.records_acked, count);
     let batches = stats.batches_acked;
-    let name = format!("{wire} produce, {size} B");
+    let name = format!("{wire} produce, {}", described(size, headers));
     let per_batch = spent.line(&name, count, batches);
     println!(
         "  of it appending{:>30.1} ns wall{:>14.4}{:>14.1}",
@@ -306,6 +342,7 @@ async fn consume(
     consumer: &mut impl Consumes,
     size: usize,
     count: u64,
+    headers: &[Header<'_>],
 ) -> Result<u64, ClientError> {
     let mut codecs = Codecs::new();
     let (mut seen, mut batches, mut hash) = (0, 0, 0u64);
@@ -323,6 +360,7 @@ async fn consume(
                 let (offset, partition) = (record.offset.0 as u64, fetched.partition as u64);
                 let is_right = number == offset * PARTITIONS + partition && value.len() == size;
                 assert!(is_right, "{partition}-{offset} holds record {number}");
+                assert!(record.headers.eq(headers.iter().copied()));
                 // Multiplied, so that records cannot change places unnoticed; added, since partitions take turns.
                 let mixed = (number ^ offset.rotate_left(32) ^ partition.rotate_left(60)) | 1;
                 hash = hash.wrapping_add(mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29));
@@ -332,7 +370,7 @@ async fn consume(
         yield_if_needed().await;
     }
     assert_eq!(seen, count);
-    let name = format!("{wire} consume, {size} B");
+    let name = format!("{wire} consume, {}", described(size, headers));
     let per_batch = spent.line(&name, count, batches);
     assert!(
         per_batch <= ALLOCATIONS_PER_BATCH_MAX,

@@ -173,7 +173,8 @@ impl Router<'_> {
                 self.partition
             }
         };
-        Ok(self.producer.append(partition, now(), key, Some(value))?)
+        let value = Some(value);
+        Ok(self.producer.append(partition, now(), key, value, &[])?)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::record::{self, BatchBuilder, BatchSeal, Codec, Codecs};
+use crate::record::{self, BatchBuilder, BatchSeal, Codec, Codecs, Header};
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
 
 use super::error::ClientError;
@@ -91,12 +91,13 @@ impl Filling {
         timestamp: Timestamp,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
+        headers: &[Header<'_>],
     ) -> usize {
         let before = self.open_bytes();
         if before == 0 {
             self.opened_at = Some(Instant::now());
         }
-        self.open.append(timestamp, key, value, &[]);
+        self.open.append(timestamp, key, value, headers);
         self.records += 1;
         self.open.size() - before
     }

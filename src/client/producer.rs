@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::protocol::ErrorCode;
 use crate::protocol::init_producer_id::InitProducerIdRequest;
-use crate::record::{BatchBuilder, Codec};
+use crate::record::{BatchBuilder, Codec, Header};
 use crate::rt;
 use crate::types::{ProducerEpoch, ProducerId, Timestamp};
 
@@ -150,6 +150,7 @@ impl Producer {
 
     /// Puts a record into the partition's batch, which is sent when it is full or has lingered.
     ///
+    /// - `headers`: in their order, which is kept; one key may come several times.
     /// - `Err`: the partition does not exist, or the producer has failed for good.
     pub fn append(
         &self,
@@ -157,6 +158,7 @@ impl Producer {
         timestamp: Timestamp,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
+        headers: &[Header<'_>],
     ) -> Result<(), ClientError> {
         self.shared.account.check()?;
         let queue = self
@@ -167,7 +169,7 @@ impl Producer {
             Some(queue) => queue,
             None => return self.shared.topic.partition(partition).map(drop),
         };
-        queue.append(&self.shared, timestamp, key, value);
+        queue.append(&self.shared, timestamp, key, value, headers);
         let mut state = queue.state.borrow_mut();
         if !state.is_sending {
             state.is_sending = true;
@@ -236,8 +238,9 @@ impl Queue {
         timestamp: Timestamp,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
+        headers: &[Header<'_>],
     ) {
-        let size = BatchBuilder::record_size_max(key, value, &[]);
+        let size = BatchBuilder::record_size_max(key, value, headers);
         let batch_bytes = shared.options.batch_bytes;
         let is_full = {
             let state = self.state.borrow();
@@ -248,9 +251,8 @@ impl Queue {
         }
         let mut state = self.state.borrow_mut();
         let begins = state.filling.opened_at().is_none();
-        shared
-            .account
-            .grow(state.filling.append(timestamp, key, value));
+        let grown = state.filling.append(timestamp, key, value, headers);
+        shared.account.grow(grown);
         if begins {
             wake(&mut state.sender);
         }

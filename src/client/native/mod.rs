@@ -16,7 +16,7 @@
 //!     NativeProducerOptions,
 //! };
 //! use ringlog::client::Place;
-//! use ringlog::record::{Codecs, records, split};
+//! use ringlog::record::{Codecs, Header, records};
 //! use ringlog::types::Timestamp;
 //! # use ringlog::client::{Cluster, ClusterOptions, Mode, NewTopic};
 //! # let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -43,10 +43,11 @@
 //!
 //!     let producer =
 //!         NativeProducer::open(client.clone(), "orders", NativeProducerOptions::default()).await?;
+//!     let headers = [Header { key: b"source", value: Some(b"till 7") }];
 //!     for number in 0..1000u32 {
 //!         producer.room().await?;
-//!         let value = number.to_be_bytes();
-//!         producer.append(0, Timestamp(1_700_000_000_000), Some(b"key"), Some(&value))?;
+//!         let (time, value) = (Timestamp(1_700_000_000_000), number.to_be_bytes());
+//!         producer.append(0, time, Some(b"key"), Some(&value), &headers)?;
 //!     }
 //!     assert_eq!(producer.flush().await?.records_acked, 1000);
 //!
@@ -56,9 +57,11 @@
 //!     let (mut codecs, mut seen) = (Codecs::new(), 0u32);
 //!     while seen < 1000 {
 //!         let fetched = consumer.poll().await?;
-//!         for batch in split(&fetched.batches) {
+//!         for batch in fetched.visible() {
 //!             for record in records(batch?.bytes, 1 << 20, &mut codecs)? {
-//!                 assert_eq!(record?.value, Some(&seen.to_be_bytes()[..]));
+//!                 let record = record?;
+//!                 assert_eq!(record.value, Some(&seen.to_be_bytes()[..]));
+//!                 assert!(record.headers.eq(headers));
 //!                 seen += 1;
 //!             }
 //!         }

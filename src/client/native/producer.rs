@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::client::batching::{Account, Batch, Sealing, wants_id};
 use crate::client::error::ClientError;
 use crate::client::producer::{Acks, Idempotence, ProducerStats};
-use crate::record::{BatchBuilder, Codec};
+use crate::record::{BatchBuilder, Codec, Header};
 use crate::rt;
 use crate::types::{ProducerEpoch, Timestamp};
 
@@ -116,6 +116,7 @@ impl NativeProducer {
 
     /// Puts a record into the partition's batch, which is sent when it is full or has lingered.
     ///
+    /// - `headers`: in their order, which is kept; one key may come several times.
     /// - `Err`: the partition does not exist, or the producer has failed for good.
     pub fn append(
         &self,
@@ -123,6 +124,7 @@ impl NativeProducer {
         timestamp: Timestamp,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
+        headers: &[Header<'_>],
     ) -> Result<(), ClientError> {
         let shared = &*self.shared;
         shared.account.check()?;
@@ -134,14 +136,15 @@ impl NativeProducer {
             return shared.topic.borrow().partition(partition).map(drop);
         };
         let queue = &mut queues[place];
-        let size = BatchBuilder::record_size_max(key, value, &[]);
+        let size = BatchBuilder::record_size_max(key, value, headers);
         let batch_bytes = shared.options.batch_bytes;
         if queue.filling.is_too_full_for(size, batch_bytes) {
             shared.seal(queue, place);
         }
         let filling = &mut queue.filling;
         let begins = filling.opened_at().is_none();
-        shared.account.grow(filling.append(timestamp, key, value));
+        let grown = filling.append(timestamp, key, value, headers);
+        shared.account.grow(grown);
         if begins {
             let began = filling.opened_at().expect("it has just been opened");
             shared.lingering.borrow_mut().push_back((began, place));

@@ -3,12 +3,15 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringlog::client::{Isolation, Place};
 use ringlog::client::native::{
     NativeConsumer, NativeConsumerOptions, NativeProducer, NativeProducerOptions, Steering,
 };
+use ringlog::client::{
+    ClientError, Cluster, ClusterOptions, Consumer, ConsumerOptions, Isolation, Place, Producer,
+    ProducerOptions,
+};
 use ringlog::protocol::ErrorCode;
-use ringlog::record::{Codecs, records};
+use ringlog::record::{Codec, Codecs, Header, records};
 use ringlog::rt;
 use ringlog::types::{Offset, Timestamp};
 
@@ -43,7 +46,7 @@ fn what_one_wire_writes_the_other_reads() {
                     producer.room().await.unwrap();
                     let value = number.to_be_bytes();
                     producer
-                        .append(partition, *NOW, None, Some(&value))
+                        .append(partition, *NOW, None, Some(&value), &[])
                         .unwrap();
                 }
             }
@@ -82,6 +85,78 @@ fn what_one_wire_writes_the_other_reads() {
         })
         .expect("an executor");
     }
+}
+
+/// Two headers of one key, one without a value, and an empty one; in batches of every kind.
+#[test]
+fn headers_cross_the_wires_both_ways() {
+    const COUNT: u64 = 300;
+    let header = |key, value| Header { key, value };
+    let headers = [
+        header(&b"trace"[..], Some(&b"\0\xff"[..])),
+        header(b"trace", Some(b"again")),
+        header(b"absent", None),
+        header(b"", Some(b"")),
+    ];
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let both = Both::start(dir.path(), &[]);
+    both.create("headed", 2);
+    let (kafka, address) = (both.broker.address.to_string(), both.native);
+    rt::run_local(async move {
+        let cluster = Cluster::connect(&[kafka], ClusterOptions::default()).await?;
+        let client = native(address, Steering::ToOwner).await;
+        // Every third record has none, the others one or all.
+        let of = |number: u64| &headers[..[0, 1, 4][number as usize % 3]];
+        let options = NativeProducerOptions {
+            batch_bytes: 2_000,
+            ..NativeProducerOptions::default()
+        };
+        let writer = NativeProducer::open(client.clone(), "headed", options).await?;
+        let options = ProducerOptions {
+            batch_bytes: 2_000,
+            codec: Codec::Lz4,
+            ..ProducerOptions::default()
+        };
+        let other = Producer::open(cluster.clone(), "headed", options).await?;
+        for number in 0..COUNT {
+            let value = number.to_be_bytes();
+            let (key, value) = (Some(&b"key"[..]), Some(&value[..]));
+            writer.append(0, *NOW, key, value, of(number))?;
+            other.append(1, *NOW, key, value, of(number))?;
+        }
+        assert_eq!(writer.flush().await?.records_acked, COUNT);
+        assert_eq!(other.flush().await?.records_acked, COUNT);
+        // What each wire wrote, the other reads.
+        let (native, plain) = (NativeConsumerOptions::default(), ConsumerOptions::default());
+        let (topic, from) = ("headed", Place::Beginning);
+        let mut back = NativeConsumer::open(client, topic, Some(&[1]), from, native).await?;
+        let mut forth = Consumer::open(cluster, topic, Some(&[0]), from, plain).await?;
+        for partition in [0, 1] {
+            let (mut read, mut codecs) = (0, Codecs::new());
+            while read < COUNT {
+                let patience = Duration::from_secs(20);
+                let fetched = match partition {
+                    0 => rt::timeout(patience, forth.poll()).await,
+                    _ => rt::timeout(patience, back.poll()).await,
+                };
+                let fetched = fetched.expect("it comes")?;
+                assert_eq!(fetched.partition, partition);
+                for batch in fetched.visible() {
+                    let batch = batch.expect("whole batches");
+                    for record in records(batch.bytes, 1 << 20, &mut codecs).expect("records") {
+                        let record = record.expect("a record");
+                        assert_eq!(record.value, Some(&read.to_be_bytes()[..]));
+                        let found: Vec<Header<'_>> = record.headers.collect();
+                        assert_eq!(found, of(read), "{partition}, record {read}");
+                        read += 1;
+                    }
+                }
+            }
+        }
+        Ok::<_, ClientError>(())
+    })
+    .expect("an executor")
+    .expect("it is served");
 }
 
 /// The offsets of the records that the consumer's next batches let the caller see, up to `count` of them.
@@ -184,7 +259,7 @@ fn a_tail_is_pushed_as_it_grows_and_places_are_found() {
         for number in 3..200u64 {
             let partition = (number % 2) as i32;
             producer
-                .append(partition, *NOW, None, Some(&number.to_be_bytes()))
+                .append(partition, *NOW, None, Some(&number.to_be_bytes()), &[])
                 .unwrap();
             producer.flush().await.unwrap();
             let began = Instant::now();
@@ -232,7 +307,7 @@ fn an_idempotent_producer_loses_and_doubles_nothing_when_the_broker_is_killed() 
                 for partition in 0..3 {
                     let value = number.to_be_bytes();
                     producer
-                        .append(partition, *NOW, None, Some(&value))
+                        .append(partition, *NOW, None, Some(&value), &[])
                         .unwrap();
                 }
                 number += 1;
