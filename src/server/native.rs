@@ -99,7 +99,8 @@ enum Greeted {
 
 struct Hello {
     correlation: u64,
-    control_bytes_max: usize,
+    /// The longest parts that the client takes.
+    limits: FrameLimits,
 }
 
 /// Serves a connection until it ends or goes to another shard.
@@ -135,7 +136,7 @@ pub async fn serve(shared: Rc<Shared>, listener: usize, mut accepted: RawAccepte
                     shard: shared.shard.clone(),
                     listener: shared.listener_name(listener),
                     agreed,
-                    control_bytes_max: hello.control_bytes_max,
+                    limits: hello.limits,
                 };
                 serve_agreed(&shared, &mut link, context, hello.correlation).await
             }
@@ -184,7 +185,10 @@ async fn greet(shared: &Rc<Shared>, link: &mut Link) -> Result<Greeted, End> {
     let agreed = agree(Kind::CLIENT, &hello.ranges);
     let hello = Hello {
         correlation: frame.correlation,
-        control_bytes_max: hello.control_bytes_max.to_native() as usize,
+        limits: FrameLimits {
+            control_bytes_max: hello.control_bytes_max.to_native() as usize,
+            body_bytes_max: hello.body_bytes_max.to_native() as usize,
+        },
     };
     Ok(Greeted::Agreed(agreed, hello))
 }
@@ -212,7 +216,19 @@ async fn serve_agreed(
         control_bytes_max: CONTROL_BYTES_MAX as u32,
         body_bytes_max: body_bytes_max as u32,
     };
-    link.outgoing.push(NativeFrame::of(correlation, &welcome));
+    let welcome = NativeFrame::of(correlation, &welcome);
+    // Whoever takes the Welcome takes what else has one length only.
+    if welcome.control_bytes() > context.limits.control_bytes_max {
+        let why = format!(
+            "the Welcome has {} bytes, and the client takes {}",
+            welcome.control_bytes(),
+            context.limits.control_bytes_max
+        );
+        let refused = refusal(correlation, ErrorCode::MessageTooLarge, why.clone(), true);
+        link.outgoing.push(refused);
+        return Err(End::Fault(format!("handshake refused: {why}")));
+    }
+    link.outgoing.push(welcome);
     link.buffer.set_limits(FrameLimits {
         control_bytes_max: CONTROL_BYTES_MAX,
         body_bytes_max,

@@ -10,7 +10,8 @@ frozen! {
         /// Bytes of bodies that may be sent before [`CreditsV1`] allow more. A batch is never cut: as long as any credit
         /// is left the next one comes whole, and the credits may become negative.
         pub credit_bytes: u64,
-        /// Bytes of one body, at most, but for a single larger batch.
+        /// Bytes of one body, at most, but for a single larger batch: that comes whole, unless it is longer than the
+        /// body that the client's Hello allows.
         pub max_bytes: u32,
         pub partitions: Vec<SubscribedV1>,
     }
@@ -28,7 +29,8 @@ frozen! {
     pub struct BatchesV1 {
         /// The partition's place in the [`SubscribeV1`].
         pub index: u32,
-        /// Kafka's code. With an error the partition leaves the stream; the others go on.
+        /// Kafka's code. With an error the partition leaves the stream; the others go on. MESSAGE_TOO_LARGE: what comes
+        /// next of it, or the list of its aborted transactions, is longer than the client takes.
         pub error: i16,
         pub high_watermark: i64,
         pub last_stable_offset: i64,

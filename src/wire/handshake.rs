@@ -18,7 +18,8 @@ frozen! {
         pub authentication: Option<AuthenticationV1>,
         /// The shard that shall serve the connection; a broker without such a shard serves it on another, and says so.
         pub shard: Option<u16>,
-        /// The longest control part and body that the opener takes.
+        /// The longest control part and body that the opener takes. What it asks for and does not take is answered with
+        /// an error; one that does not take the Welcome is refused.
         pub control_bytes_max: u32,
         pub body_bytes_max: u32,
     }
@@ -48,7 +49,7 @@ frozen! {
         pub shard: u16,
         pub shards_count: u16,
         pub ranges: Vec<RangeV1>,
-        /// The longest control part and body that the broker takes.
+        /// The longest control part and body that the broker takes: a longer one ends the connection.
         pub control_bytes_max: u32,
         pub body_bytes_max: u32,
     }

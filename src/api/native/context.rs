@@ -9,7 +9,7 @@ use crate::api::Times;
 use crate::protocol::ErrorCode;
 use crate::shard::{ReadData, Shard};
 use crate::types::Str;
-use crate::wire::{Agreed, Control, ErrorV1, FRAME_HEADER_BYTES, Frame, encode};
+use crate::wire::{Agreed, Control, ErrorV1, FRAME_HEADER_BYTES, Frame, FrameLimits, encode};
 
 /// A native connection, as the handlers of its frames see it.
 pub struct NativeContext {
@@ -17,8 +17,8 @@ pub struct NativeContext {
     /// The listener the client came in by: the brokers' addresses of this name are told to it.
     pub listener: Str,
     pub agreed: Agreed,
-    /// The longest control part that the client takes.
-    pub control_bytes_max: usize,
+    /// The longest parts that the client takes.
+    pub limits: FrameLimits,
 }
 
 /// A frame to be sent: header and control part, then so many bytes of pinned data.
@@ -42,6 +42,11 @@ impl NativeFrame {
 
     pub fn is_empty(&self) -> bool {
         self.head.is_empty()
+    }
+
+    /// Bytes of the control part.
+    pub fn control_bytes(&self) -> usize {
+        self.head.len() - FRAME_HEADER_BYTES
     }
 
     /// A frame without a body.
@@ -86,8 +91,8 @@ impl NativeContext {
     /// The answer to a request, or, where it is longer than the client takes, an error.
     pub(super) fn answer<M: Control>(&self, correlation: u64, control: &M) -> NativeFrame {
         let frame = NativeFrame::of(correlation, control);
-        let bytes = frame.head.len() - FRAME_HEADER_BYTES;
-        if bytes <= self.control_bytes_max {
+        let bytes = frame.control_bytes();
+        if bytes <= self.limits.control_bytes_max {
             return frame;
         }
         let why = format!("the answer has {bytes} bytes, more than the client takes");

@@ -13,9 +13,9 @@ use crate::metrics::{Stage, Stages};
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
 use crate::rt::{self, Signal};
-use crate::shard::{PartitionRead, ReadItem, ReadRequest, Shard, WatchItem};
+use crate::shard::{PartitionRead, ReadData, ReadItem, ReadRequest, Shard, WatchItem};
 use crate::types::{LeaderEpoch, Micros, Offset, TopicId, Uuid};
-use crate::wire::{AbortedV1, BatchesV1, SubscribeV1};
+use crate::wire::{AbortedV1, BatchesV1, FrameLimits, SubscribeV1};
 
 /// The partitions of one subscription, how far each was sent, and what may still be sent.
 pub struct Stream {
@@ -25,6 +25,8 @@ pub struct Stream {
     watcher: u64,
     isolation: Isolation,
     max_bytes: usize,
+    /// The longest parts that the client takes.
+    limits: FrameLimits,
     /// `None` once an error has taken the partition out.
     parts: Vec<Option<Part>>,
     live_count: usize,
@@ -108,7 +110,10 @@ impl Stream {
             shard: context.shard.clone(),
             watcher: context.shard.connection_number(),
             isolation,
-            max_bytes: (request.max_bytes.to_native() as usize).clamp(1, BODY_BYTES_MAX),
+            max_bytes: (request.max_bytes.to_native() as usize)
+                .min(context.limits.body_bytes_max)
+                .clamp(1, BODY_BYTES_MAX),
+            limits: context.limits,
             live_count: parts.len(),
             parts,
             first: 0,
@@ -225,15 +230,18 @@ impl Stream {
         for read in reads {
             let place = order[read.index as usize];
             if read.error != ErrorCode::None {
-                self.parts[place] = None;
-                self.live_count -= 1;
-                pushes.push(self.frame(place, read, 0));
+                pushes.push(self.take_out(place, read));
                 continue;
             }
             // A batch that the limit has cut comes with the next read.
             let Some((bytes, next)) = read.data.whole_batches() else {
                 continue;
             };
+            if !self.is_taken(bytes, read.aborted.len()) {
+                let error = ErrorCode::MessageTooLarge;
+                pushes.push(self.take_out(place, PartitionRead { error, ..read }));
+                continue;
+            }
             if pushes.is_empty() {
                 self.first = place + 1;
             }
@@ -243,6 +251,25 @@ impl Stream {
             pushes.push(self.frame(place, read, bytes));
         }
         pushes
+    }
+
+    /// Whether the client takes such a frame. A read keeps to it but for a single batch, which cannot come in pieces.
+    fn is_taken(&self, bytes: usize, aborted_count: usize) -> bool {
+        let row_bytes = size_of::<Archived<AbortedV1>>();
+        let control_bytes = size_of::<Archived<BatchesV1>>() + aborted_count * row_bytes;
+        bytes <= self.limits.body_bytes_max && control_bytes <= self.limits.control_bytes_max
+    }
+
+    /// The frame that says why there will be no more of a partition.
+    fn take_out(&mut self, place: usize, read: PartitionRead) -> NativeFrame {
+        self.parts[place] = None;
+        self.live_count -= 1;
+        let read = PartitionRead {
+            aborted: Vec::new(),
+            data: ReadData::Empty,
+            ..read
+        };
+        self.frame(place, read, 0)
     }
 
     fn frame(&self, place: usize, read: PartitionRead, bytes: usize) -> NativeFrame {

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use crate::client::error::ClientError;
 use crate::client::socket::connect;
 use crate::wire::{
-    Agreed, Control, CreditsV1, ErrorV1, Frame, FrameLimits, HelloV1, Kind, SubscribeV1,
-    UnsubscribeV1, WelcomeV1, agree, encode, offer,
+    Agreed, Control, CreditsV1, ErrorV1, FRAME_HEADER_BYTES, Frame, FrameLimits, HelloV1, Kind,
+    SubscribeV1, UnsubscribeV1, WelcomeV1, agree, encode, offer,
 };
 
 use super::pump;
@@ -47,6 +47,8 @@ struct Handle {
 pub(super) struct Shared {
     pub address: String,
     pub options: NativeConnectionOptions,
+    /// The longest parts that the broker takes.
+    takes: Cell<FrameLimits>,
     state: RefCell<State>,
 }
 
@@ -116,6 +118,11 @@ impl NativeConnection {
         let shared = Rc::new(Shared {
             address: address.to_owned(),
             options: options.clone(),
+            // Of the Hello nothing is known yet.
+            takes: Cell::new(FrameLimits {
+                control_bytes_max: u32::MAX as usize,
+                body_bytes_max: u32::MAX as usize,
+            }),
             state: RefCell::default(),
         });
         let guard = Guard {
@@ -130,8 +137,8 @@ impl NativeConnection {
             ranges: offer(Kind::CLIENT),
             authentication: None,
             shard: options.shard,
-            control_bytes_max: options.limits.control_bytes_max as u32,
-            body_bytes_max: options.limits.body_bytes_max as u32,
+            control_bytes_max: length(options.limits.control_bytes_max),
+            body_bytes_max: length(options.limits.body_bytes_max),
         };
         let inbound = shared.submit(&hello, [])?;
         let frame = poll_fn(|context| inbound.poll_take(context)).await?;
@@ -141,6 +148,10 @@ impl NativeConnection {
             &frame.read::<WelcomeV1>().map_err(unreadable)?.ranges,
         );
         let welcome = frame.read_owned::<WelcomeV1>().map_err(unreadable)?;
+        shared.takes.set(FrameLimits {
+            control_bytes_max: welcome.control_bytes_max as usize,
+            body_bytes_max: welcome.body_bytes_max as usize,
+        });
         guard.is_armed.set(false);
         Ok(NativeConnection(Rc::new(Handle {
             shared,
@@ -154,10 +165,16 @@ impl NativeConnection {
         &self.0.welcome
     }
 
+    /// The longest parts of a frame that the broker takes, as its Welcome has them.
+    pub fn takes(&self) -> FrameLimits {
+        self.0.shared.takes.get()
+    }
+
     /// Puts a request in line at once; its reply is awaited separately.
     ///
     /// - `body`: what follows the control part, piece by piece; not copied.
-    /// - `Err(Unsupported)`: the broker does not speak this version of the kind.
+    /// - `Err(Unsupported)`: the broker does not speak this version of the kind. `Err(Invalid)`: the request is longer
+    ///   than the broker [`takes`](Self::takes); nothing was sent.
     pub fn submit<M: Control>(
         &self,
         request: &M,
@@ -189,7 +206,7 @@ impl NativeConnection {
         read(frame).map_err(|error| shared.protocol(format!("the answer cannot be read: {error}")))
     }
 
-    /// Begins a stream.
+    /// Begins a stream. Errors are those of [`submit`](Self::submit).
     pub fn subscribe(&self, request: &SubscribeV1) -> Result<BatchStream, ClientError> {
         self.check::<SubscribeV1>()?;
         let inbound = Rc::new(Inbound::default());
@@ -221,6 +238,11 @@ impl NativeConnection {
             }),
         }
     }
+}
+
+/// A length as a Hello tells it.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl Drop for Handle {
@@ -261,7 +283,8 @@ impl Shared {
         Ok(inbound)
     }
 
-    /// Queues a frame and returns its correlation number, which `note` is told before.
+    /// Queues a frame and returns its correlation number, which `note` is told before. What the broker does not take is
+    /// not queued: it would end the connection, and what else is in flight with it.
     fn send<M: Control>(
         &self,
         request: &M,
@@ -269,15 +292,19 @@ impl Shared {
         note: impl FnOnce(&mut State, u64),
     ) -> Result<u64, ClientError> {
         let body: Vec<Bytes> = body.into_iter().collect();
-        let body_bytes = body.iter().map(Bytes::len).sum();
+        let body_bytes: usize = body.iter().map(Bytes::len).sum();
         let state = &mut *self.state.borrow_mut();
         if let Some(error) = &state.failed {
             return Err(error.clone());
         }
-        state.correlation_last += 1;
-        let correlation = state.correlation_last;
+        let takes = self.takes.get();
+        self.check_length::<M>("body", body_bytes, takes.body_bytes_max)?;
+        let correlation = state.correlation_last + 1;
         let mut head = Vec::with_capacity(256);
         encode(&mut head, correlation, request, body_bytes);
+        let control_bytes = head.len() - FRAME_HEADER_BYTES;
+        self.check_length::<M>("control part", control_bytes, takes.control_bytes_max)?;
+        state.correlation_last = correlation;
         state.outgoing.push_back(Bytes::from(head));
         state.outgoing.extend(body);
         note(state, correlation);
@@ -285,6 +312,21 @@ impl Shared {
             writer.wake();
         }
         Ok(correlation)
+    }
+
+    fn check_length<M: Control>(
+        &self,
+        part: &str,
+        bytes: usize,
+        bytes_max: usize,
+    ) -> Result<(), ClientError> {
+        if bytes <= bytes_max {
+            return Ok(());
+        }
+        let (address, kind) = (&self.address, M::KIND.name());
+        Err(ClientError::Invalid(format!(
+            "{address}: a {kind} whose {part} has {bytes} bytes, and the broker takes {bytes_max}"
+        )))
     }
 
     /// Moves what is to be written behind what `into` has.

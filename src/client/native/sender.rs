@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use futures_lite::future::or;
+use rkyv::Archived;
 
 use crate::client::backoff::Backoff;
 use crate::client::batching::Batch;
@@ -15,7 +16,7 @@ use crate::client::cluster::new_backoff;
 use crate::client::error::ClientError;
 use crate::client::producer::is_duplicate;
 use crate::rt;
-use crate::wire::{Frame, ProduceBatchV1, ProduceRequestV1, ProduceResponseV1};
+use crate::wire::{Frame, FrameLimits, ProduceBatchV1, ProduceRequestV1, ProduceResponseV1};
 
 use super::client::Destination;
 use super::connection::{NativeConnection, NativeReply};
@@ -27,6 +28,9 @@ struct Sender {
     backoff: Backoff,
     failing_since: Option<Instant>,
 }
+
+/// A ProduceRequest without its rows, in bytes.
+const REQUEST_BYTES: usize = size_of::<Archived<ProduceRequestV1>>();
 
 /// What goes to one shard of one broker.
 #[derive(Default)]
@@ -105,13 +109,16 @@ impl Sender {
     async fn submit_all(&mut self, failed: &mut Failed) {
         for (to, lane) in &mut self.lanes {
             while !lane.ready.is_empty() && lane.in_flight.len() < self.shared.options.window {
-                let batches = lane.fill(&self.shared);
+                let connection = match lane.connect(&self.shared, to).await {
+                    Ok(connection) => connection,
+                    Err(error) => return failed.add([], error),
+                };
+                let batches = lane.fill(&self.shared, connection.takes());
                 if batches.is_empty() {
                     break;
                 }
-                if let Err((error, batches)) = lane.submit(&self.shared, to, batches).await {
-                    failed.add(batches, error);
-                    return;
+                if let Err((error, batches)) = lane.submit(&self.shared, &connection, batches) {
+                    return failed.add(batches, error);
                 }
             }
         }
@@ -185,16 +192,34 @@ impl Sender {
 }
 
 impl Lane {
-    /// Batches of the listed partitions, up to the size of a request.
-    fn fill(&mut self, shared: &Shared) -> Vec<Batch> {
+    /// The lane's connection, opened if there is none.
+    async fn connect(
+        &mut self,
+        shared: &Shared,
+        to: &Destination,
+    ) -> Result<NativeConnection, ClientError> {
+        if let Some(open) = self.connection.as_ref().filter(|c| c.is_open()) {
+            return Ok(open.clone());
+        }
+        let opened = shared.client.open(to).await?;
+        self.connection = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// Batches of the listed partitions, up to the size of a request and what the broker `takes` of one. A single batch
+    /// may be larger.
+    fn fill(&mut self, shared: &Shared, takes: FrameLimits) -> Vec<Batch> {
+        let request_bytes = shared.options.request_bytes.min(takes.body_bytes_max);
+        let rows_bytes = takes.control_bytes_max.saturating_sub(REQUEST_BYTES);
+        let count_max = (rows_bytes / size_of::<Archived<ProduceBatchV1>>()).max(1);
         let (mut batches, mut bytes) = (Vec::new(), 0);
         let mut left = self.ready.len();
-        while left > 0 {
+        while left > 0 && batches.len() < count_max {
             let Some(place) = self.ready.pop_front() else {
                 break;
             };
             left -= 1;
-            let room = shared.options.request_bytes.saturating_sub(bytes);
+            let room = request_bytes.saturating_sub(bytes);
             match shared.take(place, room, batches.is_empty()) {
                 Taken::NoRoom => {
                     self.ready.push_front(place);
@@ -215,22 +240,12 @@ impl Lane {
     }
 
     /// Puts a request in line; gives the batches back if it cannot.
-    async fn submit(
+    fn submit(
         &mut self,
         shared: &Shared,
-        to: &Destination,
+        connection: &NativeConnection,
         batches: Vec<Batch>,
     ) -> Result<(), (ClientError, Vec<Batch>)> {
-        if !self
-            .connection
-            .as_ref()
-            .is_some_and(NativeConnection::is_open)
-        {
-            match shared.client.open(to).await {
-                Ok(connection) => self.connection = Some(connection),
-                Err(error) => return Err((error, batches)),
-            }
-        }
         let topic_id = shared.topic.borrow().id.0;
         let rows = batches.iter().map(|batch| ProduceBatchV1 {
             topic_id,
@@ -244,7 +259,6 @@ impl Lane {
             batches: rows.collect(),
         };
         let bodies = batches.iter().map(|batch| batch.bytes.clone());
-        let connection = self.connection.as_ref().expect("it was opened");
         match connection.submit(&request, bodies) {
             Ok(reply) => {
                 self.in_flight.push_back(InFlight { batches, reply });

@@ -6,6 +6,7 @@
 mod clients;
 mod frames;
 mod harm;
+mod limits;
 mod load;
 
 use std::io::{self, Read, Write};
