@@ -35,8 +35,8 @@ public class Artemis {
         try (var factory = new ActiveMQConnectionFactory("tcp://127.0.0.1:" + port + "?useEpoll=false&confirmationWindowSize=1048576"); var connection = factory.createConnection()) {
             connection.start();
             var latencies = new long[queues * messages];
-            Rabbit.measured(latencies, () -> Rabbit.each(queues, q -> produce(connection, "compare-" + q, body, messages, latencies, q * messages)),
-                () -> Rabbit.each(queues, q -> consume(connection, "compare-" + q, messages)));
+            Queues.measured(latencies, () -> Queues.each(queues, q -> produce(connection, "compare-" + q, body, messages, latencies, q * messages)),
+                () -> Queues.each(queues, q -> consume(connection, "compare-" + q, messages)));
         }
     }
 

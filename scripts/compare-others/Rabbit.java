@@ -5,8 +5,7 @@ import java.util.concurrent.atomic.*;
 
 /**
  * Persistent messages into durable classic queues of RabbitMQ, each waited for by publisher confirms with a window, and
- * read back with acknowledgements: Rabbit PORT QUEUES MESSAGES BYTES. Prints two lines: produced SECONDS P50 P99 P99.9 MAX
- * (milliseconds from publish to confirm), and consumed SECONDS.
+ * read back with acknowledgements: Rabbit PORT QUEUES MESSAGES BYTES. Prints what {@link Queues#measured} does.
  */
 public class Rabbit {
     static final int WINDOW = 1000;
@@ -22,37 +21,10 @@ public class Rabbit {
             var channel = connection.createChannel();
             for (int q = 0; q < queues; q++) channel.queueDeclare("compare-" + q, true, false, false, null);
             var latencies = new long[queues * messages];
-            measured(latencies, () -> each(queues, q -> produce(connection, "compare-" + q, body, messages, latencies, q * messages)),
-                () -> each(queues, q -> consume(connection, "compare-" + q, messages)));
+            Queues.measured(latencies, () -> Queues.each(queues, q -> produce(connection, "compare-" + q, body, messages, latencies, q * messages)),
+                () -> Queues.each(queues, q -> consume(connection, "compare-" + q, messages)));
             for (int q = 0; q < queues; q++) channel.queueDelete("compare-" + q);
         }
-    }
-
-    interface Whole { void run() throws Exception; }
-
-    /** Runs both and prints the two lines; what is produced fills in {@code latencies}, in nanoseconds. */
-    static void measured(long[] latencies, Whole produce, Whole consume) throws Exception {
-        long began = System.nanoTime();
-        produce.run();
-        double seconds = (System.nanoTime() - began) / 1e9;
-        Arrays.sort(latencies);
-        System.out.printf("produced %.3f %.3f %.3f %.3f %.3f%n", seconds, at(latencies, 0.5), at(latencies, 0.99), at(latencies, 0.999), at(latencies, 1));
-        began = System.nanoTime();
-        consume.run();
-        System.out.printf("consumed %.3f%n", (System.nanoTime() - began) / 1e9);
-    }
-
-    interface Part { void run(int queue) throws Exception; }
-
-    static void each(int queues, Part part) throws Exception {
-        var threads = Executors.newFixedThreadPool(queues);
-        var parts = new ArrayList<Future<?>>();
-        for (int q = 0; q < queues; q++) {
-            int queue = q;
-            parts.add(threads.submit(() -> { part.run(queue); return null; }));
-        }
-        for (var one : parts) one.get();
-        threads.shutdown();
     }
 
     static void produce(Connection connection, String queue, byte[] body, int messages, long[] latencies, int from) throws Exception {
@@ -91,9 +63,5 @@ public class Rabbit {
         });
         if (!left.await(120, TimeUnit.SECONDS)) throw new IllegalStateException(left.getCount() + " messages of " + queue + " did not come");
         channel.close();
-    }
-
-    static double at(long[] sorted, double quantile) {
-        return sorted[(int) Math.min(sorted.length - 1, Math.ceil(quantile * sorted.length) - 1)] / 1e6;
     }
 }

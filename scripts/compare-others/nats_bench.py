@@ -10,7 +10,8 @@ import time
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig, StorageType
 
-WINDOW = 500
+WINDOW = 1000
+FETCHED = 500
 
 
 async def produce(js, stream, body, messages, latencies):
@@ -49,7 +50,7 @@ async def consume(js, stream, messages):
     subscription = await js.pull_subscribe(stream, stream=stream, config=config)
     seen = 0
     while seen < messages:
-        seen += len(await subscription.fetch(min(WINDOW, messages - seen), timeout=30))
+        seen += len(await subscription.fetch(min(FETCHED, messages - seen), timeout=30))
     await subscription.unsubscribe()
 
 
