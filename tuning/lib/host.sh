@@ -127,7 +127,7 @@ power_of_two() {
 
 # What the host is: ONLINE (CPUs, as words), CPUS (how many), MEMORY_KIB, KERNEL, BOOT.
 know_host() {
-  exists /proc/meminfo && exists /sys/devices/system/cpu ||
+  { exists /proc/meminfo && exists /sys/devices/system/cpu; } ||
     die "${ROOT:-/}: no /proc and /sys of a Linux host can be read there"
   get /sys/devices/system/cpu/online || die "${ROOT:-/}: cannot read /sys/devices/system/cpu/online"
   cpus_in "$REPLY"
@@ -141,48 +141,109 @@ know_host() {
   while read -r name value _; do
     [ "$name" != MemTotal: ] || MEMORY_KIB=$value
   done <"$ROOT/proc/meminfo"
-  is_number "$MEMORY_KIB" && [ "$MEMORY_KIB" -gt 0 ] || die "${ROOT:-/}: /proc/meminfo has no MemTotal"
+  { is_number "$MEMORY_KIB" && [ "$MEMORY_KIB" -gt 0 ]; } || die "${ROOT:-/}: /proc/meminfo has no MemTotal"
   get /proc/sys/kernel/osrelease || die "${ROOT:-/}: cannot read /proc/sys/kernel/osrelease"
   KERNEL=$REPLY
   get_or /proc/sys/kernel/random/boot_id unknown
   BOOT=$REPLY
 }
 
-# What the broker is told: LOG_DIRS, unless given already, with journal.dir behind them, and SHARDS (0: one for each CPU).
+# properties FILE KEY...: the values of these keys in PROPERTIES, by key, as the broker reads them: Java's properties
+# (java.util.Properties.load) in UTF-8. A line that ends in an odd number of backslashes goes on in the next one, without the
+# blanks that that begins with; a comment does not. The last of several lines for one key counts.
+declare -A PROPERTIES=()
+properties() {
+  local file=$1 wanted=" ${*:2} " text lines line next key value at last blank=$' \t\f' pair
+  pair="^(([^\\:=$blank]|\\\\.)*)[$blank]*[:=]?[$blank]*(.*)\$"
+  { [ -f "$file" ] && [ -r "$file" ]; } || die "$file: cannot be read"
+  IFS= read -r -d '' text <"$file"
+  text=${text//$'\r\n'/$'\n'}
+  mapfile -t lines <<<"${text//$'\r'/$'\n'}"
+  last=$((${#lines[@]} - 1))
+  for ((at = 0; at <= last; at++)); do
+    line=${lines[at]#"${lines[at]%%[!$blank]*}"}
+    case $line in '' | '#'* | '!'*) continue ;; esac
+    while continues "$line"; do
+      line=${line%\\}
+      # Like the broker's reader: what is to go on and does not is no line.
+      [ "$at" -lt "$last" ] || continue 2
+      at=$((at + 1))
+      next=${lines[at]}
+      line+=${next#"${next%%[![:space:]]*}"}
+    done
+    [[ $line =~ $pair ]] || die "$file: not a properties file"
+    value=${BASH_REMATCH[3]}
+    unescaped "$file" "${BASH_REMATCH[1]}"
+    key=$REPLY
+    case $wanted in *" $key "*) ;; *) continue ;; esac
+    unescaped "$file" "$value"
+    value=${REPLY#"${REPLY%%[![:space:]]*}"}
+    PROPERTIES[$key]=${value%"${value##*[![:space:]]}"}
+  done
+}
+
+# continues LINE: whether an odd number of backslashes ends it.
+continues() {
+  local end=${1##*[!\\]}
+  [ $((${#end} % 2)) = 1 ]
+}
+
+# unescaped FILE TEXT: \t \n \r \f, \uXXXX in UTF-8; any other character behind a backslash is itself.
+unescaped() {
+  local rest=$2 out='' code byte
+  while [[ $rest == *\\* ]]; do
+    out+=${rest%%\\*}
+    rest=${rest#*\\}
+    case $rest in
+    t*) out+=$'\t' ;;
+    n*) out+=$'\n' ;;
+    r*) out+=$'\r' ;;
+    f*) out+=$'\f' ;;
+    u*)
+      code=0
+      ! [[ ${rest:1:4} =~ ^[0-9A-Fa-f]{4}$ ]] || code=$((16#${rest:1:4}))
+      # Half of a pair of UTF-16 is none either.
+      if [ "$code" = 0 ] || [ $((code >> 11)) = 27 ]; then die "$1: not a properties file: \"\\${rest:0:5}\" is no character"; fi
+      for byte in $((code < 0x80 ? code : 0)) $((code >= 0x800 ? 0xe0 | code >> 12 : 0)) \
+        $((code >= 0x800 ? 0x80 | code >> 6 & 63 : code >= 0x80 ? 0xc0 | code >> 6 : 0)) $((code >= 0x80 ? 0x80 | code & 63 : 0)); do
+        [ "$byte" != 0 ] || continue
+        printf -v byte '\\x%02x' "$byte"
+        printf -v byte '%b' "$byte"
+        out+=$byte
+      done
+      rest=${rest:4}
+      ;;
+    *) out+=${rest:0:1} ;;
+    esac
+    rest=${rest:1}
+  done
+  REPLY=$out$rest
+}
+
+# What the broker is told: LOG_DIRS, unless given already, with journal.dir behind them, and SHARDS (0: not told).
 know_broker() {
   SHARDS=0
-  local line key value dir
+  local dir
   if [ -z "$CONFIG" ] && [ -r "$ROOT/etc/ringlog/server.properties" ]; then
     CONFIG=$ROOT/etc/ringlog/server.properties
   fi
   if [ -n "$CONFIG" ]; then
-    [ -f "$CONFIG" ] && [ -r "$CONFIG" ] || die "$CONFIG: cannot be read"
-    while IFS= read -r line || [ -n "$line" ]; do
-      line=${line%$'\r'}
-      line=${line#"${line%%[![:space:]]*}"}
-      case $line in '' | '#'* | '!'*) continue ;; esac
-      key=${line%%[=:[:space:]]*}
-      value=${line#"$key"}
-      [[ $value =~ ^[[:space:]]*[=:]?[[:space:]]*(.*[^[:space:]])?[[:space:]]*$ ]] && value=${BASH_REMATCH[1]}
-      case $key in
-      num.shards) SHARDS=$value ;;
-      log.dirs) CONFIG_DIRS=$value ;;
-      log.dir) CONFIG_DIR=$value ;;
-      journal.dir) CONFIG_JOURNAL=$value ;;
-      esac
-    done <"$CONFIG"
+    properties "$CONFIG" num.shards log.dirs log.dir journal.dir
+    SHARDS=${PROPERTIES[num.shards]-0}
+    SHARDS=${SHARDS#+}
     is_number "$SHARDS" || die "$CONFIG: num.shards is \"$SHARDS\", not a number"
+    SHARDS=$((10#$SHARDS))
   fi
   if [ ${#LOG_DIRS[@]} = 0 ]; then
-    local list=${CONFIG_DIRS:-${CONFIG_DIR:-/var/lib/ringlog}}
+    local list=${PROPERTIES[log.dirs]:-${PROPERTIES[log.dir]:-/var/lib/ringlog}}
     while [ -n "$list" ]; do
       dir=${list%%,*}
-      [ "$dir" = "$list" ] && list= || list=${list#*,}
+      if [ "$dir" = "$list" ]; then list=''; else list=${list#*,}; fi
       dir=${dir#"${dir%%[![:space:]]*}"}
       dir=${dir%"${dir##*[![:space:]]}"}
       [ -z "$dir" ] || LOG_DIRS+=("$dir")
     done
-    [ -z "${CONFIG_JOURNAL:-}" ] || LOG_DIRS+=("$CONFIG_JOURNAL")
+    [ -z "${PROPERTIES[journal.dir]:-}" ] || LOG_DIRS+=("${PROPERTIES[journal.dir]}")
   fi
   for dir in "${LOG_DIRS[@]}"; do
     case $dir in
@@ -193,18 +254,31 @@ know_broker() {
   done
 }
 
+# usual_shards: SHARDS where the broker is not told, as src/server/run.rs has it: one for each CPU, and one where there are but two.
+usual_shards() {
+  [ "$SHARDS" = 0 ] || return 0
+  SHARDS=$CPUS
+  [ "$SHARDS" -gt 2 ] || SHARDS=1
+  [ "$SHARDS" -le 1024 ] || SHARDS=1024
+}
+
 # runs NAME...: whether a process of one of these names (as /proc/PID/comm has it, 15 characters) runs; REPLY is its number.
+# The names are read once for a plan: a knob that asks for each of some hundred interrupts must not read them each time.
+declare -A PROCESSES=()
 runs() {
   local path name
-  for path in "$ROOT"/proc/[0-9]*/comm; do
-    { IFS= read -r name <"$path"; } 2>/dev/null || continue
-    case " $* " in
-    *" $name "*)
+  if [ ${#PROCESSES[@]} = 0 ]; then
+    PROCESSES[read]=''
+    for path in "$ROOT"/proc/[0-9]*/comm; do
+      { IFS= read -r name <"$path"; } 2>/dev/null || continue
       path=${path%/comm}
-      REPLY=${path##*/}
-      return 0
-      ;;
-    esac
+      # With a sign before it, since a process may be called nothing at all, or `read`.
+      [ -n "${PROCESSES[=$name]:-}" ] || PROCESSES[=$name]=${path##*/}
+    done
+  fi
+  for name; do
+    REPLY=${PROCESSES[=$name]:-}
+    [ -z "$REPLY" ] || return 0
   done
   return 1
 }
@@ -213,7 +287,7 @@ runs() {
 # such, else all of them. Shard i of Ringlog is pinned to the i-th CPU it may use.
 cpus_for_interrupts() {
   local cpu at=0 free=() near=" $* " all=("$@")
-  if [ "$SHARDS" -gt 0 ] && [ "$SHARDS" -lt "$CPUS" ]; then
+  if [ "$SHARDS" -lt "$CPUS" ]; then
     for cpu in $ONLINE; do
       [ "$at" -lt "$SHARDS" ] || case $near in *" $cpu "*) free+=("$cpu") ;; esac
       at=$((at + 1))

@@ -165,6 +165,7 @@ complete() { [ -n "$COMPLETE" ] || die "the plan could not be completed (knob ${
 know_all() {
   know_host
   know_broker
+  usual_shards
   walk_disks
   walk_nics
   make_plan
@@ -175,7 +176,7 @@ know_all() {
 # plan_again: as the host is now.
 plan_again() {
   COMPLETE='' RESHAPING=''
-  ITEMS=() knob_at=() target_at=() NICS=() BONDS=() irq_names=()
+  ITEMS=() knob_at=() target_at=() NICS=() BONDS=() irq_names=() PROCESSES=()
   walk_nics
   make_plan
   COMPLETE=yes
