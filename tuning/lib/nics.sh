@@ -93,7 +93,33 @@ irq_queue() {
   [ -n "$REPLY" ] && REPLY=$((10#$REPLY))
 }
 
+# receivers NIC: how many CPUs shall receive its packets: of those near it the ones that num.shards leaves to interrupts, or
+# all CPUs of the host where each has a shard.
+receivers() {
+  REPLY=$CPUS
+  [ "$SHARDS" -lt "$CPUS" ] || return 0
+  # shellcheck disable=SC2086 # one word a CPU
+  cpus_for_interrupts ${cpus_of[$1]}
+  # shellcheck disable=SC2086
+  set -- $REPLY
+  REPLY=$#
+}
+
 # few_queues NIC: whether so few hardware queues serve so many CPUs that software must spread packets.
 # Our rule: one queue, or fewer than one for four CPUs; above that the kernel's own advice (networking/scaling.rst) is that
 # software steering costs more than it brings.
-few_queues() { [ "$CPUS" -gt 1 ] && { [ "${queues_of[$1]}" = 1 ] || [ $((${queues_of[$1]} * 4)) -lt "$CPUS" ]; }; }
+few_queues() {
+  receivers "$1"
+  [ "$REPLY" -gt 1 ] && { [ "${queues_of[$1]}" = 1 ] || [ $((${queues_of[$1]} * 4)) -lt "$REPLY" ]; }
+}
+
+# first_of NIC COUNT: where its queue 0 goes among COUNT CPUs that all NICs near the same CPUs share: each begins at a place of its
+# own, so that queues of one number (the members of a bond) do not all meet on one CPU.
+first_of() {
+  local nic at=0 rank=0
+  for nic in "${NICS[@]}"; do
+    [ "$nic" != "$1" ] || rank=$at
+    [ "${cpus_of[$nic]}" != "${cpus_of[$1]}" ] || at=$((at + 1))
+  done
+  REPLY=$((rank * $2 / at))
+}
