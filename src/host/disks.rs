@@ -218,7 +218,8 @@ fn media(disks: &[HostDisk]) -> Option<Class> {
 
 const VIRTUAL_NVME: [&str; 5] = [
     "Amazon Elastic Block Store",
-    "nvme_card",
+    // Google's persistent disks; nvme_card and nvme_card0 are its local SSDs.
+    "nvme_card-pd",
     "MSFT NVMe Accelerator",
     "QEMU NVMe",
     "VMware",
@@ -271,9 +272,34 @@ fn classify(root: &Root, disk: &str) -> Class {
     if has(&RAID) || is_megaraid || starts(&["Areca", "LENOVO RAID"]) {
         return Class::Raid;
     }
+    if !vendor.starts_with("ATA") && is_volume(root, disk) {
+        return Class::Raid;
+    }
     match get("queue/rotational").as_str() {
         "1" | "" => Class::Hdd,
         _ => Class::Ssd,
+    }
+}
+
+/// Whether a RAID controller made it up, which few say of themselves (HPE MR416i, Fujitsu PRAID, Intel RMS). Its driver tells
+/// by the channel; disks that the controller passes through have another one.
+///
+/// - Source: the kernel's drivers/scsi: MEGASAS_MAX_PD_CHANNELS, PQI_PHYSICAL_DEVICE_BUS, HPSA_PHYSICAL_DEVICE_BUS,
+///   CONTAINER_CHANNEL of aacraid, RAID_CHANNEL of mpt3sas.
+fn is_volume(root: &Root, disk: &str) -> bool {
+    // HOST:CHANNEL:TARGET:LUN.
+    let address = last_part(&root.real(format!("/sys/block/{disk}/device")));
+    let parts: Option<Vec<u32>> = address.split(':').map(|part| part.parse().ok()).collect();
+    let Some([host, channel, _, _]) = parts.as_deref() else {
+        return false;
+    };
+    let driver = root.line(format!("/sys/class/scsi_host/host{host}/proc_name"));
+    match driver.unwrap_or_default().as_str() {
+        "megaraid_sas" => *channel >= 2,
+        "smartpqi" | "hpsa" => *channel >= 1,
+        "aacraid" => *channel == 0,
+        "mpt2sas" | "mpt3sas" => *channel == 1,
+        _ => false,
     }
 }
 

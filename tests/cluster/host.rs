@@ -82,7 +82,7 @@ fn agree(config: &Path, root: Option<&Path>) -> usize {
 }
 
 #[test]
-fn check_says_what_tuning_says_of_six_hosts_and_of_this_one() {
+fn check_says_what_tuning_says_of_made_up_hosts_and_of_this_one() {
     let work = tempfile::tempdir().unwrap();
     let hosts = repository().join("tests/tuning/hosts");
     let mut seen = 0;
@@ -101,7 +101,7 @@ fn check_says_what_tuning_says_of_six_hosts_and_of_this_one() {
         assert!(shared >= 16, "{}: {shared}", host.display());
         seen += 1;
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 8);
     let config = work.path().join("server.properties");
     let (log, journal) = (work.path().join("log"), work.path().join("journal"));
     let text = format!(
@@ -113,6 +113,52 @@ fn check_says_what_tuning_says_of_six_hosts_and_of_this_one() {
     fs::write(&config, text).unwrap();
     assert!(agree(&config, None) >= 12);
     assert!(!log.exists() && !journal.exists(), "check makes nothing");
+}
+
+/// Goal: the tuning, and the generator that tells the unit where the broker may write, read the configuration as the broker does.
+/// Method: one file with all that Java's properties allow, whose directories and shards both must tell alike.
+#[test]
+fn check_and_tuning_read_one_configuration_alike() {
+    let work = tempfile::tempdir().unwrap();
+    let tree = work.path().join("host");
+    let made = Command::new(repository().join("tests/tuning/host"))
+        .args([&repository().join("tests/tuning/hosts/cloud-virtio"), &tree])
+        .status()
+        .expect("bash runs");
+    assert!(made.success());
+    let config = work.path().join("odd.properties");
+    let odd = fs::read(repository().join("tests/tuning/odd.properties")).unwrap();
+    let expected = [
+        "/srv/log data/a",
+        "/#not a comment",
+        "/srv/é€x",
+        "/b\\",
+        "/tab=:",
+        "/fast\\/journal",
+    ];
+    for text in [odd.clone(), [odd, b"log.dirs=/lost\\".to_vec()].concat()] {
+        fs::write(&config, text).unwrap();
+        assert!(agree(&config, Some(&tree)) >= 16);
+        let arguments = [
+            "check",
+            "--json",
+            "--config",
+            &config.display().to_string(),
+            "--root",
+            &tree.display().to_string(),
+        ];
+        let items = items(&json(&ringlog(&arguments)));
+        let told = items
+            .values()
+            .filter(|item| item["knob"] == "disk.path")
+            .map(|item| item["target"].as_str().expect("a directory"));
+        let (mut told, mut expected) = (told.collect::<Vec<_>>(), expected.to_vec());
+        told.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(told, expected);
+        // tests/tuning/run holds the shell's reading of the same file to 3 shards, too.
+        assert_eq!(items["cpu.shards"]["current"], "3 on 4 CPUs");
+    }
 }
 
 #[test]

@@ -12,8 +12,9 @@
 #   media_of     of a top or an array: the class of its disks; `mixed` where they differ
 #   under_of     of a top or an array: its disks
 #   array_of     of a disk: the md array that it is a member of
+#   parity_of    of a disk: an md array of level 4, 5 or 6 on the way down to it, however far above; else empty
 
-declare -A class_of=() mount_of=() fs_of=() options_of=() super_of=() top_of=() media_of=() under_of=() array_of=()
+declare -A class_of=() mount_of=() fs_of=() options_of=() super_of=() top_of=() media_of=() under_of=() array_of=() parity_of=()
 DISKS=()
 TOPS=()
 ARRAYS=()
@@ -93,34 +94,38 @@ whole_disk() {
   REPLY=${REPLY##*/}
 }
 
-# descend DEVICE [ARRAY]: down to what has nothing beneath it.
+# descend DEVICE [ARRAY [PARITY-ARRAY]]: down to what has nothing beneath it.
 descend() {
-  local device array=${2:-} slave found='' path
+  local device array=${2:-} parity=${3:-} slave found='' path
   whole_disk "$1"
   device=$REPLY
   if exists "/sys/block/$device/md"; then
     add_once ARRAYS "$device"
     array=$device
+    get_or "/sys/block/$device/md/level" unknown
+    case $REPLY in raid[456]) parity=$device ;; esac
   fi
   for slave in "$ROOT/sys/block/$device/slaves"/*; do
     [ -e "$slave" ] || continue
     found=yes
-    descend "${slave##*/}" "$array"
+    descend "${slave##*/}" "$array" "$parity"
   done
   [ -z "$found" ] || return 0
   # With native multipath the queues are those of the paths; the name without `c` is a head without any.
   for path in "$ROOT/sys/block/${device%n*}"c*"n${device##*n}"; do
     if [[ $device == nvme* && -e $path ]]; then
-      add_disk "${path##*/}" "$array"
+      add_disk "${path##*/}" "$array" "$parity"
       found=yes
     fi
   done
-  [ -n "$found" ] || add_disk "$device" "$array"
+  [ -n "$found" ] || add_disk "$device" "$array" "$parity"
 }
 
 add_disk() {
   add_once DISKS "$1"
   array_of[$1]=$2
+  # Another way down to the disk, or one that begins beneath the array, does not take it away.
+  parity_of[$1]=${3:-${parity_of[$1]:-}}
   classify "$1"
 }
 
@@ -150,7 +155,8 @@ classify() {
   case $disk in
   nvme*)
     case $model in
-    'Amazon Elastic Block Store'* | nvme_card* | 'MSFT NVMe Accelerator'* | 'QEMU NVMe'* | 'VMware'*) class_of[$disk]=virtual ;;
+    # Google's persistent disks; nvme_card and nvme_card0 are its local SSDs.
+    'Amazon Elastic Block Store'* | nvme_card-pd* | 'MSFT NVMe Accelerator'* | 'QEMU NVMe'* | 'VMware'*) class_of[$disk]=virtual ;;
     *) class_of[$disk]=nvme ;;
     esac
     return
@@ -164,7 +170,31 @@ classify() {
   *PERC* | *MegaRAID* | *ServeRAID* | 'LSI '*MR* | 'AVAGO '*MR* | 'BROADCOM '*MR* | *'LOGICAL VOLUME'* | *Adaptec* | *ASR* | Areca* | 'LENOVO RAID'*)
     class_of[$disk]=raid
     ;;
-  *) [ "$rotational" = 1 ] && class_of[$disk]=hdd || class_of[$disk]=ssd ;;
+  *)
+    if [[ $vendor != ATA* ]] && is_volume "$disk"; then
+      class_of[$disk]=raid
+    elif [ "$rotational" = 1 ]; then
+      class_of[$disk]=hdd
+    else
+      class_of[$disk]=ssd
+    fi
+    ;;
+  esac
+}
+
+# is_volume DISK: whether a RAID controller made it up, which few say of themselves (HPE MR416i, Fujitsu PRAID, Intel RMS). Its
+# driver tells by the channel; disks that the controller passes through have another one. From the kernel's drivers/scsi:
+# MEGASAS_MAX_PD_CHANNELS, PQI_PHYSICAL_DEVICE_BUS, HPSA_PHYSICAL_DEVICE_BUS, CONTAINER_CHANNEL of aacraid, RAID_CHANNEL of mpt3sas.
+is_volume() {
+  local address
+  address=$(cd -- "$ROOT/sys/block/$1/device" 2>/dev/null && pwd -P) || return 1
+  # HOST:CHANNEL:TARGET:LUN.
+  [[ ${address##*/} =~ ^([0-9]+):([0-9]+):[0-9]+:[0-9]+$ ]] || return 1
+  get_or "/sys/class/scsi_host/host${BASH_REMATCH[1]}/proc_name" ''
+  case $REPLY:${BASH_REMATCH[2]} in
+  megaraid_sas:[01] | smartpqi:0 | hpsa:0) return 1 ;;
+  megaraid_sas:* | smartpqi:* | hpsa:* | aacraid:0 | mpt2sas:1 | mpt3sas:1) return 0 ;;
+  *) return 1 ;;
   esac
 }
 
