@@ -14,7 +14,7 @@ const IO_URING: Knob = Knob {
     name: "kernel.io_uring",
     severity: "high",
     title: "io_uring (0 for all, 1 for a group, 2 for nobody)",
-    risk: "io_uring had security faults: 0 opens it to every program of the host. The narrower way is 1 and the broker's group in kernel.io_uring_group.",
+    risk: "io_uring had security faults: 0 opens it to every program of the host, 1 to the group in kernel.io_uring_group and to privileged ones. 1 is set where this host has a group ringlog, which takes that place; a broker of another group then does not start.",
     source: "kernel: Documentation/admin-guide/sysctl/kernel.rst, io_uring_disabled; src/rt/checks.rs",
 };
 const FILES: Knob = Knob {
@@ -154,26 +154,49 @@ fn version_number(release: &str) -> u64 {
 }
 
 fn io_uring(host: &Host, now: &str) -> Verdict {
+    let ours = broker_group(host);
+    let allowed = host.root.line("/proc/sys/kernel/io_uring_group");
     match now {
         "0" => Verdict::fine("Allowed."),
-        "1" => {
-            let group = host.root.line("/proc/sys/kernel/io_uring_group");
-            match group.filter(|group| group.parse::<u64>().is_ok()) {
-                Some(group) => Verdict::note(format!(
-                    "Only processes of group {group} may: the broker must run in it (Group= or SupplementaryGroups= of its unit)."
-                )),
-                None => Verdict::advise(
-                    "1 and io_uring_group",
-                    "Only privileged processes may, and no group is named: the broker does not start as a user of its own.",
-                )
-                .by("sysctl -w kernel.io_uring_group=$(getent group ringlog | cut -d: -f3), and the same in /etc/sysctl.d"),
-            }
-        }
-        _ => Verdict::wants(
-            "0",
-            "Switched off for all: Ringlog does not start without it.",
-        ),
+        "1" => match allowed.filter(|group| group.parse::<u64>().is_ok()) {
+            Some(group) if ours.as_ref() == Some(&group) => Verdict::wants(
+                "1",
+                format!(
+                    "Allowed to the group ringlog ({group}), which the broker's unit runs in, and to privileged processes."
+                ),
+            ),
+            Some(group) => Verdict::note(format!(
+                "Only processes of group {group} may: the broker must run in it (Group= or SupplementaryGroups= of its unit)."
+            )),
+            None => Verdict::advise(
+                "1 and io_uring_group",
+                "Only privileged processes may, and no group is named: the broker does not start as a user of its own.",
+            )
+            .by("sysctl -w kernel.io_uring_group=$(getent group ringlog | cut -d: -f3), and the same in /etc/sysctl.d"),
+        },
+        _ => match ours.filter(|_| allowed.is_some()) {
+            Some(group) => Verdict::wants(
+                "1",
+                format!(
+                    "Switched off for all: Ringlog does not start without it. 1 allows it to the group ringlog ({group}), which kernel.io_uring_group is set to."
+                ),
+            ),
+            None => Verdict::wants(
+                "0",
+                "Switched off for all: Ringlog does not start without it.",
+            ),
+        },
     }
+}
+
+/// The number of the group that the broker's unit names, where this host has it.
+fn broker_group(host: &Host) -> Option<String> {
+    let groups = host.root.text("/etc/group")?;
+    groups.lines().find_map(|line| {
+        let number = line.strip_prefix("ringlog:")?.split(':').nth(1)?;
+        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| number.to_owned())
+    })
 }
 
 fn clock_source(host: &Host, now: &str) -> Verdict {
