@@ -31,7 +31,7 @@ put() {
     RINGLOG_TUNING_ROOT=$ROOT "$REPLY" "$1" "$2" || return 1
   else
     { printf '%s\n' "$2" >"$ROOT$1"; } 2>/dev/null || {
-      [ -w "$ROOT$1" ] && warn "$1: the kernel refuses \"$2\"" || warn "$1: may not be written here (a container, or not root)"
+      if [ -w "$ROOT$1" ]; then warn "$1: the kernel refuses \"$2\""; else warn "$1: may not be written here (a container, or not root)"; fi
       return 1
     }
   fi
@@ -102,7 +102,7 @@ record() {
 
 # take_lock: one apply or undo at a time. The descriptor is held until the program ends.
 take_lock() {
-  mkdir -p -- "$(dirname -- "$STATE")" 2>/dev/null && exec 8>>"$STATE.lock" || die "$STATE: cannot be written"
+  { mkdir -p -- "$(dirname -- "$STATE")" 2>/dev/null && exec 8>>"$STATE.lock"; } || die "$STATE: cannot be written"
   flock -n 8 || die "another apply or undo is at work ($STATE.lock is held)"
 }
 
@@ -117,7 +117,7 @@ begin_state() {
     fi
     set_aside
   fi
-  record format 1 && record boot "$BOOT" || die "nothing was changed"
+  { record format 1 && record boot "$BOOT"; } || die "nothing was changed"
   for dir in "${LOG_DIRS[@]}"; do record log_dir "$dir" || die "nothing was changed"; done
   for nic in "${NICS_ASKED[@]}"; do record nic "$nic" || die "nothing was changed"; done
 }
@@ -135,7 +135,7 @@ ALSO=()
 read_state() {
   STATE_BOOT=
   local line kind fields seen='' at=0
-  [ -r "$STATE" ] && [ -f "$STATE" ] || die "$STATE: cannot be read"
+  { [ -r "$STATE" ] && [ -f "$STATE" ]; } || die "$STATE: cannot be read"
   while IFS= read -r line || [ -n "$line" ]; do
     at=$((at + 1))
     split_fields "$line"
@@ -143,7 +143,10 @@ read_state() {
     kind=${fields[0]}
     case $kind:${#fields[@]} in
     :1) ;;
-    format:2) [ "${fields[1]}" = 1 ] && seen=yes || die "$STATE: format ${fields[1]} is not known to this version" ;;
+    format:2)
+      [ "${fields[1]}" = 1 ] || die "$STATE: format ${fields[1]} is not known to this version"
+      seen=yes
+      ;;
     boot:2) STATE_BOOT=${fields[1]} ;;
     log_dir:2 | nic:2) ;;
     replaced:7)
