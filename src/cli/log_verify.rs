@@ -11,6 +11,9 @@ use super::args::bytes;
 use super::failure::Failure;
 use super::output::{Rows, byte_bar, counted, print, print_json};
 
+/// What a broker hardly feels of its slowest disks.
+const ONLINE_BYTES_PER_SECOND: u64 = 32 << 20;
+
 /// Check log directories: every batch, and every index, snapshot and journal against the batches
 ///
 /// Takes log directories, directories of partitions, and segment files, of this broker or of Apache Kafka. Nothing is
@@ -29,7 +32,7 @@ pub(super) struct Verify {
     #[arg(long)]
     online: bool,
 
-    /// Read at most so many bytes a second, as in 50m
+    /// Read at most so many bytes a second, as in 50m; 0 is no bound. Where it is not given: 32m with --online, else no bound
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     rate: Option<usize>,
 
@@ -78,7 +81,11 @@ impl Verify {
         let options = VerifyOptions {
             compacted: self.compacted,
             online: self.online,
-            bytes_per_second: self.rate.unwrap_or(0) as u64,
+            bytes_per_second: match (self.rate, self.online) {
+                (Some(rate), _) => rate as u64,
+                (None, true) => ONLINE_BYTES_PER_SECOND,
+                (None, false) => 0,
+            },
         };
         let total = || self.paths.iter().map(|path| segment_bytes(path)).sum();
         let bar = byte_bar(

@@ -107,13 +107,13 @@ keys! {
         /// How long the cleaner rests when no log is due for compaction, in milliseconds.
         log_cleaner_backoff_ms: i64 = "log.cleaner.backoff.ms", Some("15000"), at_least(0), CLUSTER;
         /// Memory for the keys of the logs being compacted, in bytes, all shards together; one shard compacts one log at a time.
-        log_cleaner_dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size", Some("134217728"), ANY, CLUSTER;
+        log_cleaner_dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size", Some("134217728"), at_least((1 << 20) + 1), CLUSTER;
         /// How long compacted topics keep a tombstone, in milliseconds.
         log_cleaner_delete_retention_ms: i64 = "log.cleaner.delete.retention.ms", Some("86400000"), at_least(0), CLUSTER;
         /// Compact the logs whose policy asks for it.
         log_cleaner_enable: bool = "log.cleaner.enable", Some("true"), ANY, STATIC;
         /// Bytes that compaction may read and write in a second, all shards together.
-        log_cleaner_io_max_bytes_per_second: f64 = "log.cleaner.io.max.bytes.per.second", Some("1.7976931348623157E308"), ANY, CLUSTER;
+        log_cleaner_io_max_bytes_per_second: f64 = "log.cleaner.io.max.bytes.per.second", Some("1.7976931348623157E308"), Check::Fraction(1.0, f64::MAX), CLUSTER;
         /// Longest a record may stay uncompacted, in milliseconds.
         log_cleaner_max_compaction_lag_ms: i64 = "log.cleaner.max.compaction.lag.ms", Some("9223372036854775807"), at_least(1), CLUSTER;
         /// Share of a log that must be dirty before it is compacted.

@@ -168,6 +168,7 @@ impl Key {
             Check::RangeOr(start, end, or) => {
                 format!("a whole number from {start} to {end}, or {or}")
             }
+            Check::Fraction(start, f64::MAX) => format!("a number, at least {start}"),
             Check::Fraction(start, end) => format!("a number from {start} to {end}"),
             Check::NotEmpty => "at least one, separated by commas".into(),
             Check::Any => match self.kind {

@@ -234,6 +234,15 @@ impl File {
         }
     }
 
+    /// The number of names that the file has: whoever made more than one has a share in what it holds. Simulated disks
+    /// know one only.
+    pub fn links(&self) -> io::Result<u64> {
+        match self {
+            File::Ring(file) => file.links(),
+            File::Sim(_) => Ok(1),
+        }
+    }
+
     /// Whether the length is 0.
     pub fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)

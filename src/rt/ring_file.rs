@@ -121,6 +121,10 @@ impl RingFile {
         sys::file_len(sys::lend(&self.file))
     }
 
+    pub(super) fn links(&self) -> io::Result<u64> {
+        sys::file_links(sys::lend(&self.file))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -56,13 +56,21 @@ pub(super) fn lend<T: AsRawFd>(owner: &T) -> BorrowedFd<'_> {
 
 /// The length of an open file, asked of the descriptor: a path may have been renamed since.
 pub(super) fn file_len(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(status(fd)?.st_size as u64)
+}
+
+/// The number of names that an open file has.
+pub(super) fn file_links(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(status(fd)?.st_nlink as u64)
+}
+
+fn status(fd: BorrowedFd<'_>) -> io::Result<libc::stat> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `stat` has room for the answer, which is complete when the call returns 0.
-    let stat = unsafe {
+    unsafe {
         check(libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()))?;
-        stat.assume_init()
-    };
-    Ok(stat.st_size as u64)
+        Ok(stat.assume_init())
+    }
 }
 
 /// Space on the file system that holds `path`. Blocks.

@@ -13,13 +13,25 @@ use crate::rt::{self, Queue};
 use crate::storage::{CompactConfig, CompactError, CompactTerms, Compacted, Dirty};
 use crate::types::{Offset, ShardId, TopicId};
 
-/// Logs that were found corrupt: they are left alone until the next start, as Kafka leaves them.
-type Uncleanable = HashSet<(TopicId, i32)>;
+/// Logs that are left alone.
+#[derive(Default)]
+struct Uncleanable {
+    /// Found corrupt: until the next start, as Kafka leaves them.
+    corrupt: HashSet<(TopicId, i32)>,
+    /// Of another reason, such as a full disk: until the cleaner has rested, while those that are less dirty are cleaned.
+    failed: HashSet<(TopicId, i32)>,
+}
+
+impl Uncleanable {
+    fn contains(&self, place: &(TopicId, i32)) -> bool {
+        self.corrupt.contains(place) || self.failed.contains(place)
+    }
+}
 
 /// What came of one look at the shard's logs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Round {
-    Cleaned,
+    Done,
     NothingDue,
 }
 
@@ -32,9 +44,10 @@ impl Shard {
     }
 
     async fn clean(self: Rc<Self>) {
-        let mut uncleanable = Uncleanable::new();
+        let mut uncleanable = Uncleanable::default();
         loop {
             if self.clean_dirtiest(&mut uncleanable).await == Round::NothingDue {
+                uncleanable.failed.clear();
                 let backoff_ms = self.broker_config().log_cleaner_backoff_ms;
                 rt::sleep(Duration::from_millis(backoff_ms.max(1) as u64)).await;
             }
@@ -56,6 +69,7 @@ impl Shard {
         let is_last = |header: &BatchHeader| replica.core().producers().is_last_batch(header);
         let outcome = replica.log.compact(&dirty, &terms, &is_last).await;
         let place = format!("{}-{}", replica.topic, replica.partition);
+        let log = (replica.topic_id, replica.partition);
         match outcome {
             Ok(compacted) => {
                 self.metrics.cleaner_rounds.increment();
@@ -66,16 +80,17 @@ impl Shard {
                 let seconds = self.clock.now().since(began) as f64 / 1e6;
                 tell(&place, &dirty, &compacted, seconds);
                 self.note_cleaned(&replica, Some(compacted.end)).await;
-                return Round::Cleaned;
+                return Round::Done;
             }
             Err(CompactError::Interrupted) => {}
             Err(error @ CompactError::Corrupt { .. }) => {
                 tracing::error!("{place} is not compacted until the next start: {error}");
-                uncleanable.insert((replica.topic_id, replica.partition));
+                uncleanable.corrupt.insert(log);
             }
             Err(error) => tracing::warn!("{place} is not compacted for now: {error}"),
         }
-        Round::NothingDue
+        uncleanable.failed.insert(log);
+        Round::Done
     }
 
     /// The log that is due and has the largest dirty part.

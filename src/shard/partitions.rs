@@ -406,6 +406,7 @@ pub(super) fn log_config(config: &TopicConfig) -> LogConfig {
         file_delete_delay_ms: config.file_delete_delay_ms,
         index_interval_bytes: config.index_interval_bytes as u32,
         index_bytes: config.segment_index_bytes as u32,
+        preallocate: config.preallocate,
     }
 }
 

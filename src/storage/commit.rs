@@ -363,7 +363,7 @@ impl Log {
 
     /// The segment's file, there and durable by name, with room for the part.
     async fn segment_file(&self, part: &Part) -> Result<Rc<File>, StorageError> {
-        let (exists, allocated, path, limit, first) = {
+        let (exists, allocated, path, config, first) = {
             let state = self.state();
             let segment = state
                 .segment_at(part.base)
@@ -372,7 +372,7 @@ impl Log {
                 segment.exists,
                 segment.allocated,
                 state.path.clone(),
-                state.config.segment_bytes,
+                state.config,
                 !state.segments.iter().any(|s| s.exists),
             )
         };
@@ -406,8 +406,11 @@ impl Log {
             .unwrap_or(0);
         let mut reserved = allocated;
         if end > allocated {
-            let step = allocated.clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX);
-            let limit = limit.next_multiple_of(BLOCK_BYTES as u32);
+            let limit = config.segment_bytes.next_multiple_of(BLOCK_BYTES as u32);
+            let step = match config.preallocate {
+                true => limit,
+                false => allocated.clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX),
+            };
             let wanted = allocated.saturating_add(step).min(limit).max(end) - allocated;
             let needed = u64::from(end - allocated);
             let taken = self

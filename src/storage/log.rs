@@ -54,6 +54,8 @@ pub struct LogConfig {
     pub index_interval_bytes: u32,
     /// `segment.index.bytes`.
     pub index_bytes: u32,
+    /// `preallocate`: a segment's whole space is taken when it is created, and not step by step.
+    pub preallocate: bool,
 }
 
 impl Default for LogConfig {
@@ -66,6 +68,7 @@ impl Default for LogConfig {
             file_delete_delay_ms: 60_000,
             index_interval_bytes: 4096,
             index_bytes: 10 << 20,
+            preallocate: false,
         }
     }
 }

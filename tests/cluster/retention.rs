@@ -126,3 +126,57 @@ fn a_fetch_that_waits_on_what_is_deleted_is_answered_at_once() {
     let line = broker.line_with("t-0: deleted 1");
     assert!(line.contains("older than retention.ms=1000"), "{line}");
 }
+
+/// Goal: logs that cannot be compacted do not keep the cleaner from the others of their shard.
+/// Method: a bit flipped in each of eight logs and none in the ninth; all is compacted or given up in one pass, while the
+/// cleaner rests for longer than that after each.
+#[test]
+fn a_log_that_cannot_be_compacted_does_not_hold_up_the_others() {
+    const ROTTEN: i32 = 8;
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let segments = "log.segment.bytes=1048576";
+    let mut broker = Broker::start_with(port, dir.path(), &[segments]);
+    let mut client = broker.client();
+    client.create_topic("t", ROTTEN + 1).unwrap();
+    let mut builder = BatchBuilder::new(Codec::None, 300_000);
+    let value = vec![7; 250_000];
+    builder.append(Timestamp(1), Some(b"key"), Some(&value), &[]);
+    let batch = builder.build(&BatchSeal::default(), &mut Codecs::new());
+    for partition in 0..=ROTTEN {
+        for _ in 0..6 {
+            let answer = client.produce("t", partition, batch.clone()).unwrap();
+            assert_eq!(answer.error_code, 0);
+        }
+    }
+    drop(client);
+    broker.signal(libc::SIGTERM);
+    assert!(broker.wait(Duration::from_secs(30)).status.success());
+    for partition in 0..ROTTEN {
+        let log = format!("t-{partition}/00000000000000000000.log");
+        let log = dir.path().join(log);
+        let mut bytes = std::fs::read(&log).unwrap();
+        bytes[batch.len() + 5000] ^= 1;
+        std::fs::write(&log, bytes).unwrap();
+    }
+    let rest = Duration::from_secs(5);
+    let backoff = format!("log.cleaner.backoff.ms={}", rest.as_millis());
+    let overrides = [segments, &backoff, "log.cleanup.policy=compact"];
+    let broker = Broker::start_with(port, dir.path(), &overrides);
+    let count = |words: &str| broker.output().matches(words).count();
+    let told = || {
+        let given_up = count("is not compacted until the next start") as i32;
+        (given_up, count("t-8 compacted up to"))
+    };
+    let deadline = Instant::now() + Duration::from_secs(40);
+    let wait_for = |holds: &dyn Fn() -> bool| {
+        while !holds() {
+            assert!(Instant::now() < deadline, "{}", broker.output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Instant::now()
+    };
+    let first = wait_for(&|| told() != (0, 0));
+    let last = wait_for(&|| told() == (ROTTEN, 1));
+    assert!(last - first < rest, "{}", broker.output());
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future::zip;
@@ -212,4 +213,61 @@ fn a_directory_in_use_is_refused() {
         drop(first);
     })
     .expect("io_uring works here");
+}
+
+#[test]
+fn a_segment_that_another_directory_has_too_is_taken_off_and_not_shortened() {
+    const LEN: u64 = 100 << 20;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (own, theirs) = (dir.path().join("own"), dir.path().join("theirs.log"));
+    let gone = own.join("orders-0.0badcafe-delete");
+    std::fs::create_dir_all(&gone).expect("makes a directory");
+    let (segment, other) = (gone.join("00000000000000000000.log"), gone.join("1.log"));
+    for file in [&segment, &other] {
+        let made = std::fs::File::create(file).expect("makes a file");
+        made.set_len(LEN).expect("sets its length");
+    }
+    std::fs::hard_link(&segment, &theirs).expect("links");
+    run_local(async move {
+        let (store, log, _) = open(&own).await;
+        while gone.exists() {
+            store.commit().await;
+            ringlog::rt::sleep(Duration::from_millis(5)).await;
+        }
+        drop(log);
+        store.close().await.expect("closes");
+    });
+    let len = std::fs::metadata(&theirs).expect("is still there").len();
+    assert_eq!(len, LEN);
+}
+
+#[test]
+fn a_segment_takes_all_its_space_at_once_where_that_is_asked_for() {
+    const SEGMENT_BYTES: u32 = 8 << 20;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().to_owned();
+    run_local(async move {
+        let (mut prng, mut codecs) = (Prng::new(5), Codecs::new());
+        let (store, log, _) = open(&path).await;
+        let segment = path.join("orders-3/00000000000000000000.log");
+        let mut append = |preallocate| {
+            log.set_config(LogConfig {
+                segment_bytes: SEGMENT_BYTES,
+                preallocate,
+                ..log.config()
+            });
+            // Large enough to be written to the segment itself.
+            let made = batch(&[(1000, 1 << 20)], &mut prng, &mut codecs);
+            log.append(&made, log.end_offset(), LeaderEpoch(0), Timestamp(1000))
+                .expect("there is room");
+        };
+        append(false);
+        store.commit().await;
+        let len = || std::fs::metadata(&segment).expect("is there").len();
+        assert!(len() < 4 << 20, "{}", len());
+        append(true);
+        store.commit().await;
+        assert_eq!(len(), u64::from(SEGMENT_BYTES));
+        store.close().await.expect("closes");
+    });
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, run_local};
@@ -277,4 +278,36 @@ fn what_is_no_log_and_what_a_broker_uses_is_refused() {
     assert_eq!(verify_with(&path, options).damage(), 0);
     drop(held);
     assert!(refused(&path).is_ok());
+}
+
+#[test]
+fn beside_a_broker_damage_is_found_in_what_it_is_done_with_and_no_faster_than_asked() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fill(dir.path(), End::Closed);
+    let logs = files(dir.path(), ".log");
+    let last = fs::metadata(&logs[1]).expect("there").len() as usize - 1;
+    flip(&logs[1], last);
+    let online = VerifyOptions {
+        online: true,
+        ..VerifyOptions::default()
+    };
+    let report = verify_with(dir.path(), online);
+    assert_eq!(whats(&report), [""; 0], "all was written a moment ago");
+    let earlier = SystemTime::now() - Duration::from_secs(60);
+    for file in &logs {
+        let file = fs::File::options().append(true).open(file).expect("opens");
+        file.set_modified(earlier).expect("sets its time");
+    }
+    let report = verify_with(dir.path(), online);
+    assert!(report.damage() > 0, "{:?}", whats(&report));
+    let bytes: u64 = report.partitions.iter().map(|p| p.bytes).sum();
+    let paced = VerifyOptions {
+        bytes_per_second: bytes,
+        ..online
+    };
+    let began = Instant::now();
+    assert!(verify_with(dir.path(), paced).damage() > 0);
+    // It waits after each quarter of a second's bytes; the last of them may be read without waiting.
+    let least = Duration::from_millis(200);
+    assert!(began.elapsed() >= least, "{:?}", began.elapsed());
 }
