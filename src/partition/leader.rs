@@ -143,6 +143,12 @@ impl Partition {
         self.log_end
     }
 
+    /// Records that a crash of the machine could take: those above the durable end. What was appended while a flush was
+    /// under way is among them, and counts towards the next (`flush.messages`).
+    pub fn unflushed(&self) -> i64 {
+        self.log_end.0 - self.durable_end.0
+    }
+
     /// High watermark: consumers read below it.
     pub fn high_watermark(&self) -> Offset {
         self.high_watermark
@@ -399,6 +405,23 @@ mod tests {
         let mut effects = Effects::new();
         partition.on_cached(&mut effects);
         assert_eq!(partition.high_watermark(), Offset(2));
+    }
+
+    /// What was lost: the count of records appended during a flush, which set it to none. Up to twice `flush.messages` were
+    /// acknowledged from memory.
+    #[test]
+    fn what_is_appended_during_a_flush_stays_unflushed_after_it() {
+        let mut partition = empty();
+        append(&mut partition, &plain(10));
+        append(&mut partition, &plain(4));
+        assert_eq!(partition.unflushed(), 14);
+        let mut effects = Effects::new();
+        partition.on_cached(&mut effects);
+        assert_eq!(partition.unflushed(), 14, "committed, but from memory");
+        partition.on_durable(Offset(10), &mut effects);
+        assert_eq!(partition.unflushed(), 4);
+        partition.on_durable(Offset(14), &mut effects);
+        assert_eq!(partition.unflushed(), 0);
     }
 
     #[test]

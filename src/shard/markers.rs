@@ -101,7 +101,7 @@ impl Replica {
             coordinator.on_marker(marker.producer_id, marker.producer_epoch, marker.committed);
         }
         if config.write_caching {
-            self.commit_from_memory(shard, &config, 1);
+            self.commit_from_memory(shard, &config);
         }
         Ok(base_offset)
     }

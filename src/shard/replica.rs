@@ -39,8 +39,6 @@ pub struct Replica {
     readable_bytes: ReadableBytes,
     /// What was appended for producers and read for consumers since it was opened.
     pub(super) traffic: Traffic,
-    /// Records appended since the last commit, for `flush.messages` under write caching.
-    unflushed: Cell<i64>,
     deleted: Cell<bool>,
     /// The coordinator that keeps its state here, of an internal topic's partition.
     pub(super) coordinator: RefCell<Option<Rc<dyn Hook>>>,
@@ -96,7 +94,6 @@ impl Replica {
             verifying: Verifying::default(),
             readable_bytes: ReadableBytes::default(),
             traffic: Traffic::default(),
-            unflushed: Cell::new(0),
             deleted: Cell::new(false),
             coordinator: RefCell::new(None),
         })
@@ -232,7 +229,7 @@ impl Replica {
         shard.metrics.batches_in.increment();
         shard.metrics.append_batch_size.record(batch.size() as u64);
         if config.write_caching {
-            self.commit_from_memory(shard, &config, range.count());
+            self.commit_from_memory(shard, &config);
         }
         Ok((accepted(base_offset, append_time, log_start), range.end))
     }
@@ -243,10 +240,8 @@ impl Replica {
     }
 
     /// Under write caching a batch counts as committed at once, but for every `flush.messages` records.
-    pub(super) fn commit_from_memory(&self, shard: &Shard, config: &TopicConfig, records: i64) {
-        let unflushed = self.unflushed.get() + records;
-        self.unflushed.set(unflushed);
-        if unflushed < config.flush_messages {
+    pub(super) fn commit_from_memory(&self, shard: &Shard, config: &TopicConfig) {
+        if self.core.borrow().unflushed() < config.flush_messages {
             let mut effects = Effects::new();
             self.core.borrow_mut().on_cached(&mut effects);
             self.carry_out(shard, &effects);
@@ -261,7 +256,6 @@ impl Replica {
 
     /// The flusher made everything below `end` durable.
     pub fn on_durable(&self, shard: &Shard, end: Offset) {
-        self.unflushed.set(0);
         let mut effects = Effects::new();
         self.core.borrow_mut().on_durable(end, &mut effects);
         self.carry_out(shard, &effects);
