@@ -285,9 +285,14 @@ impl Partition {
         out.push(Effect::FailWaiters);
     }
 
-    /// Forgets producers that were silent for `expiration_ms`.
-    pub fn expire_producers(&mut self, now: Timestamp, expiration_ms: i64) -> usize {
-        self.producers.expire(now, expiration_ms)
+    /// Forgets producers that were silent for `expiration_ms`, part by part; see [`ProducerTable::expire_some`].
+    pub fn expire_producers(
+        &mut self,
+        from: ProducerId,
+        now: Timestamp,
+        expiration_ms: i64,
+    ) -> (usize, Option<ProducerId>) {
+        self.producers.expire_some(from, now, expiration_ms)
     }
 
     /// How far a read from `from` may go. Offsets between the high watermark and the log's end are in

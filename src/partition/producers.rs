@@ -1,6 +1,7 @@
 //! What a partition remembers of each producer, to recognise duplicates and gaps (KIP-98, KIP-360), and its transaction.
 
-use hashbrown::HashMap;
+use std::collections::BTreeMap;
+
 use smallvec::SmallVec;
 
 use super::leader::BatchFacts;
@@ -70,6 +71,14 @@ impl ProducerEntry {
         }
     }
 
+    /// Bytes of its batches that lie outside.
+    fn spilled_bytes(&self) -> usize {
+        match self.batches.spilled() {
+            true => self.batches.capacity() * size_of::<SeenBatch>(),
+            false => 0,
+        }
+    }
+
     /// The last sequence number appended; −1 if none is known.
     pub fn last_sequence(&self) -> i32 {
         self.batches.last().map_or(-1, |batch| batch.last_sequence)
@@ -107,11 +116,32 @@ pub enum SequenceCheck {
 }
 
 /// All producers that a partition knows.
-#[derive(Clone, Default, Debug, PartialEq)]
+///
+/// In the order of their ids: a million of them can be gone through in parts while others come, and the table grows by a
+/// node at a time, where one by hash would move all of them in one turn.
+#[derive(Clone, Default, Debug)]
 pub struct ProducerTable {
-    entries: HashMap<ProducerId, ProducerEntry>,
+    entries: BTreeMap<ProducerId, ProducerEntry>,
+    /// Bytes of batches that lie outside their entries.
+    spilled_bytes: usize,
     transactions: Transactions,
 }
+
+impl PartialEq for ProducerTable {
+    /// How they lie in memory does not count.
+    fn eq(&self, other: &ProducerTable) -> bool {
+        self.entries == other.entries && self.transactions == other.transactions
+    }
+}
+
+/// Producers that are looked at in one turn.
+const LOOKED_AT_ONCE: usize = 1_000;
+/// A node of the table has room for so many entries,
+const NODE_ROOM: usize = 11;
+/// of which ids that come in their order fill so many,
+const NODE_FILLED: usize = 6;
+/// and this beside them; where it has nodes below it, links to them too.
+const NODE_BYTES: usize = 16 + (NODE_ROOM + 1) * size_of::<usize>();
 
 impl ProducerTable {
     pub fn len(&self) -> usize {
@@ -122,24 +152,22 @@ impl ProducerTable {
         self.entries.is_empty()
     }
 
-    /// Bytes of memory that the table takes, but for the few that its allocator adds.
+    /// Bytes of memory that the table takes, from above: its nodes may be fuller. Costs no walk.
     pub fn memory_bytes(&self) -> usize {
-        let batches = |entry: &ProducerEntry| match entry.batches.spilled() {
-            true => entry.batches.capacity() * size_of::<SeenBatch>(),
-            false => 0,
-        };
-        let slots = self.entries.capacity() * size_of::<(ProducerId, ProducerEntry)>();
-        slots + self.entries.values().map(batches).sum::<usize>()
+        let leaves = self.entries.len().div_ceil(NODE_FILLED);
+        let nodes = leaves + leaves / NODE_FILLED;
+        let node_bytes = NODE_ROOM * size_of::<(ProducerId, ProducerEntry)>() + NODE_BYTES;
+        nodes * node_bytes + self.spilled_bytes
     }
 
-    /// Every producer with its state, in no order.
+    /// Every producer with its state, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
     /// A table of these producers; `None` if two of them have a transaction that begins at one offset.
     pub(super) fn from_entries(
-        entries: HashMap<ProducerId, ProducerEntry>,
+        entries: BTreeMap<ProducerId, ProducerEntry>,
     ) -> Option<ProducerTable> {
         let mut transactions = Transactions::default();
         let mut open = 0;
@@ -149,8 +177,10 @@ impl ProducerTable {
                 transactions.reopen(*id, transaction.first_offset);
             }
         }
+        let spilled_bytes = entries.values().map(ProducerEntry::spilled_bytes).sum();
         (transactions.open_count() == open).then_some(ProducerTable {
             entries,
+            spilled_bytes,
             transactions,
         })
     }
@@ -229,6 +259,7 @@ impl ProducerTable {
         let new = || ProducerEntry::new(facts.producer_epoch, now);
         let entry = self.entries.entry(facts.producer_id).or_insert_with(new);
         entry.take_epoch(facts.producer_epoch);
+        let spilled_before = entry.spilled_bytes();
         if facts.has_sequence() {
             if entry.batches.len() == BATCHES_REMEMBERED {
                 entry.batches.remove(0);
@@ -240,6 +271,7 @@ impl ProducerTable {
                 timestamp: facts.max_timestamp.0,
             });
         }
+        self.spilled_bytes = self.spilled_bytes - spilled_before + entry.spilled_bytes();
         entry.last_seen = now;
         entry.end_offset = base_offset.plus(facts.count as i64);
         entry.last_timestamp = facts.max_timestamp;
@@ -320,20 +352,34 @@ impl ProducerTable {
         self.transactions.open_count()
     }
 
-    /// Forgets producers not seen for `expiration_ms` before `now`, but for those with an open transaction. Returns how
-    /// many.
-    pub fn expire(&mut self, now: Timestamp, expiration_ms: i64) -> usize {
-        let before = self.entries.len();
-        self.entries.retain(|_, entry| {
+    /// Forgets producers not seen for `expiration_ms` before `now`, but for those with an open transaction. Looks at some,
+    /// from the id `from` on. Returns how many it has forgotten, and where to go on, if there are more.
+    pub fn expire_some(
+        &mut self,
+        from: ProducerId,
+        now: Timestamp,
+        expiration_ms: i64,
+    ) -> (usize, Option<ProducerId>) {
+        let mut gone = Vec::new();
+        let mut range = self.entries.range(from..);
+        for (id, entry) in range.by_ref().take(LOOKED_AT_ONCE) {
             let silent_ms = now.0.saturating_sub(entry.last_seen.0);
-            silent_ms < expiration_ms || entry.transaction.is_some()
-        });
-        before - self.entries.len()
+            if silent_ms >= expiration_ms && entry.transaction.is_none() {
+                gone.push(*id);
+            }
+        }
+        let next = range.next().map(|(id, _)| *id);
+        for id in &gone {
+            let entry = self.entries.remove(id).expect("it was found just now");
+            self.spilled_bytes -= entry.spilled_bytes();
+        }
+        (gone.len(), next)
     }
 
     /// Forgets everything, before the table is rebuilt from a truncated log.
     pub fn clear(&mut self) {
         self.entries.clear();
+        self.spilled_bytes = 0;
         self.transactions.clear();
     }
 }
@@ -347,261 +393,5 @@ pub(super) fn sequence_after(sequence: i32, count: i32) -> i32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::{BatchBuilder, BatchSeal, Codec, Codecs, Producer};
-
-    fn batch(epoch: i16, base_sequence: i32, count: i32) -> BatchFacts {
-        BatchFacts {
-            producer_id: ProducerId(7),
-            producer_epoch: ProducerEpoch(epoch),
-            base_sequence,
-            count,
-            max_timestamp: Timestamp(1),
-            is_transactional: false,
-            bumps_epoch: false,
-        }
-    }
-
-    fn appended(batches: &[(i16, i32, i32)]) -> ProducerTable {
-        let mut table = ProducerTable::default();
-        let mut offset = Offset(100);
-        for &(epoch, sequence, count) in batches {
-            let facts = batch(epoch, sequence, count);
-            assert_eq!(table.check(&facts), Ok(SequenceCheck::Next));
-            table.on_appended(&facts, offset, Timestamp(1000));
-            offset = offset.plus(count as i64);
-        }
-        table
-    }
-
-    /// Goal: compaction keeps what a producer is known by, and no more. Method: headers of all its batches.
-    #[test]
-    fn only_the_newest_batch_with_a_sequence_is_a_producers_last() {
-        let header = |base_offset: i64, count: i32| {
-            let mut batch = BatchBuilder::new(Codec::None, 256);
-            (0..count).for_each(|_| batch.append(Timestamp(1), Some(b"k"), None, &[]));
-            let seal = BatchSeal {
-                base_offset: Offset(base_offset),
-                producer: Some(Producer {
-                    id: ProducerId(7),
-                    epoch: ProducerEpoch(0),
-                    base_sequence: 0,
-                }),
-                ..BatchSeal::default()
-            };
-            let bytes = batch.build(&seal, &mut Codecs::new());
-            *BatchHeader::view(&bytes).expect("whole")
-        };
-        let mut table = appended(&[(0, i32::MAX - 1, 2), (0, 0, 3)]);
-        assert!(!table.is_last_batch(&header(100, 2)));
-        assert!(table.is_last_batch(&header(102, 3)));
-        let marker = |epoch| MarkerFacts {
-            producer_id: ProducerId(7),
-            producer_epoch: ProducerEpoch(epoch),
-            coordinator_epoch: 0,
-            committed: true,
-            timestamp: Timestamp(1),
-        };
-        table.on_marker(&marker(0), Offset(105), Timestamp(1));
-        assert!(
-            table.is_last_batch(&header(102, 3)),
-            "a marker has no sequence"
-        );
-        assert!(!table.is_last_batch(&header(105, 1)));
-        table.on_marker(&marker(1), Offset(106), Timestamp(1));
-        assert!(
-            table.is_last_batch(&header(106, 1)),
-            "it alone tells the epoch"
-        );
-        assert!(!table.is_last_batch(&header(102, 3)));
-        table.expire(Timestamp(i64::MAX), 1);
-        assert!(
-            !table.is_last_batch(&header(106, 1)),
-            "nobody asks for it any more"
-        );
-    }
-
-    #[test]
-    fn answers_a_retry_with_the_offset_of_the_first_append() {
-        let table = appended(&[(0, 0, 3), (0, 3, 2)]);
-        let first = SequenceCheck::Duplicate {
-            base_offset: Offset(100),
-            timestamp: Timestamp(1),
-        };
-        assert_eq!(table.check(&batch(0, 0, 3)), Ok(first));
-        // The same first sequence with another count is not a retry.
-        assert_eq!(
-            table.check(&batch(0, 0, 4)),
-            Err(SequenceError::OutOfOrder { expected: 5 })
-        );
-    }
-
-    #[test]
-    fn remembers_five_batches_and_no_more() {
-        let table = appended(&[
-            (0, 0, 1),
-            (0, 1, 1),
-            (0, 2, 1),
-            (0, 3, 1),
-            (0, 4, 1),
-            (0, 5, 1),
-        ]);
-        assert!(matches!(
-            table.check(&batch(0, 1, 1)),
-            Ok(SequenceCheck::Duplicate { .. })
-        ));
-        assert_eq!(
-            table.check(&batch(0, 0, 1)),
-            Err(SequenceError::OutOfOrder { expected: 6 })
-        );
-    }
-
-    #[test]
-    fn fences_older_epochs_and_starts_newer_ones_at_zero() {
-        let table = appended(&[(3, 0, 5)]);
-        let current = ProducerEpoch(3);
-        assert_eq!(
-            table.check(&batch(2, 5, 1)),
-            Err(SequenceError::StaleEpoch { current })
-        );
-        assert_eq!(
-            table.check(&batch(4, 5, 1)),
-            Err(SequenceError::OutOfOrder { expected: 0 })
-        );
-        assert_eq!(table.check(&batch(4, 0, 1)), Ok(SequenceCheck::Next));
-    }
-
-    #[test]
-    fn lets_an_unknown_producer_begin_anywhere() {
-        assert_eq!(
-            ProducerTable::default().check(&batch(0, 4711, 1)),
-            Ok(SequenceCheck::Next)
-        );
-    }
-
-    #[test]
-    fn sequences_wrap_to_zero() {
-        let table = appended(&[(0, i32::MAX - 1, 2)]);
-        assert_eq!(table.check(&batch(0, 0, 1)), Ok(SequenceCheck::Next));
-        let table = appended(&[(0, i32::MAX - 1, 4)]);
-        assert_eq!(table.check(&batch(0, 2, 1)), Ok(SequenceCheck::Next));
-        assert!(matches!(
-            table.check(&batch(0, i32::MAX - 1, 4)),
-            Ok(SequenceCheck::Duplicate { .. })
-        ));
-    }
-
-    #[test]
-    fn expires_by_the_time_of_the_append() {
-        let mut table = appended(&[(0, 0, 1)]);
-        assert_eq!(table.expire(Timestamp(1999), 1000), 0);
-        assert_eq!(table.expire(Timestamp(2000), 1000), 1);
-        assert!(table.is_empty());
-    }
-
-    fn marker(epoch: i16, coordinator_epoch: i32) -> MarkerFacts {
-        MarkerFacts {
-            producer_id: ProducerId(7),
-            producer_epoch: ProducerEpoch(epoch),
-            coordinator_epoch,
-            committed: true,
-            timestamp: Timestamp(2),
-        }
-    }
-
-    fn open_at(epoch: i16, offset: i64) -> ProducerTable {
-        let mut table = ProducerTable::default();
-        let facts = BatchFacts {
-            is_transactional: true,
-            ..batch(epoch, 0, 2)
-        };
-        table.on_appended(&facts, Offset(offset), Timestamp(1000));
-        table
-    }
-
-    #[test]
-    fn a_plain_batch_inside_a_transaction_is_refused() {
-        let mut table = open_at(0, 100);
-        assert_eq!(
-            table.check(&batch(0, 2, 1)),
-            Err(SequenceError::InTransaction)
-        );
-        let next = BatchFacts {
-            is_transactional: true,
-            ..batch(0, 2, 1)
-        };
-        assert_eq!(table.check(&next), Ok(SequenceCheck::Next));
-        table.on_marker(&marker(0, 1), Offset(102), Timestamp(0));
-        assert_eq!(table.check(&batch(0, 2, 1)), Ok(SequenceCheck::Next));
-    }
-
-    /// Goal: the answers of Kafka 4.3 to markers of old and new epochs. Method: those it was seen to give.
-    #[test]
-    fn markers_are_fenced_by_both_epochs() {
-        let mut table = open_at(3, 100);
-        let stale = Err(MarkerRefusal::StaleEpoch {
-            current: ProducerEpoch(3),
-        });
-        assert_eq!(table.check_marker(&marker(2, 9), 0), stale);
-        assert_eq!(table.check_marker(&marker(3, 9), 2), stale);
-        assert_eq!(table.check_marker(&marker(3, 9), 1), Ok(()));
-        assert_eq!(table.check_marker(&marker(4, 9), 2), Ok(()));
-        let ended = table.on_marker(&marker(4, 9), Offset(102), Timestamp(0));
-        assert_eq!(ended.map(|ended| ended.stable_end), Some(Offset(103)));
-        // Written again, as a coordinator that did not hear the answer does.
-        assert_eq!(table.check_marker(&marker(4, 9), 2), Ok(()));
-        assert_eq!(
-            table.check_marker(&marker(4, 8), 2),
-            Err(MarkerRefusal::CoordinatorFenced { current: 9 })
-        );
-        assert_eq!(
-            table.on_marker(&marker(4, 9), Offset(103), Timestamp(0)),
-            None
-        );
-    }
-
-    #[test]
-    fn after_a_marker_that_bumps_the_epoch_sequences_begin_at_zero() {
-        let mut table = open_at(3, 100);
-        table.on_marker(&marker(4, 9), Offset(102), Timestamp(0));
-        assert_eq!(
-            table.check(&batch(4, 2, 1)),
-            Err(SequenceError::OutOfOrder { expected: 0 })
-        );
-        assert_eq!(table.check(&batch(4, 0, 1)), Ok(SequenceCheck::Next));
-        let mut unknown = ProducerTable::default();
-        unknown.on_marker(&marker(4, 9), Offset(0), Timestamp(0));
-        assert_eq!(
-            unknown.check(&batch(4, 4, 1)),
-            Err(SequenceError::OutOfOrder { expected: 0 })
-        );
-        let bumping = BatchFacts {
-            bumps_epoch: true,
-            ..batch(0, 4, 1)
-        };
-        assert_eq!(
-            ProducerTable::default().check(&bumping),
-            Err(SequenceError::OutOfOrder { expected: 0 })
-        );
-    }
-
-    #[test]
-    fn an_ended_transaction_holds_until_its_marker_is_committed() {
-        let mut table = open_at(0, 100);
-        assert_eq!(table.first_unstable(), Some(Offset(100)));
-        table.on_marker(&marker(0, 0), Offset(102), Timestamp(0));
-        table.on_high_watermark(Offset(102));
-        assert_eq!(table.first_unstable(), Some(Offset(100)));
-        table.on_high_watermark(Offset(103));
-        assert_eq!(table.first_unstable(), None);
-    }
-
-    #[test]
-    fn a_producer_with_an_open_transaction_does_not_expire() {
-        let mut table = open_at(0, 100);
-        assert_eq!(table.expire(Timestamp(i64::MAX), 1000), 0);
-        table.on_marker(&marker(0, 0), Offset(102), Timestamp(1000));
-        assert_eq!(table.expire(Timestamp(i64::MAX), 1000), 1);
-    }
-}
+#[path = "producers_tests.rs"]
+mod tests;

@@ -51,7 +51,7 @@ impl Shard {
             let now = self.clock.now();
             if now.since(expired) >= EVERY_US {
                 expired = now;
-                self.expire_producers();
+                self.expire_producers().await;
             }
             let appended = self.store.stats().append_bytes;
             if last.is_due(now.since(ended), appended) {
@@ -68,12 +68,13 @@ impl Shard {
         }
     }
 
-    fn expire_producers(&self) {
+    async fn expire_producers(&self) {
         let now = self.clock.wall();
         let expiration_ms = i64::from(self.in_force.borrow().producer_id_expiration_ms);
         self.measure_coordinators();
-        for replica in self.replicas.borrow().values() {
-            replica.expire_producers(now, expiration_ms);
+        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
+        for replica in replicas {
+            replica.expire_producers(now, expiration_ms).await;
         }
     }
 

@@ -36,6 +36,7 @@ mod message;
 mod moves;
 mod partitions;
 mod produce;
+mod producers;
 mod reads;
 mod replica;
 mod report;

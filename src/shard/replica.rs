@@ -545,43 +545,7 @@ impl Replica {
             Err(error) => Err(read_failed(error)),
         }
     }
-
-    /// Has the next checkpoint of the store tell of the producers, if they are few. `false`: they are many.
-    pub fn note_producers(&self) -> bool {
-        let core = self.core.borrow();
-        let producers = core.producers();
-        if producers.len() > NOTED_PRODUCERS_MAX {
-            return false;
-        }
-        self.log.note_producers(core.log_end(), producers.noted());
-        true
-    }
-
-    /// Notes the producers in a file of their own. Returns its bytes.
-    pub async fn write_producers(&self) -> u64 {
-        let (offset, state) = {
-            let core = self.core.borrow();
-            (core.log_end(), core.producers().snapshot())
-        };
-        if let Err(error) = self.log.write_snapshot(offset, &state).await {
-            tracing::error!(
-                "{}-{}: producer snapshot: {error}",
-                self.topic,
-                self.partition
-            );
-        }
-        state.len() as u64
-    }
-
-    /// Forgets producers that have been silent too long.
-    pub fn expire_producers(&self, now: Timestamp, expiration_ms: i64) {
-        self.core.borrow_mut().expire_producers(now, expiration_ms);
-        self.verifying.expire(now, expiration_ms);
-    }
 }
-
-/// Producers whose state a checkpoint of all logs has room for.
-const NOTED_PRODUCERS_MAX: usize = 32;
 
 pub(super) fn accepted(
     base_offset: Offset,

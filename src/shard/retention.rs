@@ -63,13 +63,12 @@ impl Replica {
             self.log.roll(now);
         }
         // What the producers of these segments wrote last is known only from the snapshot when the batches are gone.
-        let snapshot = {
-            let core = self.core();
-            let producers = core.producers();
-            (!producers.is_empty()).then(|| (core.log_end(), producers.snapshot()))
-        };
-        if let Some((offset, state)) = snapshot {
-            match self.log.write_snapshot_synced(offset, &state).await {
+        let taken = self.take_producers();
+        if !taken.producers.is_empty() {
+            let (offset, told_bytes) = (taken.offset, taken.told_bytes);
+            let state = taken.encode().await;
+            let written = self.log.write_snapshot_synced(offset, told_bytes, &state);
+            match written.await {
                 // Room comes first: without the snapshot, a crash before the next one forgets these producers.
                 Err(error) if error.is_full() => {}
                 outcome => outcome?,

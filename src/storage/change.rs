@@ -162,23 +162,35 @@ impl Log {
     ///
     /// Not synced, and it need not be: a torn snapshot is not used, one past the recovered end is removed.
     pub async fn write_snapshot(&self, offset: Offset, state: &[u8]) -> Result<(), StorageError> {
-        let (file, bytes) = self.snapshot_file(offset, state);
         let told_bytes = self.untold_bytes();
+        self.write_told_snapshot(offset, told_bytes, state).await
+    }
+
+    /// [`Log::write_snapshot`] of a state that was taken some time ago.
+    ///
+    /// - `told_bytes`: [`Log::untold_bytes`] when it was taken.
+    pub async fn write_told_snapshot(
+        &self,
+        offset: Offset,
+        told_bytes: u64,
+        state: &[u8],
+    ) -> Result<(), StorageError> {
+        let (file, bytes) = self.snapshot_file(offset, state);
         let written = small::write(&self.shared.disk, &file, &bytes).await;
         written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
         self.note_snapshot(offset, told_bytes);
         Ok(())
     }
 
-    /// [`Log::write_snapshot`] before what it tells of is deleted: synced, but for its name, which is durable with the
+    /// [`Log::write_told_snapshot`] before what it tells of is deleted: synced, but for its name, which is durable with the
     /// new start.
     pub async fn write_snapshot_synced(
         &self,
         offset: Offset,
+        told_bytes: u64,
         state: &[u8],
     ) -> Result<(), StorageError> {
         let (file, bytes) = self.snapshot_file(offset, state);
-        let told_bytes = self.untold_bytes();
         let written = small::write_synced(&self.shared.disk, &file, &bytes).await;
         written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
         self.note_snapshot(offset, told_bytes);

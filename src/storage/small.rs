@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::rt::{Buffer, Disk, File, Open};
 
+/// Written at once: nearly all there are, and of the others as much as a turn of the shard has time to copy.
+const PIECE_BYTES: usize = 1 << 20;
+
 /// Makes `path` hold `bytes`. A crash may leave anything there.
 pub(super) async fn write(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     put(disk, path, bytes).await?.close().await
@@ -19,8 +22,11 @@ pub(super) async fn write_synced(disk: &Disk, path: &Path, bytes: &[u8]) -> io::
 
 async fn put(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<File> {
     let file = disk.open(path, Open::CREATE).await?;
-    if !bytes.is_empty() {
-        file.write(Buffer::copy_of(bytes).freeze(), 0).await?;
+    let mut position = 0;
+    for piece in bytes.chunks(PIECE_BYTES) {
+        file.write(Buffer::copy_of(piece).freeze(), position)
+            .await?;
+        position += piece.len() as u64;
     }
     file.truncate(bytes.len() as u64).await?;
     Ok(file)
