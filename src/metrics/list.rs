@@ -113,9 +113,11 @@ metrics! {
     memory_producers: Gauge, "ringlog_memory_bytes", [("owner", "producers")], Bytes, "", "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
     memory_indexes: Gauge, "ringlog_memory_bytes", [("owner", "indexes")], Bytes, "", "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
     memory_groups: Gauge, "ringlog_memory_bytes", [("owner", "groups")], Bytes, "", "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
-    memory_budget_cache: Gauge, "ringlog_memory_budget_bytes", [("owner", "cache")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios).";
-    memory_budget_requests: Gauge, "ringlog_memory_budget_bytes", [("owner", "requests")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios).";
-    memory_budget_groups: Gauge, "ringlog_memory_budget_bytes", [("owner", "groups")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios).";
+    memory_budget_cache: Gauge, "ringlog_memory_budget_bytes", [("owner", "cache")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios); the cache's is what producers and indexes leave of its share.";
+    memory_budget_requests: Gauge, "ringlog_memory_budget_bytes", [("owner", "requests")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios); the cache's is what producers and indexes leave of its share.";
+    memory_budget_groups: Gauge, "ringlog_memory_budget_bytes", [("owner", "groups")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios); the cache's is what producers and indexes leave of its share.";
+    memory_budget_producers: Gauge, "ringlog_memory_budget_bytes", [("owner", "producers")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios); the cache's is what producers and indexes leave of its share.";
+    producers_forgotten: Counter, "ringlog_producers_forgotten_total", [], Count, "", "Producer ids forgotten by a partition before producer.id.expiration.ms, because all of them took more than their share of memory.";
     transactional_ids: Gauge, "ringlog_transactional_ids", [], Count, "", "Transactional ids remembered.";
     transaction_open: Peak, "ringlog_oldest_open_transaction_seconds", [], Micros, "", "How long the transaction is open that is open the longest.";
     commit_round_time: Histogram, "ringlog_commit_round_seconds", [], Micros, "", "From a commit round's start to its data being durable.";

@@ -72,17 +72,15 @@ impl Shard {
         let now = self.clock.wall();
         let expiration_ms = i64::from(self.in_force.borrow().producer_id_expiration_ms);
         self.measure_coordinators();
-        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
-        for replica in replicas {
+        for replica in self.all_replicas() {
             replica.expire_producers(now, expiration_ms).await;
         }
     }
 
     /// - `appended`: bytes since the last one.
     async fn checkpoint(&self, appended: u64) {
-        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
         let mut large = Vec::new();
-        for replica in replicas {
+        for replica in self.all_replicas() {
             let untold = replica.log.untold_bytes();
             if untold > 0 && !replica.note_producers() {
                 large.push((untold, replica));

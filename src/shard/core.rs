@@ -13,7 +13,7 @@ use super::calls::{Answer, Calls};
 use super::controller::Controller;
 use super::coordinators::Coordinators;
 use super::fetch::{Parked, PartitionRead, SentData, WatchItem, WatchKey};
-use super::memory::Measure;
+use super::memory::{Budget, Measure, Warned};
 use super::message::Message;
 use super::moves::Moves;
 use super::produce::ProduceJoin;
@@ -56,6 +56,8 @@ pub struct Shard {
     pub(super) produces: RefCell<Slab<Rc<ProduceJoin>>>,
     pub(super) wait_list: WaitList,
     pub(super) measures: RefCell<Vec<Measure>>,
+    pub(super) budget: Budget,
+    pub(super) producers_warned: Warned,
     pub(super) reads: RefCell<Slab<Reader>>,
     /// The slowest requests of this shard's connections.
     pub slow: SlowRing,
@@ -87,7 +89,7 @@ impl Shard {
         clock: Clock,
         store: Store,
         mailbox: Mailbox<Message>,
-        groups_bytes_max: usize,
+        budget: Budget,
     ) -> Rc<Shard> {
         store.set_cordoned(config.cordoned_dirs());
         Rc::new(Shard {
@@ -103,6 +105,8 @@ impl Shard {
             produces: RefCell::default(),
             wait_list: WaitList::default(),
             measures: RefCell::default(),
+            budget,
+            producers_warned: Warned::default(),
             reads: RefCell::default(),
             slow: SlowRing::default(),
             on_list: RefCell::new(None),
@@ -111,7 +115,7 @@ impl Shard {
             controller_made: Notify::default(),
             on_connection: RefCell::new(None),
             producer_ids: RefCell::default(),
-            coordinators: Coordinators::new(&config, &clock, groups_bytes_max),
+            coordinators: Coordinators::new(&config, &clock, budget.groups),
             in_force: RefCell::new(Rc::new((*config).clone())),
             logs: RefCell::default(),
             moves: Moves::default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::controller::Controller;
+use super::memory::Budget;
 use super::message::Message;
 use crate::config::BrokerConfig;
 use crate::metadata::{
@@ -46,16 +47,22 @@ pub fn open(opened: Opened) -> Rc<Shard> {
         Clock::Real,
         store,
         mailbox,
-        opened.groups_bytes,
+        Budget {
+            cache: opened.cache_bytes,
+            groups: opened.groups_bytes,
+        },
     );
     let metrics = &shard.metrics;
     metrics.memory_budget_cache.set(opened.cache_bytes as i64);
     metrics.memory_budget_groups.set(opened.groups_bytes as i64);
+    let producers = shard.budget.producers() as i64;
+    metrics.memory_budget_producers.set(producers);
     shard.start(inbox);
     let checkpoints = shard.clone();
     rt::spawn(Queue::Background, "checkpoints", async move {
         checkpoints.run_checkpoints().await;
     });
+    rt::spawn(Queue::Background, "memory", shard.clone().keep_memory());
     rt::spawn(
         Queue::Background,
         "retention",

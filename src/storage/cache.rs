@@ -11,6 +11,8 @@ pub const CHUNK_BYTES: u32 = 256 << 10;
 
 /// The budget before any chunk was missed again.
 const BUDGET_MIN: usize = 64 << 20;
+/// Chunks that are let go in one turn: memory goes back to the kernel for each.
+const EVICTED_AT_ONCE: usize = 64;
 /// Evicted chunks that are remembered.
 const GHOSTS_MAX: usize = 512;
 
@@ -78,6 +80,21 @@ impl ChunkCache {
     /// Bytes that it may grow to.
     pub fn budget_max(&self) -> usize {
         self.budget_max
+    }
+
+    /// Has it grow to `budget` bytes and no more. Lets a few chunks go where it holds more; returns whether it is done, or to be
+    /// asked again.
+    pub fn limit(&mut self, budget: usize) -> bool {
+        self.budget_max = budget;
+        for _ in 0..EVICTED_AT_ONCE {
+            if self.size <= budget || self.slots.len() <= 1 {
+                break;
+            }
+            self.evict_one();
+        }
+        // Whoever inserts meanwhile lets no more go than it brings.
+        self.budget = self.budget.min(self.size.max(budget));
+        self.size <= budget || self.slots.len() <= 1
     }
 
     /// Has it hold so many bytes at least, as far as it may grow.
@@ -240,6 +257,30 @@ mod tests {
             }
         }
         assert_eq!(cache.budget, 16 * 4096);
+    }
+
+    #[test]
+    fn a_lower_limit_is_reached_in_steps_and_kept_to() {
+        let mut cache = ChunkCache::new(300 * 4096);
+        for n in 0..300 {
+            cache.insert(key(n), page(0));
+        }
+        let limit = 100 * 4096;
+        assert!(!cache.limit(limit));
+        assert_eq!(cache.size(), (300 - EVICTED_AT_ONCE) * 4096);
+        cache.insert(key(1_000), page(0));
+        assert_eq!(cache.size(), (300 - EVICTED_AT_ONCE) * 4096, "no more go");
+        while !cache.limit(limit) {}
+        assert_eq!(cache.size(), limit);
+        for n in 2_000..2_100 {
+            cache.insert(key(n), page(0));
+            cache.insert(key(n - 1_900), page(0));
+        }
+        assert!(cache.size() <= limit, "{}", cache.size());
+        assert!(cache.limit(300 * 4096));
+        cache.grow(300 * 4096);
+        (0..300).for_each(|n| cache.insert(key(n), page(0)));
+        assert_eq!(cache.size(), 300 * 4096, "and grows again");
     }
 
     #[test]

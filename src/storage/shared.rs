@@ -28,7 +28,7 @@ use super::store::StoreConfig;
 use super::sync_cost::{SAMPLE_BYTES_MAX, SyncCost};
 use super::throttle::Throttle;
 use crate::record::Codecs;
-use crate::rt::{Clock, Disk, File, Open, Signal, Space};
+use crate::rt::{Clock, Disk, File, Open, Signal, Space, yield_if_needed};
 use crate::types::{Micros, Offset};
 
 /// The store's insides, as its logs see them.
@@ -51,8 +51,9 @@ pub(super) struct Shared {
     pub evictable: RefCell<VecDeque<(LogId, Offset, u32)>>,
     /// Bytes of memory in extents.
     pub tail_bytes: Cell<usize>,
-    /// How much of it is kept once it is written; grows with what readers miss.
+    /// How much of it is kept once it is written; grows with what readers miss, up to `tail_target_max`.
     tail_target: Cell<usize>,
+    tail_target_max: Cell<usize>,
     /// Damaged batches that were told of: (log, segment, position).
     pub rot_told: RefCell<HashSet<(LogId, Offset, u32)>>,
     /// For looking at records: timestamps inside compressed batches.
@@ -84,6 +85,8 @@ pub(super) struct Shared {
 /// batch is copied to, and memory that nobody reads is never touched (measured: a quarter of the processor time of a
 /// young broker, against 64 MiB and a part of all that is appended).
 const TAIL_TARGET_MIN: usize = 8 << 20;
+/// Of tails that are to be shorter, so much goes in one turn.
+const TAIL_TARGET_STEP_DOWN: usize = 16 << 20;
 /// A chunk that was missed behind a tail lengthens it by this much.
 const TAIL_TARGET_STEP: usize = super::cache::CHUNK_BYTES as usize / 16;
 
@@ -261,6 +264,7 @@ impl Shared {
             evictable: RefCell::default(),
             tail_bytes: Cell::new(0),
             tail_target,
+            tail_target_max: Cell::new(config.cache_bytes / 2),
             rot_told: RefCell::default(),
             codecs: RefCell::default(),
             chores: Chores::default(),
@@ -363,14 +367,38 @@ impl Shared {
         }
     }
 
+    /// Has tails and read cache keep to `bytes` each, in turns.
+    pub async fn limit_cache(&self, bytes: usize) {
+        while !self.limit_tails(bytes) {
+            yield_if_needed().await;
+        }
+        loop {
+            let is_done = self.chunks.borrow_mut().limit(bytes);
+            if is_done {
+                return;
+            }
+            yield_if_needed().await;
+        }
+    }
+
+    /// Has written tails grow to `bytes` and no more; where they are more, some go. Returns whether that was all.
+    fn limit_tails(&self, bytes: usize) -> bool {
+        self.tail_target_max.set(bytes);
+        let kept = self.tail_target.get().min(self.tail_bytes.get());
+        let step = kept.saturating_sub(TAIL_TARGET_STEP_DOWN).max(bytes);
+        self.tail_target.set(self.tail_target.get().min(step));
+        self.evict_tails();
+        self.tail_target.get() <= bytes
+    }
+
     /// A reader missed bytes that lie `behind` the end of a log. Tails grow where that brings them nearer to such readers; who
     /// reads a log from far back would go past them all the same.
     pub fn missed_behind(&self, behind: usize) {
         let target = self.tail_target.get();
         if behind <= 2 * target {
-            let budget = self.config.cache_bytes / 2;
+            let budget = self.tail_target_max.get();
             self.tail_target
-                .set((target + TAIL_TARGET_STEP).min(budget));
+                .set((target + TAIL_TARGET_STEP).min(budget).max(target));
         }
     }
 

@@ -499,6 +499,11 @@ impl Store {
         stats.write_bytes.get() + stats.journal_bytes.get()
     }
 
+    /// Has tails and read cache keep to `bytes`, half each, from now on.
+    pub async fn limit_cache(&self, bytes: usize) {
+        self.shared.limit_cache(bytes / 2).await;
+    }
+
     /// What it has done on each log directory's device.
     pub fn device_stats(&self) -> Vec<DeviceStats> {
         let dirs = self.shared.dirs.iter().zip(&self.shared.journals);

@@ -190,3 +190,48 @@ fn four_thousand_producers_at_once_are_all_served() {
     broker.assert_running();
     drop(clients);
 }
+
+/// Goal: ids past their share of the memory are forgotten, those first that wrote longest ago; the broker says so, and who was
+/// forgotten goes on writing. Method: little memory, and one producer that writes all the while.
+#[test]
+fn ids_past_their_share_of_memory_are_forgotten_and_it_is_told() {
+    const IDS: i64 = 60_000;
+    let dir = tempfile::tempdir().unwrap();
+    // A quarter of the cache's share for both shards is 9.6 MB, and an id takes 150 to 300 bytes.
+    let memory = ["num.shards=2", "memory.bytes=67108864"];
+    let broker = Broker::start_with(free_port(), dir.path(), &memory);
+    let mut client = broker.client();
+    client.patient(Duration::from_secs(60)).unwrap();
+    client.create_topic("many", PARTITIONS).unwrap();
+    for round in 0..IDS / i64::from(PARTITIONS) {
+        client
+            .send(PRODUCE, &request(round * i64::from(PARTITIONS)))
+            .unwrap();
+        receive(&mut client);
+    }
+    let busy = FIRST_ID + IDS;
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let mut sequence = 0;
+    // It takes as long as a producer has to be silent.
+    let line = loop {
+        let sent = client.produce("many", 0, batch(Some(busy), sequence));
+        assert_eq!(sent.unwrap().error_code, 0);
+        sequence += 1;
+        let output = broker.output();
+        let told = "are forgotten before producer.id.expiration.ms";
+        let line = output.lines().find(|line| line.contains(told));
+        let line = line.filter(|line| !line.contains(": 0 that"));
+        if let Some(line) = line {
+            break line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "nothing told:\n{output}");
+        thread::sleep(Duration::from_millis(500));
+    };
+    println!("{line}");
+    let old = client.produce("many", 0, batch(Some(FIRST_ID), 0)).unwrap();
+    assert_eq!(old.error_code, 0, "forgotten, and taken as new");
+    assert!(old.base_offset > IDS / i64::from(PARTITIONS), "not known");
+    let again = client.produce("many", 0, batch(Some(busy), sequence - 1));
+    let last = again.unwrap().base_offset;
+    assert_eq!(last + 1, old.base_offset, "the busy one is known still");
+}
