@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::fetch_session::Sessions;
 use crate::metrics::Stages;
 use crate::protocol::{Message, Splice, Writer, write_response};
-use crate::shard::{ReadData, Shard, WatchItem};
+use crate::shard::{AnswerMemory, Answers, ReadData, Shard, WatchItem};
 use crate::types::{Micros, Str};
 
 /// A connection, as the handlers of its requests see it.
@@ -64,7 +64,12 @@ pub struct Frame {
     pub data: Vec<ReadData>,
     /// What is known of where its time went.
     pub times: Times,
+    /// What it takes of the shard's memory for answers, until it is dropped.
+    memory: Option<AnswerMemory>,
 }
+
+/// Frames up to this size are not counted: every connection may have one.
+const FREE_BYTES: usize = 16 << 10;
 
 /// Where a request's time went, as its handler knows it.
 #[derive(Clone, Copy, Default, Debug)]
@@ -96,6 +101,27 @@ impl Frame {
             splices,
             data,
             times: Times::default(),
+            memory: None,
+        }
+    }
+
+    /// The same, with the memory that was reserved for it.
+    pub fn holding(self, memory: Option<AnswerMemory>) -> Frame {
+        Frame { memory, ..self }
+    }
+
+    /// Makes it fit to wait for a client that does not take it at once: it keeps no more of the cache than it needs, and all
+    /// that it keeps is counted.
+    pub fn settle(&mut self, answers: &Rc<Answers>) {
+        for data in &mut self.data {
+            *data = std::mem::replace(data, ReadData::Empty).compact();
+        }
+        let pinned: usize = self.data.iter().map(ReadData::pinned_bytes).sum();
+        let bytes = self.head.capacity() + pinned;
+        match &mut self.memory {
+            Some(memory) => memory.resize(bytes),
+            None if bytes > FREE_BYTES => self.memory = Some(answers.take(bytes)),
+            None => {}
         }
     }
 

@@ -17,7 +17,7 @@ use crate::protocol::fetch::{
 };
 use crate::protocol::{DecodeError, ErrorCode, Records};
 use crate::rt;
-use crate::shard::{PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem};
+use crate::shard::{AnswerMemory, PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem};
 use crate::types::{Micros, PartitionIndex, Str, TopicId};
 
 pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeError> {
@@ -26,9 +26,9 @@ pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeErr
     let context = context.clone();
     Ok(Box::pin(async move {
         let mut times = Times::default();
-        let (response, data) = answer(&context, request, version, &mut times.stages).await;
+        let (response, data, memory) = answer(&context, request, version, &mut times.stages).await;
         let frame = Frame::with_data(version, correlation_id, &response, data);
-        Outcome::Reply(frame.timed(times))
+        Outcome::Reply(frame.holding(memory).timed(times))
     }))
 }
 
@@ -109,6 +109,10 @@ fn not_a_replica(context: &Context, request: &FetchRequest, version: i16) -> Fet
     response
 }
 
+/// How long a Fetch waits in line for memory at least, in microseconds: less than clients wait for an answer, and longer than
+/// it takes to find out who keeps it.
+const MEMORY_WAIT_US: u64 = 8_000_000;
+
 /// The terms of one Fetch.
 struct Terms {
     isolation: Isolation,
@@ -122,15 +126,13 @@ async fn answer(
     request: FetchRequest,
     version: i16,
     stages: &mut Stages,
-) -> (FetchResponse, Vec<ReadData>) {
+) -> (FetchResponse, Vec<ReadData>, Option<AnswerMemory>) {
+    let without_data = |response| (response, Vec::new(), None);
     if !(0..=1).contains(&request.isolation_level) {
-        return (
-            refused(&request, version, ErrorCode::UnknownServerError),
-            Vec::new(),
-        );
+        return without_data(refused(&request, version, ErrorCode::UnknownServerError));
     }
     if request.replica_id.max(request.replica_state.replica_id) >= 0 {
-        return (not_a_replica(context, &request, version), Vec::new());
+        return without_data(not_a_replica(context, &request, version));
     }
     let now = context.shard.clock.now();
     let plan = {
@@ -146,7 +148,7 @@ async fn answer(
                 error_code: error.code(),
                 ..FetchResponse::default()
             };
-            return (response, Vec::new());
+            return without_data(response);
         }
         Ok(Plan::Sessionless(wanted)) => (wanted, Session::None),
         Ok(Plan::Full(wanted)) => (wanted, Session::Begin),
@@ -162,8 +164,9 @@ async fn answer(
         min_bytes: (request.min_bytes.max(0) as usize).min(max_bytes),
         deadline: now.plus_ms(request.max_wait_ms.max(0) as u64),
     };
-    let reads = read_until_enough(context, &wanted, &terms, stages).await;
-    respond(context, &terms, wanted, reads, session, version)
+    let (reads, memory) = read_until_enough(context, &wanted, &terms, stages).await;
+    let (response, data) = respond(context, &terms, wanted, reads, session, version);
+    (response, data, memory)
 }
 
 fn isolation(request: &FetchRequest) -> Isolation {
@@ -173,17 +176,26 @@ fn isolation(request: &FetchRequest) -> Isolation {
     }
 }
 
-/// Reads; if that is too little and nothing is wrong, waits for appends and reads again, until the deadline.
+/// Reads; if that is too little and nothing is wrong, waits for appends and reads again, until the deadline. Gives with what
+/// was read the memory that it takes until it is sent.
 async fn read_until_enough(
     context: &Rc<Context>,
     wanted: &[Wanted],
     terms: &Terms,
     stages: &mut Stages,
-) -> Vec<PartitionRead> {
+) -> (Vec<PartitionRead>, Option<AnswerMemory>) {
     let shard = &context.shard;
     loop {
-        let reads = shard.read(read_request(wanted, terms), stages).await;
+        let Some(mut memory) = memory(context, terms, stages).await else {
+            // The client hears how the partitions are, and asks again.
+            let request = read_request(wanted, terms, Room::None);
+            return (shard.read(request, stages).await, None);
+        };
+        let room = memory.bytes();
+        let request = read_request(wanted, terms, Room::Bytes(room));
+        let reads = shard.read(request, stages).await;
         let bytes: usize = reads.iter().map(|read| read.data.bytes()).sum();
+        memory.resize(bytes);
         let now = shard.clock.now();
         let left_us = terms.deadline.since(now);
         // What was refused before reading is told when the others are: a session that holds an unknown partition would
@@ -191,22 +203,50 @@ async fn read_until_enough(
         let urgent = reads
             .iter()
             .any(|read| read.error != ErrorCode::None || read.diverging.is_some());
-        if bytes >= terms.min_bytes || urgent || left_us == 0 || reads.is_empty() {
-            return reads;
+        // Where it was given less room than it asked for, there may be more, which nobody would wake it for.
+        let is_cut = bytes > 0 && room < terms.max_bytes;
+        let is_enough = bytes >= terms.min_bytes || is_cut;
+        if is_enough || urgent || left_us == 0 || reads.is_empty() {
+            return (reads, Some(memory));
         }
         let watched = watch_items(wanted, &reads, terms.isolation);
         let need = ((terms.min_bytes - bytes) as u64).div_ceil(watched.len() as u64);
         context.watch_others(&watched);
         let woken = shard.watch(context.connection, need, &watched);
         // What was read so far is let go: it is read again from the cache when there is more.
-        drop(reads);
+        drop((reads, memory));
         let _ = rt::timeout(Duration::from_micros(left_us), woken).await;
         shard.park_ended(context.connection);
         stages.add(Stage::Wait, shard.clock.now().since(now));
     }
 }
 
-fn read_request(wanted: &[Wanted], terms: &Terms) -> ReadRequest {
+/// How much may be read at once.
+enum Room {
+    Bytes(usize),
+    /// Not even a first batch.
+    None,
+}
+
+/// Memory for an answer, which is waited for in turn; `None` if none came.
+async fn memory(context: &Context, terms: &Terms, stages: &mut Stages) -> Option<AnswerMemory> {
+    let shard = &context.shard;
+    if let Some(memory) = shard.answers.try_reserve(terms.max_bytes) {
+        return Some(memory);
+    }
+    let began = shard.clock.now();
+    let wait_us = terms.deadline.since(began).max(MEMORY_WAIT_US);
+    let reserved = shard.answers.reserve(terms.max_bytes, began);
+    let reserved = rt::timeout(Duration::from_micros(wait_us), reserved).await;
+    stages.add(Stage::Wait, shard.clock.now().since(began));
+    reserved.ok().and_then(Result::ok)
+}
+
+fn read_request(wanted: &[Wanted], terms: &Terms, room: Room) -> ReadRequest {
+    let (max_bytes, at_least_one) = match room {
+        Room::Bytes(bytes) => (terms.max_bytes.min(bytes), true),
+        Room::None => (0, false),
+    };
     let items = wanted
         .iter()
         .enumerate()
@@ -224,7 +264,8 @@ fn read_request(wanted: &[Wanted], terms: &Terms) -> ReadRequest {
     ReadRequest {
         items,
         isolation: terms.isolation,
-        max_bytes: terms.max_bytes,
+        max_bytes,
+        at_least_one,
     }
 }
 

@@ -184,7 +184,8 @@ keys! {
         max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots", Some("1000"), at_least(0), STATIC;
         /// Memory for cache, requests in flight and groups, all shards together, in bytes; 0 is half of what the process may use.
         memory_bytes: i64 = "memory.bytes", Some("0"), at_least(0), STATIC;
-        /// Share of memory.bytes that caches the log, less what producer ids and indexes take of it.
+        /// Share of memory.bytes that caches the log, less what answers that clients have not taken, producer ids and indexes
+        /// take of it.
         memory_cache_ratio: f64 = "memory.cache.ratio", Some("0.6"), RATIO, STATIC;
         /// Share of memory.bytes that groups, their members and their offsets may take, estimated; past it, new ones are
         /// refused with COORDINATOR_NOT_AVAILABLE, and those that are there go on.

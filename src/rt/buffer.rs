@@ -25,6 +25,8 @@ pub const fn block_floor(position: u64) -> u64 {
 struct Region {
     /// First byte; points into `backing`, which never moves its memory.
     base: NonNull<u8>,
+    /// Bytes of memory.
+    size: usize,
     backing: Backing,
 }
 
@@ -42,6 +44,7 @@ impl Region {
         let base = NonNull::new(buffer.as_mut_ptr()).expect("an allocation is never null");
         Region {
             base,
+            size: buffer.len(),
             backing: Backing::Written(RefCell::new(Rc::new(buffer))),
         }
     }
@@ -250,6 +253,7 @@ impl Page {
         Page::new(
             Rc::new(Region {
                 base,
+                size: result.len(),
                 backing: Backing::Read { _result: result },
             }),
             range,
@@ -333,6 +337,22 @@ impl Slice {
         Slice { region, start, len }
     }
 
+    /// Bytes of memory that it keeps: all of those it is a part of.
+    pub fn pinned_bytes(&self) -> usize {
+        self.region.size
+    }
+
+    /// Whether it is of a page that was read from a file.
+    pub fn was_read(&self) -> bool {
+        matches!(self.region.backing, Backing::Read { .. })
+    }
+
+    /// The same bytes in memory of their own.
+    pub fn copy_of(bytes: &[u8]) -> Slice {
+        let page = Buffer::copy_of(bytes).freeze();
+        page.slice(0..bytes.len())
+    }
+
     /// A part of this slice; `range` counts from its first byte.
     pub fn slice(&self, range: Range<usize>) -> Slice {
         assert!(
@@ -396,6 +416,16 @@ mod tests {
         );
         drop(page);
         assert_eq!(&*first.slice(1..3), b"ir");
+    }
+
+    #[test]
+    fn a_slice_tells_what_it_keeps_and_a_copy_keeps_less() {
+        let mut buffer = AppendBuffer::with_capacity(1 << 20);
+        buffer.append(b"little of much");
+        let slice = buffer.slice(0, 6);
+        assert_eq!((slice.pinned_bytes(), slice.was_read()), (1 << 20, false));
+        let copy = Slice::copy_of(&slice);
+        assert_eq!((&*copy, copy.pinned_bytes()), (&b"little"[..], BLOCK_BYTES));
     }
 
     #[test]

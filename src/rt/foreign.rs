@@ -27,7 +27,8 @@ pub(super) struct Parcel {
 
 // SAFETY: a `Slice` counts references without synchronisation, so another thread must neither clone nor drop it.
 // `Parcel` is private to this file but for its `Drop`, which releases on the home thread only; `Foreign` lends out
-// nothing but bytes, whose reading touches no count (`Slice::deref`), and nobody writes published bytes.
+// nothing but bytes and how many they are, whose reading touches no count (`Slice::deref`, `Slice::pinned_bytes`), and nobody
+// writes published bytes.
 unsafe impl Send for Parcel {}
 
 impl Foreign {
@@ -57,6 +58,14 @@ impl Foreign {
     /// How many bytes there are in all.
     pub fn len(&self) -> usize {
         self.chunks().map(<[u8]>::len).sum()
+    }
+
+    /// Bytes of memory that it keeps at home.
+    pub fn pinned_bytes(&self) -> usize {
+        let parcel = self.parcel.iter();
+        parcel
+            .flat_map(|parcel| parcel.slices.iter().map(Slice::pinned_bytes))
+            .sum()
     }
 
     /// Whether there are no bytes.

@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
-use super::connections::{End, Handle, Order, Shared};
+use super::connections::{End, Handle, Order, Sending, Shared};
 use super::frames::{BadLength, Frames};
 use super::intake::Intake;
 use super::memory::Reservation;
@@ -277,66 +278,78 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a frame; records go from the cache's pages to the socket without a copy.
-    async fn send(&mut self, frame: Frame) -> io::Result<()> {
+    /// Sends a frame; records go from the cache's pages to the socket without a copy. What the socket does not take at once
+    /// waits for the client, and keeps no more of the cache than it has to.
+    async fn send(&mut self, mut frame: Frame) -> Result<(), End> {
         self.shared.shard.metrics.bytes_out.add(frame.len() as u64);
         self.handle.counted.sent_bytes.add(frame.len() as u64);
-        if frame.splices.is_empty() {
-            return self.write_all(&frame.head).await;
+        let sent = self.send_at_once(&mut pieces(&frame)).await?;
+        if sent == frame.len() {
+            return Ok(());
         }
-        let mut slices = Vec::with_capacity(frame.splices.len() * 4 + 1);
-        let mut start = 0;
-        for (splice, data) in frame.splices.iter().zip(&frame.data) {
-            slices.push(IoSlice::new(&frame.head[start..splice.at]));
-            start = splice.at;
-            match data {
-                ReadData::Empty => {}
-                ReadData::Here(pinned) => {
-                    slices.extend(pinned.iter().map(|slice| IoSlice::new(slice)))
-                }
-                ReadData::There(foreign) => slices.extend(foreign.chunks().map(IoSlice::new)),
-            }
-        }
-        slices.push(IoSlice::new(&frame.head[start..]));
-        let mut slices = slices.as_mut_slice();
-        let total: usize = slices.iter().map(|slice| slice.len()).sum();
-        assert_eq!(total, frame.len(), "the slices hold what the frame says");
-        IoSlice::advance_slices(&mut slices, 0);
+        let shard = &self.shared.shard;
+        frame.settle(&shard.answers);
+        let mut sending = Sending {
+            since: shard.clock.now(),
+            bytes: 0,
+        };
+        let mut pieces = pieces(&frame);
+        let mut slices = pieces.as_mut_slice();
+        IoSlice::advance_slices(&mut slices, sent);
         while !slices.is_empty() {
-            let sent = self.send_some(slices).await?;
-            IoSlice::advance_slices(&mut slices, sent);
+            self.handle.sending.set(Some(sending));
+            let count = self.send_some(slices).await?;
+            IoSlice::advance_slices(&mut slices, count);
+            sending.bytes += count;
         }
+        self.handle.sending.set(None);
         Ok(())
     }
 
-    async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let sent = self.send_some(&[IoSlice::new(bytes)]).await?;
-            bytes = &bytes[sent..];
+    /// Sends what the socket takes without waiting. Returns how many bytes that was.
+    async fn send_at_once(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<usize, End> {
+        let mut total = 0;
+        // Empty ones at the front go.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let sent = poll_fn(|task| match self.socket.poll_write_vectored(task, slices) {
+                Poll::Ready(sent) => Poll::Ready(Some(sent)),
+                Poll::Pending => Poll::Ready(None),
+            });
+            let Some(sent) = sent.await else {
+                return Ok(total);
+            };
+            let sent = self.note_sent(sent?)?;
+            IoSlice::advance_slices(&mut slices, sent);
+            total += sent;
         }
-        Ok(())
+        Ok(total)
     }
 
     /// Sends what the socket takes now. A client that reads nothing is waited for until it is ordered to close.
-    async fn send_some(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    async fn send_some(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, End> {
         let (handle, socket) = (&self.handle, &mut self.socket);
         let sent = poll_fn(|task| {
             if let Poll::Ready(sent) = socket.poll_write_vectored(task, slices) {
-                return Poll::Ready(sent);
+                return Poll::Ready(sent.map_err(End::from));
             }
             // Any other order is looked at again when everything is sent.
             while handle.signal.poll_wait(task).is_ready() {
-                if let Order::Close(_) = handle.order.get() {
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                if let Order::Close(why) = handle.order.get() {
+                    return Poll::Ready(Err(End::Fault(why.into())));
                 }
             }
             Poll::Pending
         })
         .await?;
+        self.note_sent(sent)
+    }
+
+    fn note_sent(&self, sent: usize) -> Result<usize, End> {
         if sent == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+            return Err(End::Gone);
         }
-        handle.last_active.set(self.shared.shard.clock.now());
+        self.handle.last_active.set(self.shared.shard.clock.now());
         Ok(sent)
     }
 
@@ -350,4 +363,23 @@ impl Connection {
             self.answer(outcome).await?;
         }
     }
+}
+
+/// A frame's bytes in order, piece by piece.
+fn pieces(frame: &Frame) -> SmallVec<[IoSlice<'_>; 4]> {
+    let mut slices = SmallVec::with_capacity(frame.splices.len() * 4 + 1);
+    let mut start = 0;
+    for (splice, data) in frame.splices.iter().zip(&frame.data) {
+        slices.push(IoSlice::new(&frame.head[start..splice.at]));
+        start = splice.at;
+        match data {
+            ReadData::Empty => {}
+            ReadData::Here(pinned) => slices.extend(pinned.iter().map(|slice| IoSlice::new(slice))),
+            ReadData::There(foreign) => slices.extend(foreign.chunks().map(IoSlice::new)),
+        }
+    }
+    slices.push(IoSlice::new(&frame.head[start..]));
+    let total: usize = slices.iter().map(|slice| slice.len()).sum();
+    assert_eq!(total, frame.len(), "the slices hold what the frame says");
+    slices
 }

@@ -45,6 +45,8 @@ pub struct Handle {
     pub serving: Cell<bool>,
     /// Bytes of the frame being read that have arrived, and since when it is being read.
     pub receiving: Cell<Option<Receiving>>,
+    /// How far the answer is sent that the client did not take at once.
+    pub sending: Cell<Option<Sending>>,
     pub peer: SocketAddr,
     pub listener: usize,
     /// What the client calls itself; on the native wire, nothing.
@@ -84,6 +86,14 @@ pub struct Receiving {
     pub bytes: usize,
 }
 
+/// An answer on its way out that is waiting for the client.
+#[derive(Clone, Copy, Debug)]
+pub struct Sending {
+    pub since: Micros,
+    /// That the client took since then.
+    pub bytes: usize,
+}
+
 /// What a connection is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -98,6 +108,8 @@ pub enum Order {
 
 /// While memory is short, a frame must arrive at least this fast.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
+/// While readers wait for memory, an answer must be taken as fast, from this time on.
+const SENDING_GRACE_US: u64 = 2_000_000;
 /// A connection idle this long lets go of its buffers.
 const SHRINK_AFTER_US: u64 = 10_000_000;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -143,6 +155,7 @@ impl Shared {
             shrunk: Cell::new(false),
             serving: Cell::new(false),
             receiving: Cell::new(None),
+            sending: Cell::new(None),
             peer,
             listener,
             client_id: Rc::default(),
@@ -209,6 +222,7 @@ impl Shared {
             rt::sleep(SWEEP_EVERY).await;
             let now = self.shard.clock.now();
             let contended = self.gate.is_contended();
+            let starved = self.shard.answers.is_starved(now);
             for (_, handle) in self.handles.borrow().iter() {
                 let idle = now.since(handle.last_active.get());
                 let is_idle = !handle.serving.get();
@@ -217,6 +231,10 @@ impl Shared {
                 } else if contended && handle.is_too_slow(now) {
                     handle.tell(Order::Close(
                         "its request arrives too slowly while memory is short",
+                    ));
+                } else if starved && handle.is_taking_too_slowly(now) {
+                    handle.tell(Order::Close(
+                        "its answer is taken too slowly while others wait for memory",
                     ));
                 } else if idle > SHRINK_AFTER_US && !handle.shrunk.replace(true) {
                     handle.tell(Order::Shrink);
@@ -236,12 +254,24 @@ impl Handle {
     fn is_too_slow(&self, now: Micros) -> bool {
         self.receiving.get().is_some_and(|receiving| {
             let elapsed_us = now.since(receiving.since);
-            let due = elapsed_us.saturating_mul(SLOWEST_BYTES_PER_SECOND) / 1_000_000;
+            let due = due_bytes(elapsed_us);
             // What the kernel holds back until enough is there has arrived too.
             let arrived = receiving.bytes as u64 + WAIT_MAX as u64;
             elapsed_us > 1_000_000 && arrived < due
         })
     }
+
+    fn is_taking_too_slowly(&self, now: Micros) -> bool {
+        self.sending.get().is_some_and(|sending| {
+            let elapsed_us = now.since(sending.since);
+            elapsed_us > SENDING_GRACE_US && (sending.bytes as u64) < due_bytes(elapsed_us)
+        })
+    }
+}
+
+/// The bytes that are due after a time.
+fn due_bytes(elapsed_us: u64) -> u64 {
+    elapsed_us.saturating_mul(SLOWEST_BYTES_PER_SECOND) / 1_000_000
 }
 
 /// The connections of the whole process: how many there are, from where, and on which shard.

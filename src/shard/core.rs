@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use slab::Slab;
 
+use super::answers::Answers;
 use super::calls::{Answer, Calls};
 use super::controller::Controller;
 use super::coordinators::Coordinators;
@@ -59,6 +60,8 @@ pub struct Shard {
     pub(super) budget: Budget,
     pub(super) producers_warned: Warned,
     pub(super) reads: RefCell<Slab<Reader>>,
+    /// What is read for this shard's connections and not sent yet.
+    pub answers: Rc<Answers>,
     /// The slowest requests of this shard's connections.
     pub slow: SlowRing,
     pub(super) on_list: RefCell<Option<ListConnections>>,
@@ -108,6 +111,7 @@ impl Shard {
             budget,
             producers_warned: Warned::default(),
             reads: RefCell::default(),
+            answers: Answers::new(budget.answers()),
             slow: SlowRing::default(),
             on_list: RefCell::new(None),
             parked: Parked::default(),

@@ -33,8 +33,10 @@ pub struct ReadItem {
 pub struct ReadRequest {
     pub items: Vec<ReadItem>,
     pub isolation: Isolation,
-    /// Bytes for all items together; the first non-empty batch comes whole whatever it says (KIP-74).
+    /// Bytes for all items together.
     pub max_bytes: usize,
+    /// The first non-empty batch comes whole whatever `max_bytes` says (KIP-74).
+    pub at_least_one: bool,
 }
 
 /// What one partition answered.
@@ -118,6 +120,56 @@ fn gather(chunks: &[&[u8]], skip: usize, out: &mut [u8]) {
         (filled, skip) = (filled + count, 0);
         if filled == out.len() {
             return;
+        }
+    }
+}
+
+/// A slice that is less than this part of what it keeps in memory is not worth it.
+const WORTH_PART: usize = 4;
+
+fn is_worth_keeping(bytes: usize, pinned_bytes: usize) -> bool {
+    bytes >= pinned_bytes / WORTH_PART
+}
+
+/// The slice, or where it is not worth what it keeps, a copy.
+fn kept(slice: Slice) -> Slice {
+    match is_worth_keeping(slice.len(), slice.pinned_bytes()) {
+        true => slice,
+        false => Slice::copy_of(&slice),
+    }
+}
+
+impl ReadData {
+    /// What a read found. Of pages from a file, of which little is needed, a copy is: a reader of many partitions would else
+    /// keep a whole chunk of each while it waits for the others.
+    pub(super) fn of(slices: Slices) -> ReadData {
+        let kept = |slice: Slice| match slice.was_read() {
+            true => kept(slice),
+            false => slice,
+        };
+        ReadData::Here(slices.into_iter().map(kept).collect())
+    }
+
+    /// The same bytes for one who takes them slowly: what is needed of a page that is kept for little of it is copied.
+    pub fn compact(self) -> ReadData {
+        match self {
+            ReadData::Empty => ReadData::Empty,
+            ReadData::Here(slices) => ReadData::Here(slices.into_iter().map(kept).collect()),
+            ReadData::There(foreign) if is_worth_keeping(foreign.len(), foreign.pinned_bytes()) => {
+                ReadData::There(foreign)
+            }
+            ReadData::There(foreign) => {
+                ReadData::Here(foreign.chunks().map(Slice::copy_of).collect())
+            }
+        }
+    }
+
+    /// Bytes of memory that it keeps.
+    pub fn pinned_bytes(&self) -> usize {
+        match self {
+            ReadData::Empty => 0,
+            ReadData::Here(slices) => slices.iter().map(Slice::pinned_bytes).sum(),
+            ReadData::There(foreign) => foreign.pinned_bytes(),
         }
     }
 }

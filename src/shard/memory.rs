@@ -3,6 +3,7 @@
 //! The budget (`memory.bytes`) has three shares that are kept to where memory is taken: the cache, requests in flight, groups.
 //! What else there is comes out of the cache's share, and the cache is kept so much smaller:
 //!
+//! - answers that are not sent (see [`super::answers`]), up to a quarter of it;
 //! - producers, up to a quarter of it. Past that, those are forgotten early that were silent for longest, as if
 //!   `producer.id.expiration.ms` were shorter, but none that wrote just now or has a transaction open. Forgetting is the safer
 //!   side: one that was forgotten and writes again is taken as Kafka takes one that expired (KIP-360), while refusing new ones
@@ -44,7 +45,8 @@ struct Held {
 #[derive(Default)]
 pub(super) struct Warned(Cell<Option<Micros>>);
 
-/// The part of the cache's share that producers may take.
+/// The part of the cache's share that answers may take, and producers.
+const ANSWERS_PART: usize = 4;
 const PRODUCERS_PART: usize = 4;
 /// The part of it that the cache keeps.
 const CACHE_PART_MIN: usize = 8;
@@ -60,6 +62,10 @@ const DELIVERY_MS: i64 = 120_000;
 const WARN_EVERY_US: u64 = 60_000_000;
 
 impl Budget {
+    pub(super) fn answers(&self) -> usize {
+        self.cache / ANSWERS_PART
+    }
+
     pub(super) fn producers(&self) -> usize {
         self.cache / PRODUCERS_PART
     }
@@ -83,6 +89,7 @@ impl Shard {
         let metrics = &self.metrics;
         metrics.memory_tails.set(stats.tail_bytes as i64);
         metrics.memory_chunks.set(stats.chunk_bytes as i64);
+        metrics.memory_answers.set(self.answers.used() as i64);
         for measure in self.measures.borrow().iter() {
             measure(metrics);
         }
@@ -117,7 +124,7 @@ impl Shard {
             if held.producers > self.budget.producers() {
                 held = self.forget_producers(held).await;
             }
-            let beside = held.producers + held.indexes;
+            let beside = held.producers + held.indexes + self.answers.used();
             let cache = self.budget.cache_beside(beside);
             self.metrics.memory_budget_cache.set(cache as i64);
             self.store.limit_cache(cache).await;
@@ -180,7 +187,7 @@ mod tests {
             cache: 800,
             groups: 100,
         };
-        assert_eq!(budget.producers(), 200);
+        assert_eq!((budget.answers(), budget.producers()), (200, 200));
         assert_eq!(budget.cache_beside(0), 800);
         assert_eq!(budget.cache_beside(300), 500);
         assert_eq!(budget.cache_beside(750), 100);

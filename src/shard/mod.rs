@@ -19,6 +19,7 @@
 //! **Not obvious.** A watch fires once, maybe for nothing: whoever is woken reads again. Slices of another shard's
 //! cache are pinned there by reference and go home to be released.
 
+mod answers;
 mod append;
 mod calls;
 mod checkpoint;
@@ -46,6 +47,7 @@ mod start;
 mod verification;
 mod waiters;
 
+pub use answers::{AnswerMemory, Answers};
 pub use controller::QuorumState;
 pub use coordinators::Internal;
 pub use core::Shard;

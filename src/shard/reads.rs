@@ -87,7 +87,7 @@ impl Shard {
     async fn read_here(self: &Rc<Self>, request: ReadRequest) -> Vec<PartitionRead> {
         let mut results = Vec::with_capacity(request.items.len());
         let mut left = request.max_bytes;
-        let mut at_least_one = true;
+        let mut at_least_one = request.at_least_one;
         for item in &request.items {
             let result = match self.replica(item.topic_id, item.partition) {
                 Some(replica) => {
@@ -164,6 +164,7 @@ impl ReadRequest {
             items: Vec::<ReadItem>::new(),
             isolation: self.isolation,
             max_bytes: self.max_bytes,
+            at_least_one: self.at_least_one,
         }
     }
 }

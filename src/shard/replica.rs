@@ -376,8 +376,9 @@ impl Replica {
         }
         let mut data = ReadData::Empty;
         let mut aborted = Vec::new();
-        if item.offset < bound.upper {
-            let max_bytes = max_bytes.min(item.max_bytes);
+        let max_bytes = max_bytes.min(item.max_bytes);
+        // Where nothing may come, the device need not be asked where it would begin.
+        if item.offset < bound.upper && (max_bytes > 0 || at_least_one) {
             let read = match self
                 .log
                 .try_read(item.offset, bound.upper, max_bytes, at_least_one)
@@ -402,7 +403,7 @@ impl Replica {
                         };
                     }
                     self.traffic.bytes_out.add(read.bytes as u64);
-                    data = ReadData::Here(read.slices);
+                    data = ReadData::of(read.slices);
                 }
                 Ok(_) => {}
                 Err(error) => return PartitionRead::failed(item.index, read_failed(error)),

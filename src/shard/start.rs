@@ -55,6 +55,8 @@ pub fn open(opened: Opened) -> Rc<Shard> {
     let metrics = &shard.metrics;
     metrics.memory_budget_cache.set(opened.cache_bytes as i64);
     metrics.memory_budget_groups.set(opened.groups_bytes as i64);
+    let answers = shard.budget.answers() as i64;
+    metrics.memory_budget_answers.set(answers);
     let producers = shard.budget.producers() as i64;
     metrics.memory_budget_producers.set(producers);
     shard.start(inbox);

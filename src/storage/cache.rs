@@ -25,7 +25,8 @@ pub struct ChunkKey {
     pub number: u32,
 }
 
-/// Chunks by key. What a reader holds stays alive after eviction; it only stops being counted.
+/// Chunks by key. What a reader holds stays alive after eviction, and is not counted here any more: whoever keeps an answer
+/// counts it.
 pub struct ChunkCache {
     /// What it may hold now; grows up to `budget_max` as chunks are missed that were here before.
     budget: usize,

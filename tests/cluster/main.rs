@@ -26,6 +26,7 @@ mod moving;
 mod native;
 mod retention;
 mod scripted;
+mod slow_readers;
 mod startup;
 mod throttle;
 mod transactions;

@@ -205,6 +205,7 @@ impl Stream {
             items: items.collect(),
             isolation: self.isolation,
             max_bytes,
+            at_least_one: true,
         }
     }
 
