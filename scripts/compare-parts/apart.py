@@ -25,6 +25,9 @@ CREATED_AT_ONCE = 5_000
 class Apart:
     """Part of Compare."""
 
+    # The topic of so many partitions that stood idle and is to be filled.
+    left = None
+
     @contextlib.contextmanager
     def fresh(self, side, name, settings=(), native=None):
         """A new broker in a list: whoever starts it again puts the new process there."""
@@ -39,6 +42,7 @@ class Apart:
 
     def apart(self, number):
         """All of one repeat."""
+        self.left = None
         actions = {"start": self.started, "idle": self.idle, "restart-large": self.restart_large, "memory": self.memory, "few": self.drift}
         for side in BOTH:
             works = [work for work in actions if self.wants(work, side, number)]
@@ -92,24 +96,28 @@ class Apart:
         finally:
             for reader in readers:
                 reader.stop()
-        self.drop(broker, topic)
+        if "restart-large" in self.options.work and side == "ringlog":
+            self.left = topic
+        else:
+            self.drop(broker, topic)
 
     def fill(self, broker, topic, gigabytes):
         """Records of 10 KB in batches of 64 KB until so much is written; how much."""
-        written, seconds = 0, 1
+        written, seconds = 0, min(1, gigabytes / 4)
         while written < gigabytes * 0.95:
             found, _ = self.load(broker, "fill", "--topic", topic, "--record-bytes", "10k", "--batch-bytes", "64k", "--window", 2, "--warm-up", "0s", "--duration", f"{seconds:.2f}s")
             if not found["records"]:
                 raise SystemExit(f"nothing could be written: {found['errors_by_reason']}")
             written += found["records"] * 10_240 / 1e9
-            seconds = min(15, max(0.2, (gigabytes - written) / (found["records_per_second"] * 10_240 / 1e9)))
+            # The first records of many partitions are slow: what they promise for the rest is too long.
+            seconds = min(15, 3 * seconds, max(0.1, (gigabytes - written) / (found["records_per_second"] * 10_240 / 1e9)))
         return written
 
-    def killed(self, work, side, broker, partitions, gigabytes):
+    def killed(self, work, side, broker, partitions, gigabytes, topic=None):
         """Kills a broker that has so much in so many partitions of one topic; the new one, when every partition tells its end."""
         # A disk that is nearly full is no measure, nor to be left so.
         gigabytes = min(gigabytes, shutil.disk_usage(self.work).free / 1e9 / 4)
-        topic = self.create_many(broker, side, partitions)
+        topic = topic or self.create_many(broker, side, partitions)
         gigabytes = self.fill(broker, topic, gigabytes)
         broker.kill9()
         began = time.monotonic()
@@ -120,7 +128,7 @@ class Apart:
         return new
 
     def restart_large(self, side, held):
-        held[0] = self.killed("restart-large", side, held[0], self.options.large_partitions, self.options.large_gb)
+        held[0] = self.killed("restart-large", side, held[0], self.options.idle_partitions, self.options.large_gb, self.left)
 
     def memory(self, side, held):
         producers = self.options.producers
