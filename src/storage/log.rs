@@ -13,6 +13,7 @@ use super::compact::Compaction;
 use super::epochs::Epochs;
 use super::error::AppendError;
 use super::gate::Gate;
+use super::index::relative;
 use super::journal::JOURNAL_FILES;
 use super::placement::Seat;
 use super::recover::Listing;
@@ -450,6 +451,28 @@ impl Log {
             written: Timestamp(written),
         };
         state.segments.iter().zip(written).map(info).collect()
+    }
+
+    /// A time that the batch at `offset` is not from after, by what is in memory: the largest timestamp up to the next entry of
+    /// its segment's time index, else of the segment, else, where records carry none, when it was last appended to.
+    ///
+    /// `None`: the log holds nothing there.
+    pub fn not_after(&self, offset: Offset) -> Option<Timestamp> {
+        let state = self.state();
+        let number = state.segment_of(offset).filter(|_| offset < state.end)?;
+        let segment = &state.segments[number];
+        let known = relative(segment.base, offset).and_then(|relative| {
+            // Entries rise, so each is as late as anything before it, wherever the part in memory begins.
+            let times = &segment.index.times;
+            let next = times.partition_point(|entry| entry.relative < relative);
+            times.get(next).map(|entry| entry.timestamp)
+        });
+        let written = match state.segments.get(number + 1) {
+            Some(next) => next.created,
+            None => segment.appended,
+        };
+        let stamped = known.unwrap_or(segment.max_timestamp);
+        Some(Timestamp(if stamped < 0 { written } else { stamped }))
     }
 
     pub fn config(&self) -> LogConfig {

@@ -279,3 +279,55 @@ fn a_chunk_is_read_no_further_than_all_before_is_written() {
     }
     assert!(from_device > 500, "{from_device} reads of what is durable");
 }
+
+/// The age of what a group has not read is told from it: too late is honest, too early would be a false alarm.
+#[test]
+fn how_old_a_batch_is_at_least_is_known_without_the_disk() {
+    let sim = SimDisk::new(7);
+    let opened = || {
+        let clock = Clock::Sim(SimClock::starting_at(Timestamp(1_000_000)));
+        block_on(open(Disk::Sim(sim.clone()), Path::new("/d"), clock))
+    };
+    let time = |offset: i64| 1000 + 10 * offset;
+    let last_of_segment = |offset: i64| if offset < 32 { 31 } else { 63 };
+    let (store, log) = opened();
+    let (mut prng, mut codecs) = (Prng::new(7), Codecs::new());
+    for offset in 0..64 {
+        let made = batch(&[(time(offset), 3000)], &mut prng, &mut codecs);
+        log.append(&made, Offset(offset), LeaderEpoch(0), Timestamp(0))
+            .expect("there is room");
+        if offset == 31 {
+            log.roll(Timestamp(0));
+        }
+    }
+    let told = |log: &Log, offset| log.not_after(Offset(offset)).map(|time| time.0);
+    for offset in 0..64 {
+        let told = told(&log, offset).expect("it is there");
+        // An entry every 4 KiB: that of the batch itself, or of one of the next three.
+        let next = (offset + 3).min(last_of_segment(offset));
+        assert!(
+            (time(offset)..=time(next)).contains(&told),
+            "{offset}: {told}"
+        );
+    }
+    assert_eq!(told(&log, 64), None, "nothing is there yet");
+    assert!(block_on(store.commit()).failed.is_empty());
+    block_on(log.write_snapshot(Offset(64), b"none")).expect("writes");
+    block_on(store.close()).expect("closes");
+    drop((store, log));
+    let (store, log) = opened();
+    let reads = store.stats().reads;
+    for offset in 0..64 {
+        assert_eq!(told(&log, offset), Some(time(last_of_segment(offset))));
+    }
+    assert_eq!(store.stats().reads, reads);
+    let bare = batch(&[(-1, 100)], &mut prng, &mut codecs);
+    log.roll(Timestamp(0));
+    log.append(&bare, Offset(64), LeaderEpoch(0), Timestamp(4321))
+        .expect("there is room");
+    assert_eq!(
+        told(&log, 64),
+        Some(4321),
+        "without a timestamp: when it came"
+    );
+}

@@ -121,8 +121,8 @@ impl Shard {
             .collect()
     }
 
-    /// How long each has been behind, in microseconds; `None` where only the device could tell.
-    async fn ages(self: &Rc<Self>, behind: &[Behind]) -> Vec<Option<i64>> {
+    /// How long each has been behind, in microseconds, or at least how long where only the device could tell.
+    async fn ages(self: &Rc<Self>, behind: &[Behind]) -> Vec<i64> {
         let items = behind.iter().map(|b| {
             let range = (Offset(b.committed), Offset(b.log_end));
             (b.topic_id, b.partition, range)
@@ -131,38 +131,42 @@ impl Shard {
             match from < end {
                 true => time_at(&replica, from, end),
                 // Nothing is behind.
-                false => Some(Timestamp(i64::MAX)),
+                false => None,
             }
         });
         let now = self.clock.wall();
         let age = |time: Timestamp| now.0.saturating_sub(time.0).max(0).saturating_mul(1000);
         let times = times.await.into_iter();
-        times.map(|time| time.flatten().map(age)).collect()
+        times.map(|time| time.flatten().map_or(0, age)).collect()
     }
 }
 
-/// The time of the batch at an offset, where it is in memory.
+/// The time of the batch at an offset; where it is not in memory, or carries none, as late as it may be from. `None`: what the
+/// group has not read is deleted, and nothing waits for it.
 fn time_at(replica: &Replica, from: Offset, end: Offset) -> Option<Timestamp> {
     let from = from.max(replica.core().log_start());
+    time_in_memory(replica, from, end).or_else(|| replica.log.not_after(from))
+}
+
+fn time_in_memory(replica: &Replica, from: Offset, end: Offset) -> Option<Timestamp> {
     let read = replica.log.try_read(from, end, 1, true).ok()?.ok()?;
     let first = read.slices.first()?;
-    let batch = split(first).next()?.ok()?;
-    Some(batch.header.max_timestamp())
+    let time = split(first).next()?.ok()?.header.max_timestamp();
+    (time.0 >= 0).then_some(time)
 }
 
 impl Behind {
-    fn samples(&self, age_us: Option<i64>) -> impl Iterator<Item = Sample> {
+    fn samples(&self, age_us: i64) -> impl Iterator<Item = Sample> {
         let partition = Str::from(self.partition.to_string());
         let labels = [self.group.clone(), self.topic.clone(), partition];
         let rows = [
-            (&GROUP_COMMITTED_OFFSET, Some(self.committed)),
-            (&GROUP_LOG_END, Some(self.log_end)),
-            (&GROUP_LAG_RECORDS, Some(self.lag)),
+            (&GROUP_COMMITTED_OFFSET, self.committed),
+            (&GROUP_LOG_END, self.log_end),
+            (&GROUP_LAG_RECORDS, self.lag),
             (&GROUP_LAG_TIME, age_us),
         ];
-        rows.into_iter().filter_map(move |(metric, value)| {
-            let value = Value::Gauge(value?);
-            Some(Sample::new(metric, labels.iter().cloned(), value))
+        rows.into_iter().map(move |(metric, value)| {
+            Sample::new(metric, labels.iter().cloned(), Value::Gauge(value))
         })
     }
 }
