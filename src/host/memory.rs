@@ -1,8 +1,10 @@
 //! Memory: what of it the kernel may take away, and whether the broker's budget fits. The words of `vm.*` are those of
 //! `tuning/knobs/`.
 
-use super::Host;
+use std::path::Path;
+
 use super::item::{Item, Knob, Verdict};
+use super::{Host, SERVICE};
 use crate::config::BrokerConfig;
 
 const SWAP: Knob = Knob {
@@ -64,6 +66,12 @@ const SHARDS: Knob = Knob {
 
 /// Beyond the budget lie what partitions, indexes and connections take, and the rest of the system: so much of the whole at least.
 const REST_PERCENT: u64 = 15;
+/// Where systemd finds units.
+const UNIT_DIRECTORIES: [&str; 3] = [
+    "/etc/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
 /// A shard's cache below this is written and read anew all the time.
 const CACHE_BYTES_MIN: u64 = 32 << 20;
 
@@ -155,7 +163,7 @@ fn thp(now: &str) -> Verdict {
 
 /// Whether what the configuration lets the broker take fits, and does for its shards.
 pub(super) fn look_at_budget(host: &Host, config: &BrokerConfig, items: &mut Vec<Item>) {
-    let (available, shards) = (host.memory_bytes, u64::from(host.shards).max(1));
+    let (available, shards) = (host.memory.bytes, u64::from(host.shards).max(1));
     let budget = config.memory(available);
     let compaction = match config.log_cleaner_enable {
         true => config.log_cleaner_dedupe_buffer_size.max(0).unsigned_abs(),
@@ -170,11 +178,12 @@ pub(super) fn look_at_budget(host: &Host, config: &BrokerConfig, items: &mut Vec
     );
     let most = available / 100 * (100 - REST_PERCENT);
     let cache = budget.cache / shards;
+    let limit = limit_words(host);
     let verdict = if taken > most {
         Verdict::advise(
             format!("at most {}", size(most)),
             format!(
-                "memory.bytes (and {} for compaction) leave less than {REST_PERCENT} % to partitions, indexes, connections and the rest of the system: the kernel ends the broker when they need it.",
+                "memory.bytes (and {} for compaction) leave less than {REST_PERCENT} % to partitions, indexes, connections and the rest of the system: the kernel ends the broker when they need it.{limit}",
                 size(compaction)
             ),
         )
@@ -183,17 +192,36 @@ pub(super) fn look_at_budget(host: &Host, config: &BrokerConfig, items: &mut Vec
         Verdict::advise(
             format!("{} of cache for each shard", size(CACHE_BYTES_MIN)),
             format!(
-                "Each shard's cache is {}: what producers write leaves it before consumers have read it, and reads go to the disks.",
+                "Each shard's cache is {}: what producers write leaves it before consumers have read it, and reads go to the disks.{limit}",
                 size(cache)
             ),
         )
         .severe("medium")
         .by("more memory.bytes, or fewer shards (num.shards)")
     } else {
-        Verdict::fine("Fits beside what is not in the budget (partitions, indexes, connections).")
+        Verdict::fine(format!(
+            "Fits beside what is not in the budget (partitions, indexes, connections).{limit}"
+        ))
     };
     items.push(Item::new(&BUDGET, "", current, verdict));
     items.push(shards_item(host));
+}
+
+/// Who limits the memory, and what of that cannot be seen from here; a sentence to follow others.
+fn limit_words(host: &Host) -> String {
+    let is_installed = UNIT_DIRECTORIES
+        .iter()
+        .any(|path| host.root.exists(Path::new(path).join(SERVICE)));
+    let mut words = match &host.memory.file {
+        Some(file) => format!(" The limit is that of {}.", file.display()),
+        None => String::new(),
+    };
+    if is_installed && !host.memory.is_of_service {
+        words += &format!(
+            " A limit of {SERVICE} itself (MemoryMax=, MemoryHigh=) is not seen while that does not run."
+        );
+    }
+    words
 }
 
 fn shards_item(host: &Host) -> Item {
@@ -238,7 +266,7 @@ mod tests {
 
     fn budget(settings: &[&str], memory: u64, shards: u16) -> Item {
         let (mut host, _dir) = made_up(&[]);
-        (host.memory_bytes, host.shards, host.cpus) = (memory, shards, 8);
+        (host.memory.bytes, host.shards, host.cpus) = (memory, shards, 8);
         let settings: Vec<String> = settings.iter().map(|&s| s.to_owned()).collect();
         let (config, _) = BrokerConfig::load(None, &settings).expect("a good configuration");
         let mut items = Vec::new();
@@ -257,6 +285,26 @@ mod tests {
         let starved = budget(&[], 1 << 30, 32);
         assert_eq!(starved.status, Status::Advice);
         assert!(starved.why.contains("cache"), "{starved:?}");
+    }
+
+    #[test]
+    fn the_services_limit_is_the_brokers_and_who_says_it_is_told() {
+        let group = "sys/fs/cgroup/system.slice/ringlog.service/memory.max";
+        let unit = ("etc/systemd/system/ringlog.service", "[Service]\n");
+        let judged = |files: &[(&str, &str)]| {
+            let (host, _dir) = made_up(files);
+            let mut items = Vec::new();
+            look_at_budget(&host, &BrokerConfig::default(), &mut items);
+            items.remove(0)
+        };
+        let running = judged(&[unit, (group, "268435456\n")]);
+        assert!(running.current.contains("of 256.0 MiB"), "{running:?}");
+        assert!(running.why.contains(group), "{running:?}");
+        let stopped = judged(&[unit]);
+        assert!(stopped.current.contains("of 976.6 MiB"), "{stopped:?}");
+        assert!(stopped.why.contains("is not seen"), "{stopped:?}");
+        let bare = judged(&[]);
+        assert!(!bare.why.contains("ringlog.service"), "{bare:?}");
     }
 
     #[test]

@@ -37,8 +37,12 @@ pub use memory::size;
 pub use root::Root;
 
 use crate::config::BrokerConfig;
+use crate::rt;
 use crate::rt::procfs::number_after;
-use crate::{rt, server};
+use crate::server::{self, MemoryLimit};
+
+/// The systemd service that an installed broker is.
+const SERVICE: &str = "ringlog.service";
 
 /// What rules ask of the host.
 #[derive(Clone, Debug)]
@@ -48,8 +52,8 @@ pub struct Host {
     /// That the broker may use.
     pub cpus: usize,
     pub memory_kib: u64,
-    /// That the broker may use: the machine's, or its control group's.
-    pub memory_bytes: u64,
+    /// What the broker may use: the service's where it runs, else what is started from here may.
+    pub memory: MemoryLimit,
     pub shards: u16,
     pub disks: Disks,
 }
@@ -70,22 +74,22 @@ impl Host {
         let meminfo = root.text("/proc/meminfo").unwrap_or_default();
         let memory_kib =
             number_after(&meminfo, "MemTotal:").ok_or_else(|| missing("/proc/meminfo"))?;
-        let (cpus, memory_bytes) = match root.is_machine() {
-            true => (rt::cpu_count(), server::available_memory()),
+        let cpus = match root.is_machine() {
+            true => rt::cpu_count(),
             false => {
                 let online = root.line("/sys/devices/system/cpu/online");
                 let online = online.ok_or_else(|| missing("/sys/devices/system/cpu/online"))?;
-                (count_of(&online), memory_kib << 10)
+                count_of(&online)
             }
         };
         let disks = Disks::walk(&root, directories);
         Ok(Host {
             disks: disks.ok_or_else(|| missing("/proc/self/mountinfo"))?,
+            memory: server::memory_limit(&root.path("/"), Some(SERVICE)),
             root,
             kernel,
             cpus,
             memory_kib,
-            memory_bytes,
             shards: server::shards_count(config, cpus),
         })
     }

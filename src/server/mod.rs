@@ -25,6 +25,7 @@ mod connections;
 mod frames;
 mod intake;
 mod memory;
+mod memory_limit;
 mod native;
 mod outgoing;
 mod run;
@@ -32,4 +33,5 @@ mod supervisor;
 mod timing;
 mod warn;
 
-pub use run::{available_memory, run, shards_count};
+pub use memory_limit::{MemoryLimit, memory_limit};
+pub use run::{run, shards_count};

@@ -10,12 +10,12 @@ use super::admin::{self, Ask, BoundAdmin, Known, Step};
 use super::connection;
 use super::connections::{Admission, Shared, lock};
 use super::memory::MemoryGate;
+use super::memory_limit::available_memory;
 use super::native;
 use super::supervisor;
 use super::warn::RateLimited;
 use crate::config::{BrokerConfig, Listener, Protocol, Wire};
 use crate::metadata::{Endpoint, FeatureRange, Registration};
-use crate::rt::procfs::memory_bytes;
 use crate::rt::{self, BoundListener, Disk, DoorKeeper, ListenOptions, Options, Queue};
 use crate::shard::{self, Message, Opened, Shard};
 use crate::storage::{Directories, JournalDir, StorageError};
@@ -409,16 +409,6 @@ fn told(listeners: &[Listener]) -> String {
 fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "localhost".into(), |name| name.trim().into())
-}
-
-/// The memory this process may use, in bytes: the machine's, or its control group's.
-pub fn available_memory() -> u64 {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let machine = memory_bytes(&meminfo);
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    machine.unwrap_or(1 << 30).min(group.unwrap_or(u64::MAX))
 }
 
 /// Descriptors for segments: half of what the process may open, the rest is for connections.
