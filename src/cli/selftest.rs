@@ -29,8 +29,9 @@ pub(super) enum Command {
 /// Sequential writes and reads by block size and depth, small durable writes at depth 1 to 256, writes as a journal's and a
 /// segment's, and both at once: in a file without a name, by direct I/O and io_uring as the broker does it. What comes out
 /// is kept in each directory (ringlog-selftest), where the broker reads it at its next start: how it writes its journal, and how
-/// much it lets go on beside commits. It counts until the machine starts anew. Warns where a device cannot have written what
-/// it says, and where it is slower than before. Run it while no broker runs on them, as the broker's user.
+/// much it lets go on beside commits. It counts for the same disk, for as long as a durable write costs about the same when the
+/// machine has started anew. Warns where a device cannot have written what it says, and where it is slower than before. Run it
+/// while no broker runs on them, as the broker's user.
 #[derive(Args, Debug)]
 pub(super) struct Disk {
     /// A directory to measure beneath; may be given several times. Without it those of the configuration, journal.dir too

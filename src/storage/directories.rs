@@ -235,14 +235,13 @@ impl DirectoryImage {
     /// Finds out what a durable write costs and how much the device bears beside: from a self-test's result if there is
     /// one to be believed, else by a short measurement of the former. Its journal must hold nothing.
     async fn measure(&mut self, disk: &Disk, budget: Duration) {
-        let (places, cost) = measured(disk, &self.path, &self.journal_dir).await;
+        let journal = journal_path(&self.journal_dir, "0", 0);
+        let (places, cost) = measured(disk, &self.path, &journal, budget).await;
         self.places = places;
-        if let Some(cost) = cost {
-            self.sync_cost = cost;
-            return;
-        }
-        let file = journal_path(&self.journal_dir, "0", 0);
-        self.sync_cost = sync_cost(disk, &self.journal_dir, &file, budget).await;
+        self.sync_cost = match cost {
+            Some(cost) => cost,
+            None => sync_cost(disk, &self.journal_dir, &journal, budget).await,
+        };
     }
 }
 

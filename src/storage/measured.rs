@@ -1,17 +1,21 @@
 //! What `ringlog selftest disk` found of a directory's device, kept in the directory: a start reads from it what a durable
 //! write costs and how much may go on beside commits.
 //!
-//! A text of `key=value` lines, ended by the CRC-32C of all before it. It counts for one life of the machine and one mount of
-//! one device; of any other, torn, or with a number out of its bounds it is told in one log line and not used. Earlier
-//! results are kept with it, for the next self-test to compare with: of the same mount, in any life of the machine.
+//! A text of `key=value` lines, ended by the CRC-32C of all before it. It counts for one file system on one device. After the
+//! machine has started anew, which numbers and names devices anew, it counts where the device says that it is the same and a
+//! short measurement finds about the same cost. Of any other, torn, or with a number out of its bounds it is told in one log
+//! line and not used. Earlier results are kept with it, for the next self-test to compare with: of the same mount, in any life
+//! of the machine.
 
 use std::fmt::Write;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
+use super::device_id::{device_id, has_name};
 use super::small;
-use super::sync_cost::SyncCost;
+use super::sync_cost::{SyncCost, noted_or_measured};
 use crate::record::crc32c;
 use crate::rt::{Disk, blocking};
 
@@ -24,6 +28,10 @@ const FILE_BYTES_MAX: usize = 64 << 10;
 const NO_PLACES: &str = "none";
 /// A write that takes longer is a fault, not a cost.
 const COST_US_MAX: u64 = 10_000_000;
+/// After a start of the machine, a durable write costs so many times more or less at most if the result is to be believed.
+const COST_FACTOR_MAX: u64 = 2;
+/// A file to measure the device of a log directory by whose journal lies elsewhere; there for a moment.
+const PROBE_FILE: &str = "ringlog-sync-probe";
 /// Fewest and most places of the background that a result may ask for.
 pub const PLACES_BOUNDS: (u32, u32) = (2, 64);
 
@@ -34,6 +42,17 @@ pub struct Machine {
     pub device: u64,
     /// File system, what is mounted, and where.
     pub mount: String,
+    /// Who the device says it is, in every life of the machine the same; empty where it does not say, and in results of an
+    /// earlier version.
+    pub identity: String,
+}
+
+/// Whether a result is to be believed of a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Belief {
+    Held,
+    /// If a durable write still costs about the same.
+    IfCostsAsMuch,
 }
 
 /// One result, in the numbers that are compared from one to the next.
@@ -67,11 +86,24 @@ impl Machine {
         let real = directory.canonicalize()?;
         let table = std::fs::read_to_string("/proc/self/mountinfo")?;
         let mount = mount_of(&table, &real).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Machine {
+        let mut machine = Machine {
             boot,
             device,
             mount,
-        })
+            identity: String::new(),
+        };
+        let (_, source) = machine.file_system();
+        machine.identity = device_id(Path::new("/"), device, source);
+        Ok(machine)
+    }
+
+    /// Its kind and what is mounted. Not where: a service sees its own directories as mounts of their own.
+    fn file_system(&self) -> (&str, &str) {
+        let mut words = self.mount.split(' ');
+        (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        )
     }
 }
 
@@ -123,8 +155,15 @@ impl Measured {
 
     /// The result kept in `place`, if it may be believed of `directory`'s device now.
     ///
-    /// One that may not is told in one log line, and nothing fails for it.
-    pub(super) async fn trusted(disk: &Disk, place: &Path, directory: &Path) -> Option<Measured> {
+    /// - `probe`: a file there that holds nothing needed, made if need be; `budget`: how long measuring may take.
+    /// - One that may not is told in one log line, and nothing fails for it.
+    async fn trusted(
+        disk: &Disk,
+        place: &Path,
+        directory: &Path,
+        probe: &Path,
+        budget: Duration,
+    ) -> Option<Measured> {
         if let Disk::Sim(_) = disk {
             return None;
         }
@@ -132,11 +171,15 @@ impl Measured {
             let Some(measured) = Measured::kept(disk, place).await? else {
                 return Ok(None);
             };
-            let directory = directory.to_owned();
-            let machine = blocking(move || Machine::of(&directory)).await;
+            let owned = directory.to_owned();
+            let machine = blocking(move || Machine::of(&owned)).await;
             let machine = machine.map_err(|error| error.to_string())?;
             let machine = machine.map_err(|error| format!("this mount cannot be told: {error}"))?;
-            measured.must_be_of(&machine)?;
+            if measured.belief(&machine)? == Belief::IfCostsAsMuch {
+                let now = noted_or_measured(disk, directory, probe, budget).await;
+                measured.must_cost_as_much(now.map(|(cost, _)| cost))?;
+                tracing::info!(directory = %directory.display(), "the self-test's result is from before the machine's last start, and holds: the disk is the same, and costs as much");
+            }
             Ok::<_, String>(Some(measured))
         };
         checked.await.unwrap_or_else(|why| {
@@ -146,16 +189,62 @@ impl Measured {
         })
     }
 
-    fn must_be_of(&self, machine: &Machine) -> Result<(), String> {
-        if self.machine.mount != machine.mount || self.machine.device != machine.device {
-            return Err(format!(
+    /// `Err`: why not, as in "it ...".
+    fn belief(&self, here: &Machine) -> Result<Belief, String> {
+        let kept = &self.machine;
+        let other = || {
+            let named = |machine: &Machine| match machine.identity.as_str() {
+                "" => machine.mount.clone(),
+                identity => format!("{}, {identity}", machine.mount),
+            };
+            format!(
                 "is of another device ({} there, {} here)",
-                self.machine.mount, machine.mount
+                named(kept),
+                named(here)
+            )
+        };
+        if kept.boot == here.boot {
+            return match kept.device == here.device && kept.file_system() == here.file_system() {
+                true => Ok(Belief::Held),
+                false => Err(other()),
+            };
+        }
+        let earlier = "is from before the machine's last start";
+        if here.identity.is_empty() {
+            return Err(format!(
+                "{earlier}, and whether the disk is the same cannot be told"
             ));
         }
-        match self.machine.boot == machine.boot {
+        if kept.identity.is_empty() {
+            return Err(format!("{earlier}, and does not say of which disk"));
+        }
+        let (kept_kind, kept_source) = kept.file_system();
+        let (kind, source) = here.file_system();
+        let is_named_alike = has_name(&here.identity) || kept_source == source;
+        match kept.identity == here.identity && kept_kind == kind && is_named_alike {
+            true => Ok(Belief::IfCostsAsMuch),
+            false => Err(other()),
+        }
+    }
+
+    /// - `now`: what a durable write costs by a short measurement; `None`: it could not be measured.
+    /// - `Err`: why it is not to be believed, as in "it ...".
+    fn must_cost_as_much(&self, now: Option<SyncCost>) -> Result<(), String> {
+        let earlier = "is from before the machine's last start";
+        let then = self.sync_cost();
+        let now_us = now.map_or(0, |now| now.us_by(then.mode));
+        if now_us == 0 {
+            return Err(format!(
+                "{earlier}, and what a durable write costs now could not be measured"
+            ));
+        }
+        let (less, more) = (now_us.min(then.us()), now_us.max(then.us()));
+        match more <= less.saturating_mul(COST_FACTOR_MAX) {
             true => Ok(()),
-            false => Err("is from before the machine's last start".to_owned()),
+            false => Err(format!(
+                "{earlier}, and a durable write costs {now_us} us now, not {} us",
+                then.us()
+            )),
         }
     }
 
@@ -164,8 +253,12 @@ impl Measured {
             boot,
             device,
             mount,
+            identity,
         } = &self.machine;
         let mut text = format!("version=1\nboot={boot}\ndevice={device}\nmount={mount}\n");
+        if !identity.is_empty() {
+            let _ = writeln!(text, "identity={identity}");
+        }
         let places = self.places.map_or(NO_PLACES.to_owned(), |n| n.to_string());
         // Writing to a string does not fail.
         let _ = writeln!(text, "background.places={places}");
@@ -225,6 +318,7 @@ impl Measured {
                 boot: text("boot")?,
                 device: text("device")?.parse().map_err(|_| wrong)?,
                 mount: text("mount")?,
+                identity: value("identity").unwrap_or_default().to_owned(),
             },
             figures: value("now").and_then(figures).ok_or(wrong)?,
             places,
@@ -235,20 +329,33 @@ impl Measured {
 
 /// What self-tests say of a log directory and its journal, as far as it may be believed: the places for the background, and what a
 /// durable write costs.
+///
+/// - `journal`: a journal file that holds nothing needed; `budget`: how long measuring may take.
 pub(super) async fn measured(
     disk: &Disk,
     directory: &Path,
-    journal_dir: &Path,
+    journal: &Path,
+    budget: Duration,
 ) -> (Option<u32>, Option<SyncCost>) {
-    let own = Measured::trusted(disk, directory, directory).await;
-    let places = own.as_ref().and_then(|own| own.places);
-    // A journal apart lies in `journal.dir`, of which the self-test keeps its result.
-    let of_journal = match journal_dir.parent() {
+    let journal_dir = journal.parent().unwrap_or(directory);
+    let (own, of_journal) = match journal_dir.parent() {
+        // A journal apart lies in `journal.dir`, of which the self-test keeps its result.
         Some(parent) if journal_dir != directory => {
-            Measured::trusted(disk, parent, journal_dir).await
+            let (probe, budget) = (directory.join(PROBE_FILE), budget / 2);
+            let own = Measured::trusted(disk, directory, directory, &probe, budget).await;
+            if let Disk::Ring = disk {
+                // Mostly it was not made.
+                let _ = disk.remove(&probe).await;
+            }
+            let apart = Measured::trusted(disk, parent, journal_dir, journal, budget).await;
+            (own, apart)
         }
-        _ => own,
+        _ => {
+            let own = Measured::trusted(disk, directory, directory, journal, budget).await;
+            (own.clone(), own)
+        }
     };
+    let places = own.and_then(|own| own.places);
     let cost = of_journal.map(|measured| measured.sync_cost());
     let directory = directory.display();
     if let Some(places) = places {
@@ -276,167 +383,5 @@ fn figures(text: &str) -> Option<Figures> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::directories::Directories;
-    use super::super::place::JournalDir;
-    use super::super::sync_cost::SyncMode;
-    use super::*;
-    use crate::rt::run_local;
-    use crate::types::NodeId;
-
-    fn sample() -> Measured {
-        let figures = Figures {
-            taken_ms: 1_700_000_000_000,
-            dsync_us: 112,
-            datasync_us: 163,
-            write_mib: 1500,
-            read_mib: 2500,
-        };
-        Measured {
-            machine: Machine {
-                boot: "b".to_owned(),
-                device: 65_024,
-                mount: "ext4 /dev/vda /".to_owned(),
-            },
-            figures,
-            places: Some(16),
-            past: vec![figures; PAST_MAX],
-        }
-    }
-
-    fn sealed(body: &str) -> String {
-        format!("{body}crc32c={:08x}\n", crc32c(body.as_bytes()))
-    }
-
-    #[test]
-    fn what_is_kept_is_read_back_and_every_part_or_changed_byte_is_refused() {
-        let whole = sample();
-        let text = whole.encode();
-        assert_eq!(Measured::decode(text.as_bytes()), Ok(whole.clone()));
-        let unknown = Measured {
-            places: None,
-            past: Vec::new(),
-            ..whole
-        };
-        let decoded = Measured::decode(unknown.encode().as_bytes());
-        assert_eq!(decoded, Ok(unknown));
-        for end in 0..text.len() {
-            assert!(Measured::decode(&text.as_bytes()[..end]).is_err(), "{end}");
-        }
-        for at in 0..text.len() {
-            let mut bytes = text.clone().into_bytes();
-            bytes[at] ^= 1;
-            assert!(Measured::decode(&bytes).is_err(), "byte {at}");
-        }
-        for bytes in [&[0; 100][..], &[0xff; 100], &vec![b'a'; 1 << 20]] {
-            assert!(Measured::decode(bytes).is_err());
-        }
-    }
-
-    #[test]
-    fn numbers_out_of_bounds_are_refused_though_the_checksum_holds() {
-        let good = sample().encode();
-        let (body, _) = good.rsplit_once("crc32c=").expect("it has one");
-        assert!(Measured::decode(sealed(body).as_bytes()).is_ok());
-        for (from, to) in [
-            ("places=16", "places=1"),
-            ("places=16", "places=65"),
-            ("places=16", "places=-1"),
-            ("now=1700000000000,112", "now=1700000000000,0"),
-            ("now=1700000000000,112", "now=1700000000000,99999999999"),
-            ("now=1700000000000,112", "now=1700000000000,1,112"),
-            ("version=1", "version=2"),
-            ("device=65024", "device=x"),
-            ("past=", "past=1,1,1,1,1\npast="),
-        ] {
-            let changed = body.replacen(from, to, 1);
-            assert_ne!(changed, body, "{from}");
-            assert!(
-                Measured::decode(sealed(&changed).as_bytes()).is_err(),
-                "{to}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_longest_mount_that_holds_a_path_is_its_own() {
-        let table = "1 0 8:1 / / rw - ext4 /dev/a rw\n\
-            2 1 8:2 / /srv/log\\040data rw shared:1 - xfs /dev/b rw\n";
-        let of = |path: &str| mount_of(table, Path::new(path));
-        assert_eq!(
-            of("/srv/log data/x").as_deref(),
-            Some("xfs /dev/b /srv/log\\040data")
-        );
-        assert_eq!(of("/srv/log").as_deref(), Some("ext4 /dev/a /"));
-    }
-
-    #[test]
-    fn it_is_believed_of_its_own_device_and_life_of_the_machine_only() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = dir.path().to_owned();
-        let own = Machine::of(&path).expect("the mount can be told");
-        run_local(async move {
-            let disk = Disk::Ring;
-            assert_eq!(Measured::trusted(&disk, &path, &path).await, None);
-            let mut kept = Measured {
-                machine: own.clone(),
-                ..sample()
-            };
-            kept.keep(&disk, &path).await.expect("writes");
-            let trusted = Measured::trusted(&disk, &path, &path).await;
-            assert_eq!(trusted.as_ref(), Some(&kept));
-            let proc = Path::new("/proc");
-            assert_eq!(Measured::trusted(&disk, &path, proc).await, None, "other");
-            kept.machine.boot.push('x');
-            kept.keep(&disk, &path).await.expect("writes");
-            assert_eq!(Measured::trusted(&disk, &path, &path).await, None, "boot");
-            let found = Measured::kept(&disk, &path).await;
-            assert_eq!(
-                found,
-                Ok(Some(kept)),
-                "for the next self-test to compare with"
-            );
-            std::fs::write(path.join(MEASURED_FILE), b"\xff\x00nonsense").expect("writes");
-            assert_eq!(Measured::trusted(&disk, &path, &path).await, None);
-            assert!(Measured::kept(&disk, &path).await.is_err());
-        })
-        .expect("io_uring works here");
-    }
-
-    #[test]
-    fn a_start_takes_costs_from_the_journals_device_and_places_from_the_logs() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (log, journal) = (dir.path().join("log"), dir.path().join("journal"));
-        for path in [&log, &journal] {
-            std::fs::create_dir(path).expect("makes");
-        }
-        run_local(async move {
-            let keep = async |path: &Path, places, datasync_us| {
-                let measured = sample();
-                let kept = Measured {
-                    machine: Machine::of(path).expect("the mount can be told"),
-                    places,
-                    figures: Figures {
-                        datasync_us,
-                        ..measured.figures
-                    },
-                    ..measured
-                };
-                kept.keep(&Disk::Ring, path).await.expect("writes");
-            };
-            keep(&log, Some(7), 90).await;
-            keep(&journal, Some(9), 33).await;
-            let apart = JournalDir::Under(journal);
-            let logs = [log];
-            let prepared = Directories::prepare_with(&Disk::Ring, &logs, NodeId(1), None, &apart);
-            let prepared = prepared.await.expect("starts");
-            let image = &prepared.images()[0];
-            assert_eq!(image.places, Some(7));
-            assert_eq!(
-                (image.sync_cost.mode, image.sync_cost.us()),
-                (SyncMode::Datasync, 33)
-            );
-        })
-        .expect("io_uring works here");
-    }
-}
+#[path = "measured_tests.rs"]
+mod tests;

@@ -35,6 +35,7 @@ mod checkpoint;
 mod chores;
 mod commit;
 mod compact;
+mod device_id;
 mod directories;
 mod epochs;
 mod error;

@@ -88,7 +88,12 @@ impl SyncCost {
 
     /// Microseconds for one small durable write, the way it is done.
     pub fn us(&self) -> u64 {
-        match self.mode {
+        self.us_by(self.mode)
+    }
+
+    /// Microseconds for one small durable write, done this way.
+    pub(super) fn us_by(&self, mode: SyncMode) -> u64 {
+        match mode {
             SyncMode::Dsync => self.dsync_us,
             SyncMode::Datasync => self.datasync_us,
         }
@@ -117,8 +122,22 @@ pub(super) async fn sync_cost(
     journal: &Path,
     budget: Duration,
 ) -> SyncCost {
-    if let Disk::Sim(_) = disk {
+    let Some((cost, told)) = noted_or_measured(disk, directory, journal, budget).await else {
         return SyncCost::UNKNOWN;
+    };
+    tracing::info!(directory = %directory.display(), "journal writes by {cost}, {told}");
+    cost
+}
+
+/// [`sync_cost`] without a word of what is written how; `None`: it is not known.
+pub(super) async fn noted_or_measured(
+    disk: &Disk,
+    directory: &Path,
+    journal: &Path,
+    budget: Duration,
+) -> Option<(SyncCost, &'static str)> {
+    if let Disk::Sim(_) = disk {
+        return None;
     }
     let machine = machine(directory).await;
     let note = directory.join(NOTE);
@@ -126,24 +145,23 @@ pub(super) async fn sync_cost(
     let known = machine
         .as_deref()
         .and_then(|machine| decode(&text, machine));
-    let (cost, told) = match known {
-        Some(cost) => (cost, "noted"),
-        None => match measure(disk, journal, budget).await {
-            Ok(cost) => (cost, "measured"),
-            Err(error) => {
-                tracing::warn!(journal = %journal.display(), %error, "the cost of a durable write could not be measured");
-                return SyncCost::UNKNOWN;
-            }
-        },
+    if let Some(cost) = known {
+        return Some((cost, "noted"));
+    }
+    let cost = match measure(disk, journal, budget).await {
+        Ok(cost) => cost,
+        Err(error) => {
+            tracing::warn!(journal = %journal.display(), %error, "the cost of a durable write could not be measured");
+            return None;
+        }
     };
-    if let (None, Some(machine)) = (known, machine) {
+    if let Some(machine) = machine {
         // Not synced: a note that a crash spoils is measured again.
         if let Err(error) = small::write(disk, &note, encode(&cost, &machine).as_bytes()).await {
             tracing::warn!(file = %note.display(), %error, "the cost of a durable write is not noted");
         }
     }
-    tracing::info!(directory = %directory.display(), "journal writes by {cost}, {told}");
-    cost
+    Some((cost, "measured"))
 }
 
 /// Which life of the machine it is, and which device: what a measurement is good for.

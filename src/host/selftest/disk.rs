@@ -609,6 +609,7 @@ mod tests {
                 boot: String::new(),
                 device: 0,
                 mount: String::new(),
+                identity: String::new(),
             },
             figures: figures(99),
             places: None,
