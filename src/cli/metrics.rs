@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::metrics::{Kind, METRICS, Metric, SAMPLED, Unit, families};
+use crate::metrics::{Alias, Kind, METRICS, Metric, SAMPLED, Unit, families};
 
 use super::failure::Failure;
 use super::output::{Rows, print_json};
@@ -30,6 +30,8 @@ struct Row {
     labels: Vec<&'static str>,
     /// Kafka's names of its rows, as the JMX exporter's usual rules make them; `/metrics` has these too.
     kafka: Vec<&'static str>,
+    /// Those of them that only `/metrics?names=kafka` has.
+    kafka_if_asked: Vec<&'static str>,
     help: &'static str,
 }
 
@@ -37,6 +39,13 @@ impl Row {
     fn of(metric: &Metric) -> Row {
         let all = METRICS.iter().chain(SAMPLED.iter().copied());
         let same = all.filter(|other| other.name == metric.name);
+        let aliases: Vec<&Alias> = same.flat_map(|other| other.kafka).collect();
+        let names = |aliases: &mut dyn Iterator<Item = &&Alias>| {
+            let mut names: Vec<&'static str> = aliases.map(|alias| alias.name).collect();
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
         Row {
             name: metric.name,
             kind: match metric.kind {
@@ -50,10 +59,8 @@ impl Row {
                 Unit::Micros => "seconds",
             },
             labels: metric.keys.to_vec(),
-            kafka: same
-                .map(|other| other.kafka)
-                .filter(|name| !name.is_empty())
-                .collect(),
+            kafka: names(&mut aliases.iter()),
+            kafka_if_asked: names(&mut aliases.iter().filter(|alias| alias.is_asked)),
             help: metric.help,
         }
     }
@@ -68,11 +75,14 @@ impl Command {
         }
         let mut table = Rows::new(&["metric", "kind", "unit", "labels", "kafka's name", "what"]);
         for row in rows {
-            let cells =
-                [row.labels.join(","), row.kafka.join(" ")].map(|cell| match cell.is_empty() {
-                    true => "-".to_owned(),
-                    false => cell,
-                });
+            let mut kafka = row.kafka.join(" ");
+            if !row.kafka_if_asked.is_empty() {
+                kafka.push_str(" (?names=kafka)");
+            }
+            let cells = [row.labels.join(","), kafka].map(|cell| match cell.is_empty() {
+                true => "-".to_owned(),
+                false => cell,
+            });
             let [labels, kafka] = cells;
             let unit = if row.unit.is_empty() { "-" } else { row.unit };
             table.push(vec![

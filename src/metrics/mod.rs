@@ -5,7 +5,7 @@
 //! of many things (partitions, groups, directories, APIs) is no field: it is measured when a snapshot is taken and goes
 //! with it as [`Sample`]s. Uses `types` only.
 //!
-//! **Invariants.** One row per metric in `list.rs`: the field, the name, the unit, Kafka's name and the help cannot
+//! **Invariants.** One row per metric in `list.rs`: the field, the name, the unit, Kafka's names and the help cannot
 //! disagree, and the scrape, `ringlog metrics list` and the tests are made from it ([`families`]). Counters only grow.
 //! Whoever adds samples bounds how many. Nothing is shared between shards, nothing is atomic, nothing allocates after
 //! [`Metrics::new`] but the first value of an API.
@@ -15,12 +15,14 @@
 //! **Not obvious.** A histogram is a hundred plain counters, four to each doubling: recording is two additions. What is
 //! printed are the doublings from 16 on, so that a scrape stays small.
 
+mod alias;
 mod cell;
 mod list;
 mod sample;
 mod snapshot;
 mod stages;
 
+pub use alias::Alias;
 pub use cell::{ByKey, Counter, Counts, Gauge, Histogram, Peak};
 pub use list::*;
 pub use sample::{Label, Sample};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::sample::Label;
-use super::{Counter, Counts, Gauge, Histogram, METRICS, Peak, Sample};
+use super::{Alias, Counter, Counts, Gauge, Histogram, METRICS, Peak, Sample};
 
 /// What is known of a metric beside its value; one row of [`METRICS`] or [`SAMPLED`](super::SAMPLED).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,8 +17,8 @@ pub struct Metric {
     /// Of the value as it is kept here; a printer turns [`Unit::Micros`] into the name's seconds.
     pub unit: Unit,
     pub kind: Kind,
-    /// The name that the JMX exporter's usual rules give the same value of Kafka's; empty where there is none.
-    pub kafka: &'static str,
+    /// The names of the same values of Kafka's.
+    pub kafka: &'static [Alias],
     pub help: &'static str,
 }
 
@@ -117,7 +117,8 @@ impl Snapshot {
 }
 
 impl Value {
-    fn merge(&mut self, other: &Value) {
+    /// Adds a value of the same kind; of peaks the higher stays.
+    pub fn merge(&mut self, other: &Value) {
         match (self, other) {
             (Value::Counter(mine), Value::Counter(theirs)) => *mine = mine.wrapping_add(*theirs),
             (Value::Gauge(mine), Value::Gauge(theirs)) => *mine += theirs,
@@ -162,7 +163,7 @@ impl From<&Histogram> for Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     use super::*;
     use crate::metrics::{DEVICE_BYTES, GROUP_LAG_RECORDS, Metrics, SAMPLED, families};
@@ -252,7 +253,6 @@ mod tests {
     #[test]
     fn rows_are_told_apart_and_named_as_prometheus_wants() {
         let mut seen = HashSet::new();
-        let mut kafkas = HashSet::new();
         for metric in METRICS.iter().chain(SAMPLED.iter().copied()) {
             assert!(seen.insert((metric.name, metric.labels)), "{}", metric.name);
             let is_counter = metric.kind == Kind::Counter;
@@ -274,15 +274,6 @@ mod tests {
                 "{}",
                 metric.name
             );
-            if !metric.kafka.is_empty() {
-                assert!(kafkas.insert(metric.kafka), "{}", metric.kafka);
-                assert_eq!(
-                    metric.kafka.ends_with("_total"),
-                    is_counter,
-                    "{}",
-                    metric.kafka
-                );
-            }
         }
         for row in Metrics::new().snapshot().rows() {
             let kind = match row.value {
@@ -293,6 +284,24 @@ mod tests {
             };
             assert_eq!(kind, row.metric.kind);
         }
+    }
+
+    #[test]
+    fn kafkas_names_are_of_one_kind_each_and_none_is_ours() {
+        let mut kinds = HashMap::new();
+        let rows = METRICS.iter().chain(SAMPLED.iter().copied());
+        for (metric, alias) in rows.flat_map(|m| m.kafka.iter().map(move |alias| (m, alias))) {
+            let name = alias.name;
+            assert!(name.starts_with("kafka_"), "{name}");
+            let kind = alias.kind(metric);
+            assert_eq!(*kinds.entry(name).or_insert(kind), kind, "{name}");
+            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            let is_time = metric.unit == Unit::Micros && kind == Kind::Histogram;
+            assert_eq!(name.ends_with("ms"), is_time, "{name}");
+            let mut needed = alias.keys.iter().chain(alias.only);
+            assert!(needed.all(|(key, _)| metric.keys.contains(key)), "{name}");
+        }
+        assert!(kinds.len() > 30, "{}", kinds.len());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::http::Counts;
 use super::process;
-use super::text::{self, Format};
+use super::text::{self, Format, KafkaNames};
 use super::{Shards, Silent, Step};
 use crate::metrics::{
     ADMIN_REFUSED, ADMIN_REQUESTS, BUILD, IO_WORKER_CPU, IO_WORKERS, LOG_LINES_DROPPED,
@@ -194,7 +194,7 @@ fn readiness(shards: &Shards) -> Answer {
 }
 
 async fn metrics(shards: &Shards, counts: &Counts, asked: Asked<'_>) -> Result<Answer, Answer> {
-    let detail = detail_of(asked.query)?;
+    let (detail, kafka) = wanted_of(asked.query)?;
     let began = Instant::now();
     let ask = shards.ask(move |shard| async move { shard.metrics_snapshot(detail).await });
     let mut snapshot = ask.await?;
@@ -204,7 +204,7 @@ async fn metrics(shards: &Shards, counts: &Counts, asked: Asked<'_>) -> Result<A
     Ok(Answer {
         status: 200,
         content_type: asked.format.content_type(),
-        body: text::encode(snapshot, asked.format),
+        body: text::encode(snapshot, asked.format, kafka),
     })
 }
 
@@ -315,9 +315,10 @@ fn told(value: &Value) -> Json {
     }
 }
 
-/// `without=partitions,topics,groups`: which of the rows that there are many of are left out.
-fn detail_of(query: &str) -> Result<Detail, Answer> {
-    let mut detail = Detail::ALL;
+/// `without=partitions,topics,groups`: which of the rows that there are many of are left out; `names=kafka`: all that Kafka
+/// has too is told by Kafka's names besides, partitions as well.
+fn wanted_of(query: &str) -> Result<(Detail, KafkaNames), Answer> {
+    let (mut detail, mut kafka) = (Detail::ALL, KafkaNames::Usual);
     for (key, value) in pairs(query) {
         match key.as_str() {
             "without" => {
@@ -333,10 +334,12 @@ fn detail_of(query: &str) -> Result<Detail, Answer> {
                     }
                 }
             }
-            _ => return Err(unknown_key(&key, "without")),
+            "names" if value == "kafka" => kafka = KafkaNames::All,
+            "names" => return Err(Answer::error(400, "names: expected kafka")),
+            _ => return Err(unknown_key(&key, "without and names")),
         }
     }
-    Ok(detail)
+    Ok((detail, kafka))
 }
 
 /// `limit=N&after=NEXT`.
@@ -410,10 +413,24 @@ mod tests {
             assert_eq!(refused.status, 400);
             assert!(refused.body.contains(key), "{}", refused.body);
         }
-        let detail = detail_of("without=partitions,groups")
+        let (detail, kafka) = wanted_of("without=partitions,groups")
             .map_err(|_| ())
             .unwrap();
         assert!(detail.topics && !detail.partitions && !detail.groups);
-        assert!(detail_of("without=everything").is_err());
+        assert_eq!(kafka, KafkaNames::Usual);
+        let (detail, kafka) = wanted_of("names=kafka").map_err(|_| ()).unwrap();
+        assert_eq!((detail, kafka), (Detail::ALL, KafkaNames::All));
+        for wrong in ["without=everything", "names", "names=ours", "name=kafka"] {
+            let Err(refused) = wanted_of(wrong) else {
+                panic!("{wrong} is taken")
+            };
+            let key = wrong.split('=').next().unwrap_or("");
+            assert_eq!(refused.status, 400);
+            assert!(
+                refused.body.contains(&format!("{key}: expected")),
+                "{}",
+                refused.body
+            );
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A snapshot as the text that Prometheus reads, in the older format or as OpenMetrics; made from the table of metrics.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Registry;
 
-use crate::metrics::{Counts, Kind, METRICS, Metric, Snapshot, Unit, Value, families};
+use crate::metrics::{Counts, Kind, Metric, Snapshot, Unit, Value, families};
 
 /// The format of an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,10 +37,18 @@ impl Format {
     }
 }
 
-/// Every metric of the snapshot, and those that Kafka has too under Kafka's names besides.
-pub fn encode(snapshot: Snapshot, format: Format) -> String {
+/// Which of Kafka's names are told besides ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KafkaNames {
+    /// Those of which there are few rows.
+    Usual,
+    All,
+}
+
+/// Every metric of the snapshot, and what Kafka has too under Kafka's names besides.
+pub fn encode(snapshot: Snapshot, format: Format, kafka: KafkaNames) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(snapshot)));
+    registry.register_collector(Box::new(Scrape { snapshot, kafka }));
     let mut out = String::with_capacity(1 << 18);
     let encoded = match format {
         Format::Prometheus => prometheus_text::encode(&mut out, &registry),
@@ -51,46 +59,103 @@ pub fn encode(snapshot: Snapshot, format: Format) -> String {
 }
 
 #[derive(Debug)]
-struct Scrape(Snapshot);
+struct Scrape {
+    snapshot: Snapshot,
+    kafka: KafkaNames,
+}
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+/// What is told by one of Kafka's names.
+struct Aliased<'a> {
+    kind: Kind,
+    /// Our names of the same.
+    names: Vec<&'static str>,
+    rows: Vec<(Labels<'a>, Value)>,
+}
+
+impl Scrape {
+    fn rows(&self) -> impl Iterator<Item = (&'static Metric, Labels<'_>, &Value)> {
+        let fixed = self.snapshot.rows();
+        let fixed = fixed.map(|row| (row.metric, row.metric.labels.to_vec(), row.value));
+        let sampled = self.snapshot.samples().map(|sample| {
+            let labels = sample.labels.iter();
+            let labels = labels.map(|(key, value)| (*key, value.as_str()));
+            (sample.metric, labels.collect(), &sample.value)
+        });
+        fixed.chain(sampled)
+    }
+
+    fn aliased(&self) -> BTreeMap<&'static str, Aliased<'_>> {
+        let mut by_name = BTreeMap::new();
+        for (metric, labels, value) in self.rows() {
+            for alias in metric.kafka {
+                if alias.is_asked && self.kafka == KafkaNames::Usual {
+                    continue;
+                }
+                let Some(labels) = alias.labels(&labels) else {
+                    continue;
+                };
+                let kind = alias.kind(metric);
+                let value = match (kind, value) {
+                    (Kind::Counter, Value::Histogram(counts)) => Value::Counter(counts.count()),
+                    (_, value) => value.clone(),
+                };
+                let family = by_name.entry(alias.name).or_insert_with(|| Aliased {
+                    kind,
+                    names: Vec::new(),
+                    rows: Vec::new(),
+                });
+                family.add(metric.name, labels, value);
+            }
+        }
+        by_name
+    }
+}
+
+impl<'a> Aliased<'a> {
+    fn add(&mut self, name: &'static str, labels: Labels<'a>, value: Value) {
+        if self.names.last() != Some(&name) {
+            self.names.push(name);
+        }
+        // Kafka counts as one what has rows here by its state.
+        let known = self.rows.iter_mut().take(1);
+        let mut known = known.filter(|(known, _)| known.is_empty() && labels.is_empty());
+        match known.next() {
+            Some((_, sum)) => sum.merge(&value),
+            None => self.rows.push((labels, value)),
+        }
+    }
+
+    fn help(&self) -> String {
+        format!("{} by Kafka's name.", self.names.join(" and "))
+    }
+}
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let mut by_name: HashMap<&str, Vec<(Labels<'_>, &Value)>> = HashMap::new();
-        for row in self.0.rows() {
-            let rows = by_name.entry(row.metric.name).or_default();
-            rows.push((row.metric.labels.to_vec(), row.value));
-        }
-        for sample in self.0.samples() {
-            let labels = sample
-                .labels
-                .iter()
-                .map(|(key, value)| (*key, value.as_str()));
-            let rows = by_name.entry(sample.metric.name).or_default();
-            rows.push((labels.collect(), &sample.value));
+        for (metric, labels, value) in self.rows() {
+            let rows = by_name.entry(metric.name).or_default();
+            rows.push((labels, value));
         }
         for family in families() {
             let Some(rows) = by_name.get(family.name) else {
                 continue;
             };
-            let metric = descriptor(&mut encoder, family.name, family.help, family.kind)?;
-            encode_rows(metric, family.unit, rows)?;
+            let mut metric = descriptor(&mut encoder, family.name, family.help, family.kind)?;
+            let rows = rows.iter().map(|(labels, value)| (labels, *value));
+            encode_rows(&mut metric, rows, |encoder, value| {
+                encode_value(encoder, family.unit, value)
+            })?;
         }
-        for (metric, row) in METRICS.iter().zip(self.0.rows()) {
-            if metric.kafka.is_empty() {
-                continue;
-            }
-            let help = alias_help(metric);
-            let encoder = descriptor(&mut encoder, metric.kafka, &help, metric.kind)?;
-            encode_rows(encoder, metric.unit, &[(Vec::new(), row.value)])?;
+        for (name, family) in self.aliased() {
+            let mut metric = descriptor(&mut encoder, name, &family.help(), family.kind)?;
+            let rows = family.rows.iter().map(|(labels, value)| (labels, value));
+            encode_rows(&mut metric, rows, encode_aliased)?;
         }
         Ok(())
     }
-}
-
-fn alias_help(metric: &Metric) -> String {
-    format!("{} by Kafka's name.", metric.name)
 }
 
 fn descriptor<'a>(
@@ -108,18 +173,30 @@ fn descriptor<'a>(
     encoder.encode_descriptor(name, help, None, kind)
 }
 
-fn encode_rows(
-    mut encoder: MetricEncoder<'_>,
-    unit: Unit,
-    rows: &[(Labels<'_>, &Value)],
+fn encode_rows<'a>(
+    encoder: &mut MetricEncoder<'_>,
+    rows: impl Iterator<Item = (&'a Labels<'a>, &'a Value)>,
+    encode: impl Fn(&mut MetricEncoder<'_>, &Value) -> fmt::Result,
 ) -> fmt::Result {
     for (labels, value) in rows {
         match labels.is_empty() {
-            true => encode_value(&mut encoder, unit, value)?,
-            false => encode_value(&mut encoder.encode_family(labels)?, unit, value)?,
+            true => encode(encoder, value)?,
+            false => encode(&mut encoder.encode_family(labels)?, value)?,
         }
     }
     Ok(())
+}
+
+/// See [`Alias`](crate::metrics::Alias) for what is told of a histogram.
+fn encode_aliased(encoder: &mut MetricEncoder<'_>, value: &Value) -> fmt::Result {
+    match value {
+        Value::Histogram(counts) => {
+            let sum_ms = counts.sum() as f64 / 1e3;
+            let all = [(f64::INFINITY, counts.count())];
+            encoder.encode_histogram(sum_ms, counts.count(), &all, NO_EXEMPLARS)
+        }
+        value => encode_value(encoder, Unit::Count, value),
+    }
 }
 
 fn encode_value(encoder: &mut MetricEncoder<'_>, unit: Unit, value: &Value) -> fmt::Result {
@@ -147,9 +224,10 @@ fn encode_histogram(encoder: &mut MetricEncoder<'_>, unit: Unit, counts: &Counts
         *upper = f64::INFINITY;
     }
     let sum = counts.sum() as f64 / scale;
-    let no_exemplars: Option<&HashMap<usize, Exemplar<NoLabelSet, f64>>> = None;
-    encoder.encode_histogram(sum, counts.count(), &buckets, no_exemplars)
+    encoder.encode_histogram(sum, counts.count(), &buckets, NO_EXEMPLARS)
 }
+
+const NO_EXEMPLARS: Option<&HashMap<usize, Exemplar<NoLabelSet, f64>>> = None;
 
 #[cfg(test)]
 #[path = "text_tests.rs"]

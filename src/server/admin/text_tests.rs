@@ -5,7 +5,10 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::metrics::{GROUP_LAG_RECORDS, Metrics, SAMPLED, Sample};
+use crate::metrics::{
+    GROUP_LAG_RECORDS, METRICS, Metrics, PARTITION_BYTES, REQUEST_TIME, SAMPLED, Sample,
+    TOPIC_RECORDS_IN,
+};
 use crate::types::Str;
 
 /// Name and labels as printed, to the value.
@@ -39,7 +42,7 @@ fn snapshot() -> Snapshot {
 #[test]
 fn both_formats_say_what_was_counted() {
     for format in [Format::Prometheus, Format::OpenMetrics] {
-        let text = encode(snapshot(), format);
+        let text = encode(snapshot(), format, KafkaNames::Usual);
         let values = read(&text);
         assert_eq!(values["ringlog_requests_total"], 42.0);
         assert_eq!(values["ringlog_oldest_open_transaction_seconds"], 1.5);
@@ -75,7 +78,7 @@ fn both_formats_say_what_was_counted() {
 
 #[test]
 fn every_family_is_told_once_and_in_one_piece() {
-    let text = encode(snapshot(), Format::Prometheus);
+    let text = encode(snapshot(), Format::Prometheus, KafkaNames::Usual);
     let mut seen: Vec<&str> = Vec::new();
     for line in text.lines() {
         let Some(rest) = line.strip_prefix("# TYPE ") else {
@@ -87,7 +90,8 @@ fn every_family_is_told_once_and_in_one_piece() {
     }
     for metric in METRICS {
         assert!(seen.contains(&metric.name), "{}", metric.name);
-        assert!(metric.kafka.is_empty() || seen.contains(&metric.kafka));
+        let mut kafka = metric.kafka.iter();
+        assert!(kafka.all(|alias| seen.contains(&alias.name)));
     }
     let absent = SAMPLED.iter().filter(|metric| !seen.contains(&metric.name));
     assert_eq!(
@@ -95,6 +99,87 @@ fn every_family_is_told_once_and_in_one_piece() {
         SAMPLED.len() - 1,
         "what was not measured is not told"
     );
+}
+
+/// A snapshot with rows of topics, partitions and requests.
+fn snapshot_of_many() -> Snapshot {
+    let metrics = Metrics::new();
+    metrics.records_in.add(9);
+    metrics.groups_classic_stable.set(2);
+    metrics.groups_classic_empty.set(3);
+    metrics.groups_consumer_stable.set(50);
+    for us in [1_000, 2_500] {
+        metrics.commit_round_time.record(us);
+    }
+    let mut snapshot = metrics.snapshot();
+    let times = snapshot
+        .rows()
+        .find(|row| row.metric.name == "ringlog_commit_round_seconds");
+    let times = times.expect("it is a metric").value.clone();
+    let labels = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| Str::from(*text))
+            .collect::<Vec<_>>()
+    };
+    snapshot.add_samples([
+        Sample::new(&TOPIC_RECORDS_IN, labels(&["a"]), Value::Counter(4)),
+        Sample::new(&TOPIC_RECORDS_IN, labels(&["b\""]), Value::Counter(5)),
+        Sample::new(&PARTITION_BYTES, labels(&["a", "3"]), Value::Gauge(77)),
+        Sample::new(&REQUEST_TIME, labels(&["Metadata"]), times.clone()),
+        Sample::new(&REQUEST_TIME, labels(&["NativePush"]), times),
+    ]);
+    snapshot
+}
+
+#[test]
+fn by_kafkas_names_it_is_told_as_kafka_tells_it() {
+    for format in [Format::Prometheus, Format::OpenMetrics] {
+        let text = encode(snapshot_of_many(), format, KafkaNames::All);
+        let values = read(&text);
+        for (row, value) in [
+            ("server_brokertopicmetrics_messagesin_total", 9.0),
+            (
+                r#"server_brokertopicmetrics_messagesin_total{topic="a"}"#,
+                4.0,
+            ),
+            (
+                r#"server_brokertopicmetrics_messagesin_total{topic="b\""}"#,
+                5.0,
+            ),
+            (r#"log_log_size{topic="a",partition="3"}"#, 77.0),
+            ("coordinator_group_groupmetadatamanager_numgroups", 5.0),
+            (
+                "coordinator_group_groupmetadatamanager_numgroupsstable",
+                2.0,
+            ),
+            (
+                r#"network_requestmetrics_requests_total{request="Metadata"}"#,
+                2.0,
+            ),
+            (
+                r#"network_requestmetrics_totaltimems_count{request="Metadata"}"#,
+                2.0,
+            ),
+            (
+                r#"network_requestmetrics_totaltimems_sum{request="Metadata"}"#,
+                3.5,
+            ),
+        ] {
+            let told = values.get(&format!("kafka_{row}"));
+            assert_eq!(told, Some(&value), "{row} in {text}");
+        }
+        let mut types: Vec<&str> = text.lines().filter(|l| l.starts_with("# TYPE ")).collect();
+        let count = types.len();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), count, "a family begins once");
+        assert!(!text.contains(r#"request="Native"#));
+        let usual = encode(snapshot_of_many(), format, KafkaNames::Usual);
+        let few = read(&usual);
+        assert!(!usual.contains("kafka_log_log_size"), "{usual}");
+        assert_eq!(few.len(), values.len() - 1, "nothing else is left out");
+    }
 }
 
 #[test]

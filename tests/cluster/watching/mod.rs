@@ -10,6 +10,7 @@ mod logs;
 mod monitoring;
 mod native;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -250,6 +251,10 @@ fn the_format_is_what_is_asked_for_and_what_there_are_many_of_can_be_left_out() 
         .filter(|name| name.starts_with("ringlog_partition_bytes{"));
     assert_eq!(rows.count(), 3, "rows are bounded");
     assert_eq!(scrape.value("ringlog_metrics_partitions_untold"), 5.0);
+    for wrong in ["/metrics?names=ours", "/metrics?partitions=no"] {
+        let refused = get(watched.admin, wrong);
+        assert_eq!(refused.status, 400, "{wrong}: {}", refused.body);
+    }
     let without = get(watched.admin, "/metrics?without=partitions,topics,groups");
     assert!(
         !without.body.contains("\nringlog_partition_bytes{"),
@@ -277,6 +282,110 @@ fn health_and_readiness_are_told_by_status() {
     for step in ["ready", "recovered", "controller", "listeners"] {
         assert_eq!(ready[step], Json::Bool(true), "{step}");
     }
+}
+
+/// The families of a scrape, each with its kind; fails where one begins twice or a line is told outside its family.
+fn kinds(text: &str) -> BTreeMap<String, String> {
+    let (mut kinds, mut helps) = (BTreeMap::new(), BTreeSet::new());
+    let mut family = String::new();
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            family = rest.split(' ').next().expect("a name").to_owned();
+            assert!(helps.insert(family.clone()), "{family} is explained twice");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a kind");
+            assert_eq!(name, family);
+            let before = kinds.insert(name.to_owned(), kind.to_owned());
+            assert_eq!(before, None, "{name} begins twice");
+        } else {
+            let name = line.split(['{', ' ']).next().expect("a name");
+            let rest = name.strip_prefix(&family);
+            let rest = rest.unwrap_or_else(|| panic!("{line} in the family {family}"));
+            let ends = ["", "_total", "_sum", "_count", "_bucket"];
+            assert!(ends.contains(&rest), "{line} in the family {family}");
+        }
+    }
+    kinds
+}
+
+#[test]
+fn who_knows_kafkas_names_finds_them_with_kafkas_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let watched = Watched::start(dir.path(), &[]);
+    let mut client = watched.broker.client();
+    let bytes = load(&mut client, "named") as f64;
+    find_coordinator(&mut client, "named");
+    commit(&mut client, "named", "named", 0, 1);
+    let open = "Accept: application/openmetrics-text; version=1.0.0\r\n";
+    let scrape = |path: &str, accept: &str| get_with(watched.admin, path, accept).body;
+    let plain = scrape("/metrics?names=kafka", "");
+    let told = Scrape::parse(&plain);
+    assert_eq!(
+        told.names().count(),
+        plain.lines().filter(|l| !l.starts_with('#')).count()
+    );
+    let records = (BATCHES * RECORDS) as f64;
+    let of_topic = |name: &str| {
+        told.value(&format!(
+            r#"kafka_server_brokertopicmetrics_{name}_total{{topic="named"}}"#
+        ))
+    };
+    assert_eq!(of_topic("messagesin"), records * f64::from(PARTITIONS));
+    assert_eq!((of_topic("bytesin"), of_topic("bytesout")), (bytes, bytes));
+    for partition in 0..PARTITIONS {
+        let of = |name: &str| {
+            let labels = format!(r#"{{topic="named",partition="{partition}"}}"#);
+            told.value(&format!("kafka_log_log_{name}{labels}"))
+        };
+        assert_eq!((of("logstartoffset"), of("logendoffset")), (0.0, records));
+        assert_eq!(of("size"), bytes / f64::from(PARTITIONS));
+    }
+    let request = |name: &str, api: &str| {
+        told.value(&format!(
+            r#"kafka_network_requestmetrics_{name}{{request="{api}"}}"#
+        ))
+    };
+    let produced = (BATCHES * PARTITIONS as u64) as f64;
+    assert_eq!(request("requests_total", "Produce"), produced);
+    for time in [
+        "totaltimems",
+        "requestqueuetimems",
+        "localtimems",
+        "remotetimems",
+        "responsesendtimems",
+    ] {
+        assert_eq!(
+            request(&format!("{time}_count"), "Produce"),
+            produced,
+            "{time}"
+        );
+    }
+    let seconds = told.value(r#"ringlog_request_seconds_sum{api="Produce"}"#);
+    let ms = request("totaltimems_sum", "Produce");
+    assert!((ms / 1e3 - seconds).abs() < 1e-6, "{ms} ms and {seconds} s");
+    let group = "kafka_coordinator_group_groupmetadatamanager_";
+    assert_eq!(told.value(&format!("{group}numgroups")), 1.0);
+    assert_eq!(told.value(&format!("{group}numgroupsempty")), 1.0);
+    assert_eq!(told.value(&format!("{group}numoffsets")), 1.0);
+    assert!(told.value("kafka_server_socketservermetrics_connection_count") >= 1.0);
+    assert_eq!(kinds(&plain)["kafka_log_log_size"], "gauge");
+    let opened = scrape("/metrics?names=kafka", open);
+    let kinds_of_open = kinds(&opened);
+    assert!(opened.ends_with("# EOF\n"));
+    assert_eq!(
+        kinds_of_open["kafka_network_requestmetrics_totaltimems"],
+        "histogram"
+    );
+    assert_eq!(
+        kinds_of_open["kafka_network_requestmetrics_requests"],
+        "counter"
+    );
+    // Of partitions there are many: only who asks is told.
+    let usual = scrape("/metrics", "");
+    assert!(!usual.contains("kafka_log_log_"));
+    assert!(usual.contains(r#"kafka_server_brokertopicmetrics_bytesin_total{topic="named"}"#));
+    kinds(&scrape("/metrics", open));
+    monitoring::promtool(&["check", "metrics"], &[], &plain);
 }
 
 /// Every byte that is no letter or digit as `%XX`.
@@ -443,7 +552,7 @@ fn the_reference_has_every_metric_of_a_scrape() {
             row["name"] == name || kafka.iter().any(|kafka| kafka == name)
         })
     };
-    let text = get(watched.admin, "/metrics").body;
+    let text = get(watched.admin, "/metrics?names=kafka").body;
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let names: Vec<_> = names.filter_map(|rest| rest.split(' ').next()).collect();
     assert!(names.len() > 80, "{}", names.len());

@@ -89,7 +89,7 @@ fn every_metric_of_panels_and_alerts_is_told_by_a_broker() {
 }
 
 /// Runs it where it is installed; `scripts/test` sees to that.
-fn promtool(words: &[&str], files: &[PathBuf], input: &str) {
+pub fn promtool(words: &[&str], files: &[PathBuf], input: &str) {
     let started = Command::new("promtool")
         .args(words)
         .args(files)
