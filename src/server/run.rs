@@ -117,6 +117,7 @@ impl Prepared {
 
     fn seeds(self) -> Result<Vec<Seed>, String> {
         let known = Arc::new(Known::new(self.shards_count));
+        supervisor::watch(known.clone())?;
         let mut admin = match self.admin {
             Some(bound) => Some(bound.start(known.clone())?),
             None => None,
@@ -166,6 +167,8 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
     let directories = seed.opened.directories.clone();
     let (known, shard) = (seed.known, shard::open(seed.opened));
     known.note_thread(own.id);
+    let turning = known.clone();
+    shard.on_turn(move || turning.note_turn(own.id));
     if let Some(keeper) = seed.admin {
         admin::attend(&shard, keeper);
     }
@@ -206,12 +209,13 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
         let ids = ids.filter(|id| *id != Uuid::default()).collect();
         let started = shard
             .start_controller(&directories, |cluster_id| {
+                // By now every shard has its logs, and the controller is there to be told of this broker.
+                known.progress.note(Step::Recovered);
                 registration(&shard, cluster_id, &advertised, ids)
             })
             .await;
         match started {
             Ok(()) => {
-                known.progress.note(Step::Recovered);
                 accept_all(&shard, seed.bound, &seed.admission);
                 known.progress.note(Step::Listening);
                 println!("ringlog ready listeners={}", told(&seed.advertised));
@@ -237,6 +241,7 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
         rt::sleep(Duration::from_millis(5)).await;
     }
     shard.close().await;
+    known.note_end(own.id);
 }
 
 /// Says now and then how many lines of the log were left out.

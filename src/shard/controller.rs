@@ -180,6 +180,14 @@ impl Shard {
         .await
     }
 
+    /// On shard 0: whether the metadata quorum has a leader that has read its log and knows this broker. The one voter there is
+    /// leads from the moment it has.
+    pub fn has_controller(&self) -> bool {
+        let image = self.image();
+        let own = image.broker(self.node_id());
+        self.controller.borrow().is_some() && own.is_some_and(|broker| !broker.fenced)
+    }
+
     /// The controller, which comes after the metadata that it recovered: coordinators that load meanwhile wait for it.
     async fn controller(&self) -> Rc<Controller> {
         loop {

@@ -65,6 +65,7 @@ pub struct Shard {
     /// The slowest requests of this shard's connections.
     pub slow: SlowRing,
     pub(super) on_list: RefCell<Option<ListConnections>>,
+    pub(super) on_turn: RefCell<Option<Box<dyn Fn()>>>,
     parked: Parked,
     /// Only on shard 0.
     pub(super) controller: RefCell<Option<Rc<Controller>>>,
@@ -114,6 +115,7 @@ impl Shard {
             answers: Answers::new(budget.answers()),
             slow: SlowRing::default(),
             on_list: RefCell::new(None),
+            on_turn: RefCell::new(None),
             parked: Parked::default(),
             controller: RefCell::new(None),
             controller_made: Notify::default(),

@@ -325,6 +325,12 @@ impl Shard {
         self.metrics.log_dirs_offline.set(offline);
     }
 
+    /// Who is told, a few times a second, that the shard's loop comes by.
+    pub fn on_turn(&self, tell: impl Fn() + 'static) {
+        tell();
+        self.on_turn.replace(Some(Box::new(tell)));
+    }
+
     /// Looks a few times a second how late a timer comes, for as long as the shard lives: whoever keeps it busy for
     /// longer keeps everyone waiting.
     pub(super) async fn watch_timers(self: Rc<Self>) {
@@ -335,6 +341,9 @@ impl Shard {
             self.metrics.timer_lateness.record(late_us);
             if late_us > STALL_US {
                 self.metrics.stalls.increment();
+            }
+            if let Some(tell) = &*self.on_turn.borrow() {
+                tell();
             }
         }
     }

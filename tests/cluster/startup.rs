@@ -318,6 +318,53 @@ fn its_supervisor_is_told_when_it_serves_and_when_it_stops() {
     );
 }
 
+/// What `WatchdogSec=` of a systemd unit waits for, from the start to the end.
+#[test]
+fn its_supervisor_hears_again_and_again_that_its_shards_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let mut heard = [0; 64];
+    let mut hear = || {
+        let length = socket.recv(&mut heard).expect("the broker tells");
+        String::from_utf8_lossy(&heard[..length]).into_owned()
+    };
+    let port = free_port();
+    let mut command = command(port, &dir.path().join("data"), &[]);
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "400000");
+    let mut broker = Broker::start_command(port, &mut command);
+    while hear() != "READY=1" {}
+    let began = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(hear(), "WATCHDOG=1");
+    }
+    let took = began.elapsed();
+    assert!(
+        took < Duration::from_secs(4),
+        "ten in {took:?}, wanted every 0.1 s"
+    );
+    broker.signal(libc::SIGTERM);
+    while hear() != "STOPPING=1" {}
+    assert!(broker.wait(SOON).status.success());
+    // Another process is watched: this one is not asked.
+    let mut broker = Broker::start_command(port, command.env("WATCHDOG_PID", "1"));
+    let mut said = Vec::new();
+    broker.signal(libc::SIGTERM);
+    assert!(broker.wait(SOON).status.success());
+    socket.set_nonblocking(true).unwrap();
+    while let Ok(length) = socket.recv(&mut heard) {
+        said.push(String::from_utf8_lossy(&heard[..length]).into_owned());
+    }
+    let after = said
+        .iter()
+        .rposition(|word| word == "READY=1")
+        .expect("it was ready");
+    assert_eq!(said[after..], ["READY=1", "STOPPING=1"]);
+}
+
 #[test]
 fn a_waiting_fetch_does_not_hold_up_the_stop_and_a_second_signal_ends_it_at_once() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,8 @@
 //! What each path answers.
 
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
@@ -9,14 +10,14 @@ use serde_json::{Map, Value as Json, json};
 use super::http::Counts;
 use super::process;
 use super::text::{self, Format, KafkaNames};
-use super::{Shards, Silent, Step};
+use super::{Known, Shards, Silent, Step};
 use crate::metrics::{
     ADMIN_REFUSED, ADMIN_REQUESTS, BUILD, IO_WORKER_CPU, IO_WORKERS, LOG_LINES_DROPPED,
     LOG_LINES_LIMITED, PROCESS_CPU, PROCESS_FILES, PROCESS_FILES_MAX, PROCESS_MEMORY,
     PROCESS_START, SCRAPE_TIME, SHARD_CPU, SHARD_RUN_QUEUE, Sample, Snapshot, Value,
 };
 use crate::rt;
-use crate::shard::{Detail, PageRequest, ShardRow};
+use crate::shard::{Detail, PageRequest, Shard, ShardRow};
 use crate::types::Str;
 
 /// Every path there is.
@@ -37,6 +38,8 @@ pub(super) const PATHS: [&str; 12] = [
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1000;
+/// Whoever asks whether we are ready asks often, and takes silence for a no.
+const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// A request, as far as anything depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +103,7 @@ pub(super) async fn answer(shards: &Shards, counts: &Counts, asked: Asked<'_>) -
         "/" => Ok(Answer::json(200, &PATHS)),
         "/metrics" => metrics(shards, counts, asked).await,
         "/healthz" => health(shards).await,
-        "/readyz" => Ok(readiness(shards)),
+        "/readyz" => Ok(readiness(shards).await),
         "/debug/shards" => debug(shards).await,
         path => match path.strip_prefix("/api/v1/") {
             Some(list) => list_of(shards, list, asked.query).await,
@@ -177,17 +180,30 @@ async fn health(shards: &Shards) -> Result<Answer, Answer> {
     ))
 }
 
-/// Whether clients can be sent here: recovered, listening, and not about to stop.
-fn readiness(shards: &Shards) -> Answer {
-    let has = |step| shards.known.progress.has(step);
+/// Whether clients can be sent here: recovered, with a controller, listening, every shard at work, and not about to stop.
+async fn readiness(shards: &Shards) -> Answer {
+    let stuck = shards.known.stuck();
+    // Before, there is nobody to ask; and shard 0, which would answer, may be the one that is stuck.
+    let is_asked = shards.known.progress.has(Step::Recovered) && !stuck.contains(&0);
+    let has_controller = is_asked && {
+        let ask = |shard: Rc<Shard>| async move { shard.has_controller() };
+        let answered = shards.ask_within(READY_WITHIN, ask).await;
+        answered == Ok(true)
+    };
+    readiness_of(&shards.known, has_controller, &stuck)
+}
+
+fn readiness_of(known: &Known, has_controller: bool, stuck: &[usize]) -> Answer {
+    let has = |step| known.progress.has(step);
     let (recovered, listening) = (has(Step::Recovered), has(Step::Listening));
     let stopping = has(Step::Stopping);
-    let ready = recovered && listening && !stopping;
+    let ready = recovered && has_controller && listening && stuck.is_empty() && !stopping;
     let state = json!({
         "ready": ready,
         "recovered": recovered,
-        "controller": recovered,
+        "controller": has_controller,
         "listeners": listening,
+        "stuck_shards": stuck,
         "stopping": stopping,
     });
     Answer::json(if ready { 200 } else { 503 }, &state)
@@ -400,6 +416,33 @@ fn decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ready_is_who_has_all_and_is_not_about_to_stop() {
+        let told = |known: &Known, has_controller, stuck: &[usize]| {
+            let answer = readiness_of(known, has_controller, stuck);
+            let state: Json = serde_json::from_str(&answer.body).expect("it is JSON");
+            assert_eq!(state["ready"], Json::Bool(answer.status == 200));
+            (answer.status, state)
+        };
+        let known = Known::new(2);
+        assert_eq!(told(&known, false, &[]).0, 503, "it has just been started");
+        known.progress.note(Step::Recovered);
+        assert_eq!(told(&known, true, &[]).0, 503, "nobody listens");
+        known.progress.note(Step::Listening);
+        assert_eq!(told(&known, true, &[]).0, 200);
+        let (status, state) = told(&known, false, &[]);
+        assert_eq!((status, &state["controller"]), (503, &Json::Bool(false)));
+        assert_eq!(
+            state["recovered"],
+            Json::Bool(true),
+            "which is another thing"
+        );
+        let (status, state) = told(&known, true, &[1]);
+        assert_eq!((status, &state["stuck_shards"]), (503, &json!([1])));
+        known.progress.note(Step::Stopping);
+        assert_eq!(told(&known, true, &[]).0, 503);
+    }
 
     #[test]
     fn a_query_is_read_or_refused_with_its_key() {

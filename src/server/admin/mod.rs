@@ -6,6 +6,7 @@
 
 mod answers;
 mod http;
+mod known;
 mod process;
 mod text;
 
@@ -13,13 +14,12 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
+pub(super) use self::known::{Known, Step};
 use crate::config::{AdminAddress, BrokerConfig};
 use crate::rt::{self, Door, DoorKeeper, Queue};
 use crate::shard::Shard;
-use crate::types::ShardId;
 
 /// Work for shard 0; it answers by a channel of its own.
 pub(super) type Ask = Box<dyn FnOnce(Rc<Shard>) + Send>;
@@ -28,59 +28,6 @@ pub(super) type Ask = Box<dyn FnOnce(Rc<Shard>) + Send>;
 const ASKS_MAX: usize = 128;
 /// A shard that has not answered after this long is not well.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
-/// How far a start has come, for `/readyz`; shared with whoever asks.
-#[derive(Default)]
-pub(super) struct Progress(AtomicU8);
-
-/// A step of the start, or its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Step {
-    /// Logs are recovered and the controller is known.
-    Recovered = 1,
-    /// Clients are served.
-    Listening = 2,
-    Stopping = 4,
-}
-
-impl Progress {
-    pub fn note(&self, step: Step) {
-        self.0.fetch_or(step as u8, Ordering::Release);
-    }
-
-    pub fn has(&self, step: Step) -> bool {
-        self.0.load(Ordering::Acquire) & step as u8 != 0
-    }
-}
-
-/// What the admin thread knows of the shards without asking: how far they have come, and their threads.
-pub(super) struct Known {
-    pub progress: Progress,
-    /// Each shard's thread, as the kernel numbers it; 0 before it runs.
-    threads: Vec<AtomicU32>,
-}
-
-impl Known {
-    pub fn new(shards_count: u16) -> Known {
-        Known {
-            progress: Progress::default(),
-            threads: (0..shards_count).map(|_| AtomicU32::new(0)).collect(),
-        }
-    }
-
-    /// This thread is that shard's.
-    pub fn note_thread(&self, shard: ShardId) {
-        if let Some(thread) = process::own_thread() {
-            self.threads[shard.index()].store(thread, Ordering::Relaxed);
-        }
-    }
-
-    fn threads(&self) -> impl Iterator<Item = u32> {
-        self.threads
-            .iter()
-            .map(|thread| thread.load(Ordering::Relaxed))
-    }
-}
 
 /// The admin listener before its thread runs: a taken port is told at once.
 pub(super) struct BoundAdmin {
@@ -160,8 +107,18 @@ enum Silent {
 }
 
 impl Shards {
-    /// Runs `work` on shard 0 and waits for what it gives, for so long at most.
+    /// Runs `work` on shard 0 and waits for what it gives, for [`ANSWER_WITHIN`] at most.
     async fn ask<T, F, W>(&self, work: W) -> Result<T, Silent>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Rc<Shard>) -> F + Send + 'static,
+    {
+        self.ask_within(ANSWER_WITHIN, work).await
+    }
+
+    /// [`Shards::ask`], for so long at most.
+    async fn ask_within<T, F, W>(&self, patience: Duration, work: W) -> Result<T, Silent>
     where
         T: Send + 'static,
         F: Future<Output = T> + 'static,
@@ -176,7 +133,7 @@ impl Shards {
             });
         });
         self.door.send(ask).map_err(|_| Silent::Full)?;
-        let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await;
+        let answer = tokio::time::timeout(patience, answer).await;
         answer.map_err(|_| Silent::Late)?.map_err(|_| Silent::Late)
     }
 }

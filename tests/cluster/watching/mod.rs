@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use ringlog::protocol::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ringlog::protocol::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -282,6 +283,57 @@ fn health_and_readiness_are_told_by_status() {
     for step in ["ready", "recovered", "controller", "listeners"] {
         assert_eq!(ready[step], Json::Bool(true), "{step}");
     }
+    assert_eq!(ready["stuck_shards"], serde_json::json!([]));
+}
+
+/// A broker that stops says so for as long as it can be asked: a load balancer takes it out before its clients notice.
+#[test]
+fn a_broker_that_stops_is_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut watched = Watched::start(dir.path(), &[]);
+    let mut client = watched.broker.client();
+    client.create_topic("large", 1).unwrap();
+    for _ in 0..40 {
+        let answer = client.produce("large", 0, batch(&[1], None, 1_000_000));
+        assert_eq!(answer.expect("produced").error_code, 0);
+    }
+    assert_eq!(get(watched.admin, "/readyz").status, 200);
+    // An answer that nobody takes, larger than the sockets hold: the stop waits some seconds for it.
+    let mut slow = watched.broker.client();
+    let want = FetchPartition {
+        partition_max_bytes: 1 << 26,
+        ..Default::default()
+    };
+    let request = FetchRequest {
+        max_bytes: 1 << 26,
+        topics: vec![FetchTopic {
+            topic: "large".into(),
+            partitions: vec![want],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    slow.send(11, &request).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    watched.broker.signal(libc::SIGTERM);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    let told = loop {
+        let answer = get(watched.admin, "/readyz");
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "ready: {}",
+            answer.body
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    let state: Json = serde_json::from_str(&told.body).expect("it is JSON");
+    assert_eq!((told.status, &state["stopping"]), (503, &Json::Bool(true)));
+    drop(slow);
+    let ended = watched.broker.wait(std::time::Duration::from_secs(15));
+    assert!(ended.status.success(), "{}", ended.output);
 }
 
 /// The families of a scrape, each with its kind; fails where one begins twice or a line is told outside its family.
