@@ -136,7 +136,7 @@ class Apart:
             topic, before = self.create(broker, 6, side), broker.resident_mb()
             # A slow consumer takes what it takes until the producers end, and is not waited for.
             arguments = ["--topic", topic, "--producers", producers, "--idempotent", "--rate", producers * 5, "--linger", "50ms", "--consume", "--consume-rate", 1000,
-                         "--warm-up", "2s", "--duration", f"{self.options.memory_seconds}s"]
+                         "--warm-up", f"{self.options.memory_seconds}s", "--duration", f"{self.options.memory_seconds}s", "--timeout", "10s"]
             found, failed = self.load(broker, f"memory-{side}", *arguments)
             if failed:
                 self.remark(f"memory of {side}: {failed}")
@@ -147,7 +147,8 @@ class Apart:
     def drift(self, side, held):
         options, roll = self.options, self.options.drift_roll_ms
         rate = 5_000
-        keyed = ["--keys", "uniform", "--key-count", 1_000_000, "--rate", rate]
+        # A side that does not keep up is not waited for.
+        keyed = ["--keys", "uniform", "--key-count", 1_000_000, "--rate", rate, "--timeout", "10s"]
         measured = [*keyed, "--warm-up", "2s", "--duration", f"{options.drift_seconds}s"]
         with self.own(side, held, "drift", CHORES) as broker:
             def measure(work, topic, producers):
@@ -173,6 +174,8 @@ class Apart:
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
             return self.remark("load-shards and load-hop need two cores")
+        if len(cores) < 4:
+            self.remark("load-shards and load-hop: two shards have both cores and the client shares them; one shard and the client have one each")
         closed = ["--record-bytes", "100", "--batch-bytes", "64k", "--warm-up", f"{self.options.warm_seconds}s", "--duration", f"{self.options.seconds}s"]
         # Two connections of five requests whatever the shards: steered, each of two shards has one.
         kafka, native = ["--connections", 2, "--window", 5], ["--wire", "native", "--window", 5]
