@@ -367,7 +367,8 @@ impl Connection {
 
 /// A frame's bytes in order, piece by piece.
 fn pieces(frame: &Frame) -> SmallVec<[IoSlice<'_>; 4]> {
-    let mut slices = SmallVec::with_capacity(frame.splices.len() * 4 + 1);
+    let mut slices: SmallVec<[IoSlice<'_>; 4]> =
+        SmallVec::with_capacity(frame.splices.len() * 4 + 1);
     let mut start = 0;
     for (splice, data) in frame.splices.iter().zip(&frame.data) {
         slices.push(IoSlice::new(&frame.head[start..splice.at]));
