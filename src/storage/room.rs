@@ -2,13 +2,14 @@
 //!
 //! Batches take space only where a segment's file is made longer. There the file system is asked, and the last of its
 //! space is left alone: what takes little and frees much (a new log start, a deletion in the metadata log, checkpoints)
-//! finds room on a disk that takes no more batches.
+//! finds room on a disk that takes no more batches. Work that can wait (compaction, moves to other directories) leaves
+//! batches a reserve of their own beside it, and only ends where that is reached: nothing is refused for its sake.
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::StorageError;
+use super::error::{Fault, StorageError, fault_of};
 use super::shared::{Directory, Shared};
 use super::store::Store;
 use crate::rt::{Space, sleep};
@@ -16,6 +17,8 @@ use crate::rt::{Space, sleep};
 /// The reserve is this part of the file system, within bounds.
 const RESERVE_PART: u64 = 50;
 const RESERVE_BYTES_MAX: u64 = 256 << 20;
+/// Work that can wait leaves so many reserves, as many as make a disk count as pressed.
+const RESERVES_SPARED: u64 = 2;
 /// A shard's journal takes at most this part of what is free.
 const JOURNAL_PART: u64 = 16;
 /// What the file system said is believed so long, and not at all while this many reserves or fewer are left.
@@ -27,6 +30,18 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// Bytes of a file system that batches may not take.
 pub fn reserve_bytes(space: Space) -> u64 {
     (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX)
+}
+
+fn spare_bytes(space: Space) -> u64 {
+    let spared = RESERVES_SPARED * reserve_bytes(space);
+    space.available_bytes.saturating_sub(spared)
+}
+
+fn no_room(path: &Path, bytes: u64, spare: u64) -> StorageError {
+    let why = format!(
+        "no room: {bytes} bytes are wanted, and {spare} may be taken; the rest of the disk is kept for appends and deletions"
+    );
+    StorageError::io(path)(io::Error::new(io::ErrorKind::StorageFull, why))
 }
 
 impl Shared {
@@ -52,6 +67,49 @@ impl Shared {
         Ok(taken)
     }
 
+    /// Takes room for work that can wait. The directory takes appends all the same.
+    ///
+    /// - `Err` with [`StorageError::is_full`]: what is left is for appends and for what makes room.
+    pub async fn take_spare_room(
+        &self,
+        dir: usize,
+        path: &Path,
+        bytes: u64,
+    ) -> Result<(), StorageError> {
+        let Some(space) = self.space_of(dir, bytes).await else {
+            return Ok(());
+        };
+        let spare = spare_bytes(space);
+        if spare < bytes {
+            return Err(no_room(path, bytes, spare));
+        }
+        self.dirs[dir].took(bytes);
+        Ok(())
+    }
+
+    /// Whether work that takes so many bytes in all may begin, by what the file system says now.
+    ///
+    /// - `Err`: as with [`Shared::take_spare_room`].
+    pub async fn check_spare_room(&self, dir: usize, bytes: u64) -> Result<(), StorageError> {
+        let directory = &self.dirs[dir];
+        let Ok(space) = self.disk.space(&directory.path).await else {
+            return Ok(());
+        };
+        directory.note_space(space, self.clock.now());
+        match spare_bytes(space) {
+            spare if spare < bytes => Err(no_room(&directory.path, bytes, spare)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a failure of work that can wait means for its directory: want of room is no reason to refuse appends.
+    pub fn failed_beside(&self, dir: usize, path: &Path, error: io::Error) -> StorageError {
+        match fault_of(&error) {
+            Fault::Full => StorageError::io(path)(error),
+            Fault::Offline => self.failed(dir, path, error),
+        }
+    }
+
     /// Whether a shard's journal leaves most of the free space to batches; one that is there already takes none.
     pub async fn has_room_for_journal(&self, dir: usize) -> bool {
         let missing = self.journals[dir].missing_bytes(&self.disk).await;
@@ -66,7 +124,7 @@ impl Shared {
             return directory.is_full();
         }
         let space = self.space_of(dir, 0).await;
-        space.is_some_and(|space| space.available_bytes <= 2 * reserve_bytes(space))
+        space.is_some_and(|space| spare_bytes(space) == 0)
     }
 
     /// `None` where the file system does not say.

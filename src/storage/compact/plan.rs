@@ -69,7 +69,8 @@ pub(super) struct Source {
     pub size: u32,
     pub created: i64,
     pub first_timestamp: i64,
-    pub max_timestamp: i64,
+    /// The largest of its records, or when it was last written where none carries one, as Kafka goes by its file's time.
+    pub newest: i64,
 }
 
 /// A log as the plan sees it.
@@ -96,7 +97,11 @@ impl View {
                 size: segment.size,
                 created: segment.created,
                 first_timestamp: segment.first_timestamp,
-                max_timestamp: segment.max_timestamp,
+                newest: match segment.max_timestamp {
+                    // It was written until the next one was begun.
+                    ..0 => next.created,
+                    newest => newest,
+                },
             });
         }
         let unwritten = state.segments.iter().find(|s| s.written < s.size);
@@ -136,7 +141,7 @@ pub(super) fn dirty(view: &View, stable: Offset, config: &CompactConfig, now: Ti
         let newest = now.0.saturating_sub(config.lag_ms_min);
         let young = view.rolled[from_first.clone()]
             .iter()
-            .find(|s| s.max_timestamp > newest);
+            .find(|s| s.newest > newest);
         limit = limit.min(young.map_or(limit, |s| s.base));
     }
     let until = match limit.max(first) {

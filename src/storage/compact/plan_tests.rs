@@ -13,7 +13,7 @@ fn view(rolled: i64, first_dirty: Option<i64>) -> View {
         size: 1000,
         created: 0,
         first_timestamp: i * 100 + 1,
-        max_timestamp: i * 100 + 100,
+        newest: i * 100 + 100,
     };
     View {
         start: Offset(0),

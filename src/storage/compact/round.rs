@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::error::{Fault, ReadError, StorageError, fault_of};
+use super::super::error::{ReadError, StorageError};
 use super::super::lanes::{IoClass, Turn};
 use super::super::log::{Log, LogConfig, Stage};
 use super::super::names::FileKind;
@@ -145,6 +145,9 @@ impl Log {
             started: self.shared.clock.now(),
             bytes: 0,
         };
+        // Or all keys would be read for nothing.
+        let room = self.shared.check_spare_room(self.dir(), WRITE_BYTES as u64);
+        room.await?;
         self.tell_swaps(dirty.until).await?;
         let sources = self.sources(dirty.until)?;
         let mut done = Compacted::default();
@@ -161,15 +164,31 @@ impl Log {
             aborted: Vec::new(),
             keyless: 0,
         };
-        let sources: Vec<Source> = sources.into_iter().filter(|s| s.base < keys.end).collect();
+        let mut sources = sources;
+        sources.retain(|s| s.base < keys.end && !self.has_given_up(s));
         let config = self.config();
         let mut generation = self.state().generation;
         for group in groups(&sources, &config) {
-            let group = &sources[group];
-            let swapped = self
-                .rewrite(group, &config, &mut sieve, generation, &mut pace, &mut done)
-                .await?;
-            generation = swapped.unwrap_or(generation);
+            let mut group = &sources[group];
+            loop {
+                let given_up = group.partition_point(|s| self.has_given_up(s));
+                group = &group[given_up..];
+                let Some(first) = group.first() else { break };
+                let swapped = self
+                    .rewrite(group, &config, &mut sieve, generation, &mut pace, &mut done)
+                    .await;
+                match swapped {
+                    Ok(swapped) => {
+                        generation = swapped.unwrap_or(generation);
+                        break;
+                    }
+                    // The log begins behind it now: nothing that was met before counts for what is left.
+                    Err(_) if self.has_given_up(first) => {
+                        sieve.transactions = WalkedTransactions::default();
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         }
         done.keyless = sieve.keyless;
         done.end = keys.end;
@@ -188,6 +207,13 @@ impl Log {
         Ok(below.collect())
     }
 
+    /// Whether retention has taken a segment since it was looked at, and all before it: a round goes on with the others.
+    fn has_given_up(&self, source: &Source) -> bool {
+        let state = self.state();
+        let first = state.segments.front();
+        state.stage == Stage::Open && first.is_some_and(|first| first.base > source.base)
+    }
+
     /// Puts the keys of the dirty part into a map, as far as it holds them.
     async fn gather_keys(
         &self,
@@ -203,35 +229,59 @@ impl Log {
         };
         let mut transactions = WalkedTransactions::default();
         for source in sources.iter().filter(|s| s.end > dirty.first) {
-            let from = dirty.first.max(source.base);
-            transactions.expect(self.aborted_in(from, source.end).await?);
-            let file = self.source_file(source).await?;
-            let mut window = Window::default();
-            let mut position = 0;
-            while position < source.size {
-                let size = self
-                    .next_batch(&mut window, &file, source, position)
-                    .await?
-                    .len();
-                pace.spend(size).await?;
-                let bytes = window.held(position as u64, size);
-                position += size as u32;
-                let codecs = &mut *self.shared.codecs.borrow_mut();
-                let header = *BatchHeader::view(bytes).expect("checked");
-                if header.last_offset() < dirty.first {
-                    continue;
+            let gathered = self
+                .gather_segment(source, dirty.first, &mut keys, &mut transactions, pace)
+                .await;
+            match gathered {
+                Ok(true) => {}
+                Ok(false) => break,
+                // Its keys are void, and so are transactions that were met only in part.
+                Err(_) if self.has_given_up(source) => {
+                    transactions = WalkedTransactions::default();
                 }
-                if header.is_control() {
-                    transactions.on_control(&header, EndMarker::of(bytes, codecs));
-                } else if !transactions.on_batch(&header) {
-                    let noted = keys.note(bytes, dirty.first, codecs);
-                    if !noted.map_err(|e| corrupt(source, &e))? {
-                        return Ok(keys);
-                    }
-                }
+                Err(error) => return Err(error),
             }
         }
         Ok(keys)
+    }
+
+    /// Puts the keys of one segment, from `first` on, into the map. `false`: it is full.
+    async fn gather_segment(
+        &self,
+        source: &Source,
+        first: Offset,
+        keys: &mut Keys,
+        transactions: &mut WalkedTransactions,
+        pace: &mut Pace,
+    ) -> Result<bool, CompactError> {
+        let from = first.max(source.base);
+        transactions.expect(self.aborted_in(from, source.end).await?);
+        let file = self.source_file(source).await?;
+        let mut window = Window::default();
+        let mut position = 0;
+        while position < source.size {
+            let size = self
+                .next_batch(&mut window, &file, source, position)
+                .await?
+                .len();
+            pace.spend(size).await?;
+            let bytes = window.held(position as u64, size);
+            position += size as u32;
+            let codecs = &mut *self.shared.codecs.borrow_mut();
+            let header = *BatchHeader::view(bytes).expect("checked");
+            if header.last_offset() < first {
+                continue;
+            }
+            if header.is_control() {
+                transactions.on_control(&header, EndMarker::of(bytes, codecs));
+            } else if !transactions.on_batch(&header) {
+                let noted = keys.note(bytes, first, codecs);
+                if !noted.map_err(|e| corrupt(source, &e))? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Writes what is left of a group of segments and swaps it in. Returns the log's generation after that; `None`: all of
@@ -394,6 +444,10 @@ impl Log {
     async fn write_output(&self, output: &mut Output, count: usize) -> Result<(), CompactError> {
         let page = Buffer::copy_of(&output.rest[..count]).freeze();
         let position = output.segment.size as u64 - output.rest.len() as u64;
+        let room = self
+            .shared
+            .take_spare_room(self.dir(), output.file.path(), page.len() as u64);
+        room.await?;
         let turn = self.compaction_turn().await;
         let written = output.file.write(page, position).await;
         drop(turn);
@@ -436,10 +490,7 @@ impl Log {
         if self.state().stage == Stage::Deleted {
             return CompactError::Interrupted;
         }
-        match fault_of(&error) {
-            Fault::Full => StorageError::io(path)(error).into(),
-            Fault::Offline => self.shared.failed(self.dir(), path, error).into(),
-        }
+        self.shared.failed_beside(self.dir(), path, error).into()
     }
 }
 

@@ -1,6 +1,10 @@
 //! What is checked on the histories: readers, crashes, planted bugs, time, journal, corruption, a full disk.
 
 use super::*;
+use ringlog::rt::{Faulty, Open};
+use ringlog::storage::StorageError;
+
+const ENOSPC: i32 = 28;
 
 #[test]
 fn what_readers_see_is_what_was_written_last() {
@@ -237,4 +241,142 @@ fn a_full_disk_ends_the_round_only() {
         .expect("there is room")
         .expect("a round is due");
     world.check();
+}
+
+/// A log whose next round rewrites something, on a disk that holds much else.
+fn on_a_large_disk(seed: u64) -> World {
+    let mut world = World::new(seed);
+    world.journal_bytes = 0;
+    world.restart(true);
+    for _ in 0..80 {
+        world.write(None, false);
+    }
+    world.log.roll(Timestamp(world.now()));
+    world.write(None, false);
+    world.commit();
+    let filled = async {
+        world.store.checkpoint().await.expect("checkpoints");
+        let disk = Disk::Sim(world.sim.clone());
+        let file = disk.open(&PathBuf::from("/other"), Open::CREATE).await?;
+        file.preallocate(64 << 20).await
+    };
+    block_on(filled).expect("there is room");
+    world
+}
+
+fn is_full(outcome: &Result<Option<Compacted>, CompactError>) -> bool {
+    matches!(outcome, Err(CompactError::Storage(error)) if StorageError::is_full(error))
+}
+
+/// Goal: the last of a disk, which the metadata and whatever makes room live by, is not taken by a round. It was: rounds
+/// wrote until the file system refused. Method: one and a half reserves left, of which the round would need little.
+#[test]
+fn a_round_leaves_the_last_room_to_others() {
+    let mut world = on_a_large_disk(4);
+    let space = block_on(Disk::Sim(world.sim.clone()).space(&PathBuf::from("/d0"))).expect("tells");
+    let used = space.total_bytes - space.available_bytes;
+    // A reserve is a fiftieth.
+    world.sim.set_capacity(used * 100 / 97);
+    let outcome = world.compact();
+    assert!(is_full(&outcome), "{outcome:?}");
+    assert_eq!(world.log.check_append(), Ok(()), "appends have their own");
+    for _ in 0..20 {
+        world.write(None, false);
+    }
+    world.commit();
+    world.sim.set_capacity(1 << 40);
+    let due = world.compact().expect("there is room");
+    due.expect("a round is due");
+    world.check();
+}
+
+/// Want of room in the midst of a round is no reason to refuse appends.
+#[test]
+fn a_round_that_runs_out_of_room_leaves_the_directory_open() {
+    let mut world = on_a_large_disk(5);
+    world.sim.fail(Faulty::Write, ".cleaned", ENOSPC, 1, 1);
+    let outcome = world.compact();
+    assert!(is_full(&outcome), "{outcome:?}");
+    assert_eq!(world.log.check_append(), Ok(()));
+    world.check();
+}
+
+/// Goal: a log that is deleted from as well is compacted all the same: rounds ended whenever retention took one of the
+/// segments that they had looked at, and longer ones never came to their end. Method: the oldest segments are given up one
+/// by one at random moments of a round.
+#[test]
+fn a_round_goes_on_without_what_retention_takes() {
+    let mut all_gone = 0;
+    for seed in 0..60 {
+        let mut world = prepared(seed);
+        block_on(world.store.checkpoint()).expect("checkpoints");
+        let (terms, stable) = (world.terms(), world.stable_end());
+        let dirty = world.log.dirty(stable, &terms.config, terms.now);
+        let dirty = dirty.expect("it is open");
+        assert!(dirty.is_due(&terms.config));
+        let segments = world.log.segments();
+        let count = 1 + world.prng.below(segments.len() as u64 - 1) as usize;
+        let pauses: Vec<u64> = (0..count).map(|_| world.prng.below(120)).collect();
+        let (log, producers) = (&world.log, &world.producers);
+        let is_last = |header: &BatchHeader| producers.is_last_batch(header);
+        let work = log.compact(&dirty, &terms, &is_last);
+        let delete = async {
+            for (next, pause) in segments[1..=count].iter().zip(pauses) {
+                for _ in 0..pause {
+                    yield_now().await;
+                }
+                log.delete_segments(next.base).await.expect("deletes");
+            }
+        };
+        let (outcome, ()) = block_on(zip(work, delete));
+        let compacted = outcome.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(compacted.end, dirty.until, "seed {seed}");
+        assert_eq!(world.log.first_dirty(), Some(dirty.until), "seed {seed}");
+        let start = world.log.start_offset().0;
+        assert_eq!(start, segments[count].base.0);
+        all_gone += usize::from(start >= dirty.until.0);
+        for (&offset, _) in world.was.range(..dirty.until.0) {
+            world.seen_by_round.entry(offset).or_insert(terms.now.0);
+        }
+        world.was = world.was.split_off(&start);
+        let held = world.held();
+        world.check_offsets(&held);
+        world.check_committed(&held);
+        world.check_compacted(&held, compacted.end.0);
+    }
+    assert!(all_gone < 30, "{all_gone} rounds had nothing left to do");
+}
+
+/// Goal: `min.compaction.lag.ms` holds for records without a time too; Kafka goes by their file's. They counted as old.
+#[test]
+fn records_without_a_time_are_as_young_as_their_segment() {
+    let mut world = World::new(8);
+    world.journal_bytes = 0;
+    world.restart(true);
+    let config = CompactConfig {
+        lag_ms_min: 1000,
+        ..CompactConfig::default()
+    };
+    let until = |world: &World| {
+        let (stable, now) = (world.stable_end(), Timestamp(world.now()));
+        let dirty = world.log.dirty(stable, &config, now);
+        dirty.expect("it is open").until.0
+    };
+    let put = |world: &mut World| {
+        let mut builder = BatchBuilder::new(Codec::None, 512);
+        builder.append(Timestamp(-1), Some(b"key"), Some(b"value"), &[]);
+        let bytes = builder.build(&BatchSeal::default(), &mut world.codecs);
+        let batch = check(bytes, &Limits::log(), &mut world.codecs).expect("a good batch");
+        world.append(&batch);
+    };
+    put(&mut world);
+    for old in 0..3 {
+        world.log.roll(Timestamp(world.now()));
+        put(&mut world);
+        world.commit();
+        block_on(world.store.checkpoint()).expect("checkpoints");
+        assert_eq!(until(&world), old, "the one that was written last is young");
+        world.clock.advance_ms(1000);
+        assert_eq!(until(&world), old + 1, "its time is over");
+    }
 }
