@@ -39,7 +39,7 @@ pub(super) async fn serve(
         .collect();
     let answers = by_partition::ask(&context.shard, topics, |shard, replica, to| async move {
         match to {
-            Ok(directory) => shard.move_replica(&replica, directory),
+            Ok(directory) => shard.move_replica(&replica, directory).await,
             Err(error) => error,
         }
     })

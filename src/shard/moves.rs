@@ -1,4 +1,4 @@
-//! Replicas on their way from one log directory to another: asked for, watched, cancelled.
+//! Replicas on their way from one log directory to another: asked for, watched, cancelled, gone on with after a restart.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -9,13 +9,15 @@ use super::Shard;
 use super::replica::Replica;
 use crate::protocol::ErrorCode;
 use crate::rt::{self, Queue};
-use crate::storage::{MoveProgress, Moved};
+use crate::storage::{Gate, MoveProgress, Moved, WantedMove};
 
 /// A shard's moves, one after the other: a disk that is copied to by several at once serves all of them, and those who
 /// produce, worse.
 #[derive(Default)]
 pub(super) struct Moves {
     waiting: RefCell<VecDeque<Rc<Move>>>,
+    /// Held by whoever asks for a move: what is noted on disk follows what is in memory.
+    asking: Gate,
     current: RefCell<Option<Rc<Move>>>,
     is_running: Cell<bool>,
     /// How many shards of the broker have moves under way: they share its throttle.
@@ -47,16 +49,15 @@ impl Moves {
             .collect()
     }
 
-    /// Gives up what was asked for. Returns whether one has begun: it may be too late for it.
-    fn cancel(&self, replica: &Rc<Replica>) -> bool {
-        self.waiting
-            .borrow_mut()
-            .retain(|waiting| !Rc::ptr_eq(&waiting.replica, replica));
-        let current = self.current.borrow();
-        let own = current
-            .as_ref()
-            .filter(|one| Rc::ptr_eq(&one.replica, replica));
-        own.inspect(|one| one.progress.cancel()).is_some()
+    /// Gives up what was asked for: one that has begun, if any, for which it may be too late, and those that have not.
+    fn cancel(&self, replica: &Rc<Replica>) -> (Option<Rc<Move>>, Vec<Rc<Move>>) {
+        let is_own = |one: &Rc<Move>| Rc::ptr_eq(&one.replica, replica);
+        let mut waiting = self.waiting.borrow_mut();
+        let given_up: Vec<Rc<Move>> = waiting.iter().filter(|one| is_own(one)).cloned().collect();
+        waiting.retain(|one| !is_own(one));
+        let begun = self.current.borrow().clone().filter(is_own);
+        begun.iter().for_each(|one| one.progress.cancel());
+        (begun, given_up)
     }
 }
 
@@ -82,10 +83,15 @@ impl Shard {
     }
 
     /// Begins to move a replica to a log directory, in place of a move of it that is under way. Where it is there
-    /// already, that move is only given up.
+    /// already, that move is only given up. What is asked for outlives a restart.
     ///
-    /// - `directory`: as [`Shard::log_dir`] gives it. `KafkaStorageError`: one of both is offline.
-    pub fn move_replica(self: &Rc<Self>, replica: &Rc<Replica>, directory: usize) -> ErrorCode {
+    /// - `directory`: as [`Shard::log_dir`] gives it. `KafkaStorageError`: one of both is offline, or this one has no room.
+    pub async fn move_replica(
+        self: &Rc<Self>,
+        replica: &Rc<Replica>,
+        directory: usize,
+    ) -> ErrorCode {
+        let _alone = self.moves.asking.enter().await;
         if !self.store.is_working(directory) || replica.log.is_offline() {
             return ErrorCode::KafkaStorageError;
         }
@@ -94,20 +100,86 @@ impl Shard {
         if known.iter().any(|m| same(&m)) {
             return ErrorCode::None;
         }
-        let has_begun = self.moves.cancel(replica);
+        let is_there = || self.store.directory_of(&replica.log) == directory;
+        if !is_there()
+            && let Err(error) = self.store.check_move(&replica.log, directory).await
+        {
+            tracing::warn!("{} is not moved: {error}", replica.log.partition());
+            return ErrorCode::KafkaStorageError;
+        }
+        let has_begun = self.take_back(replica).await;
         // One that has begun may still end there: this one then brings the replica back.
-        if !has_begun && self.store.directory_of(&replica.log) == directory {
+        if !has_begun && is_there() {
             return ErrorCode::None;
         }
-        self.moves.waiting.borrow_mut().push_back(Rc::new(Move {
+        let progress = MoveProgress::default();
+        let noted = self.store.want_move(&replica.log, directory, &progress);
+        if let Err(error) = noted.await {
+            tracing::warn!("{} is not moved: {error}", replica.log.partition());
+            return ErrorCode::KafkaStorageError;
+        }
+        self.queue_move(Move {
             replica: replica.clone(),
             directory,
-            progress: MoveProgress::default(),
-        }));
+            progress,
+        });
+        ErrorCode::None
+    }
+
+    /// Gives up the moves of a replica, in memory and on disk. Returns whether one has begun.
+    async fn take_back(&self, replica: &Rc<Replica>) -> bool {
+        let (begun, given_up) = self.moves.cancel(replica);
+        for one in begun.iter().chain(&given_up) {
+            let unwanted = self.store.unwant_move(one.directory, &one.progress);
+            if let Err(error) = unwanted.await {
+                tracing::warn!("a move that was given up may come back: {error}");
+            }
+        }
+        for one in &given_up {
+            self.store.clear_move(&one.progress).await;
+        }
+        begun.is_some()
+    }
+
+    fn queue_move(self: &Rc<Self>, one: Move) {
+        self.moves.waiting.borrow_mut().push_back(Rc::new(one));
         if !self.moves.is_running.replace(true) {
             rt::spawn(Queue::Background, "moves", self.clone().move_all());
         }
-        ErrorCode::None
+    }
+
+    /// Goes on with the moves of this shard's replicas that earlier runs were asked for. Once, when partitions are open.
+    pub(super) async fn resume_moves(self: &Rc<Self>) {
+        for wanted in self.store.wanted_moves() {
+            if self.owner(wanted.topic_id, wanted.partition.0) == self.id {
+                self.resume_move(&wanted).await;
+            }
+        }
+    }
+
+    async fn resume_move(self: &Rc<Self>, wanted: &WantedMove) {
+        let replica = self.replica(wanted.topic_id, wanted.partition.0);
+        let is_known = |replica: &Rc<Replica>| {
+            let all = self.moves.all();
+            all.iter().any(|one| Rc::ptr_eq(&one.replica, replica))
+        };
+        let exists = {
+            let image = self.image();
+            image.partition(wanted.topic_id, wanted.partition).is_some()
+        };
+        match replica {
+            Some(replica) if !is_known(&replica) => {
+                tracing::info!("goes on moving {}", replica.log.partition());
+                self.queue_move(Move {
+                    replica,
+                    directory: wanted.directory,
+                    progress: wanted.progress(),
+                });
+            }
+            // Its log could not be opened: a later start may.
+            None if exists => {}
+            _ => self.store.clear_move(&wanted.progress()).await,
+        }
     }
 
     async fn move_all(self: Rc<Self>) {

@@ -122,6 +122,8 @@ impl Shard {
         }
         self.propose(Command::FinalizeFeatures(levels)).await;
         self.delete_strays().await;
+        self.call_all(|shard| async move { shard.resume_moves().await })
+            .await;
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use super::place::{JournalDir, LeftJournal};
 use super::placement::Load;
 use super::replay::{Known, replay};
 use super::sync_cost::{SyncCost, sync_cost};
+use super::wanted::{Wanted, wanted};
 use crate::rt::{Disk, Entry};
 use crate::types::{NodeId, Str, Uuid};
 
@@ -46,6 +47,8 @@ pub(super) struct DirectoryImage {
     pub logs: HashMap<String, Found>,
     /// Directories on their way out when the last run ended.
     pub leftovers: Vec<PathBuf>,
+    /// Directories of moves that did not end.
+    pub wanted: Vec<Wanted>,
     pub generation: u64,
     pub cleaned: CleanedOffsets,
     /// It could not be read or written at start-up: what lies in it is not known.
@@ -223,6 +226,7 @@ impl DirectoryImage {
             id: Uuid::default(),
             logs: HashMap::new(),
             leftovers: Vec::new(),
+            wanted: Vec::new(),
             generation: 0,
             cleaned: CleanedOffsets::default(),
             journal_dir: path.to_owned(),
@@ -447,14 +451,17 @@ async fn read_directory(
     journals: &JournalDir,
 ) -> Result<DirectoryImage, StorageError> {
     let mut logs: HashMap<String, Found> = HashMap::new();
-    let mut leftovers = Vec::new();
+    let (mut leftovers, mut wanted_moves) = (Vec::new(), Vec::new());
     let mut checkpoints = Vec::new();
     for entry in entries {
-        let is_leftover = [DELETED_SUFFIX, FUTURE_SUFFIX]
-            .iter()
-            .any(|s| entry.name.ends_with(s));
-        if entry.is_dir && is_leftover {
+        if entry.is_dir && entry.name.ends_with(DELETED_SUFFIX) {
             leftovers.push(path.join(&entry.name));
+        } else if entry.is_dir && entry.name.ends_with(FUTURE_SUFFIX) {
+            let place = path.join(&entry.name);
+            match wanted(disk, place.clone()).await {
+                Some(wanted) => wanted_moves.push(wanted),
+                None => leftovers.push(place),
+            }
         } else if entry.is_dir && parse_partition(&entry.name).is_some() {
             logs.insert(entry.name.clone(), Found::default());
         } else if entry.name.starts_with(CHECKPOINT_PREFIX) && !entry.name.ends_with(".tmp") {
@@ -486,6 +493,7 @@ async fn read_directory(
         journal_dir,
         logs,
         leftovers,
+        wanted: wanted_moves,
         generation,
         cleaned: read_cleaned(disk, path, entries).await,
         is_offline: false,

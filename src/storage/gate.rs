@@ -5,15 +5,16 @@ use std::task::{Poll, Waker};
 
 /// Closed while someone is inside. Not fair: all who wait are woken, and the first to come enters.
 #[derive(Default)]
-pub(super) struct Gate {
+pub struct Gate {
     closed: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
 }
 
 /// Inside; leaves when dropped.
-pub(super) struct Inside<'a>(&'a Gate);
+pub struct Inside<'a>(&'a Gate);
 
 impl Gate {
+    /// Waits until nobody is inside, and enters.
     pub async fn enter(&self) -> Inside<'_> {
         std::future::poll_fn(|cx| {
             if !self.closed.replace(true) {

@@ -73,6 +73,7 @@ mod throttle;
 mod time;
 mod txn_index;
 mod verify;
+mod wanted;
 mod window;
 
 pub use aborted::AbortedTransaction;
@@ -82,6 +83,7 @@ pub use commit::Committed;
 pub use compact::{CompactConfig, CompactError, CompactTerms, Compacted, Dirty};
 pub use directories::Directories;
 pub use error::{AppendError, ReadError, StorageError};
+pub use gate::Gate;
 pub use join::join_bounded;
 pub use log::{Log, LogConfig, LogId, SegmentInfo, Stamps};
 pub use measured::{Figures, MEASURED_FILE, Machine, Measured, PAST_MAX, PLACES_BOUNDS};
@@ -100,3 +102,4 @@ pub use verify::{
     DirectoryReport, Fault, Faults, Hole, PartitionReport, Piece, SegmentReader, Verifier,
     VerifyError, VerifyOptions, segment_bytes,
 };
+pub use wanted::WantedMove;

@@ -12,6 +12,8 @@ pub(super) const DELETED_FILE_SUFFIX: &str = ".deleted";
 pub(super) const FUTURE_SUFFIX: &str = "-future";
 /// In the directory of a log that was moved: how often. Of two directories of one log the higher number counts.
 pub(super) const MOVES: &str = "ringlog-moves";
+/// In a directory that a log is being moved to: which log that is.
+pub(super) const WANTED_MOVE: &str = "ringlog-wanted-move";
 /// One per partition directory: its topic's id (KIP-516).
 pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 /// One per partition directory: which leader epoch began where (KIP-101).

@@ -15,8 +15,10 @@
 //! Copying keeps to the store's [`Throttle`](super::throttle::Throttle), but for the rest, for which commits are stopped. A
 //! log that is written faster than that arrives when the throttle is raised, as with Kafka. While a log moves it is not
 //! compacted, as with Kafka too: other segments in the place of those that were copied would have all of it begin again.
+//!
+//! A move never takes the last of the new directory's room: it does not begin, or ends, where no more may be taken.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -25,14 +27,15 @@ use std::time::Duration;
 use super::error::StorageError;
 use super::log::{Log, Stage};
 use super::names::{
-    EPOCH_CHECKPOINT, FUTURE_SUFFIX, FileKind, MOVES, PARTITION_METADATA, START_OFFSET,
-    encode_partition_metadata, passing_name,
+    EPOCH_CHECKPOINT, FileKind, MOVES, PARTITION_METADATA, START_OFFSET, WANTED_MOVE,
+    encode_partition_metadata,
 };
 use super::shared::Shared;
 use super::small;
 use super::store::{AT_ONCE, Store};
+use super::wanted::future_path;
 use crate::rt::{self, BLOCK_BYTES, Buffer, Disk, File, Open, block_ceil, yield_if_needed};
-use crate::types::{Offset, Uuid};
+use crate::types::Offset;
 
 /// How far a move is; whoever watches it may cancel it.
 #[derive(Default)]
@@ -42,13 +45,15 @@ pub struct MoveProgress {
     /// All below lies there.
     offset: Cell<Offset>,
     is_cancelled: Cell<bool>,
+    /// Where the copy is made.
+    pub(super) place: OnceCell<PathBuf>,
 }
 
 /// How a move ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Moved {
     Done,
-    /// It was cancelled, or the log was deleted.
+    /// It was cancelled, the log was deleted, or the store closes.
     GivenUp,
 }
 
@@ -64,6 +69,13 @@ impl MoveProgress {
 
     pub fn offset(&self) -> Offset {
         self.offset.get()
+    }
+
+    /// `at` of `written` bytes of the segment `base..end` are there. What offset that is is not looked up: in between, records
+    /// count as equally long.
+    fn reach(&self, base: Offset, end: Offset, at: u32, written: u32) {
+        let records = i128::from(end.0 - base.0) * i128::from(at) / i128::from(written.max(1));
+        self.offset.set(base.plus(records as i64));
     }
 
     pub fn cancel(&self) {
@@ -103,6 +115,9 @@ impl Store {
     /// Moves a log to another directory. Appends and reads go on; one move of a log at a time.
     ///
     /// - `Err`: the log is where it was. A fault of either directory has taken that one offline.
+    /// - `Err` with [`StorageError::is_full`]: the new directory has no room for it.
+    /// - What was cut off, by a close or by a fault of the old directory, is left to the next start, if it was
+    ///   [wanted](Store::want_move).
     pub async fn move_log(
         &self,
         log: &Rc<Log>,
@@ -110,14 +125,19 @@ impl Store {
         progress: &MoveProgress,
     ) -> Result<Moved, StorageError> {
         if log.dir() == directory {
+            self.clear_move(progress).await;
             return Ok(Moved::Done);
         }
         self.shared.dirs[directory].check()?;
+        let parent = &self.shared.dirs[directory].path;
+        let place = progress
+            .place
+            .get_or_init(|| future_path(parent, &log.name));
         let relocation = Relocation {
             log,
             shared: &self.shared,
             to: directory,
-            path: future_path(&self.shared.dirs[directory].path, &log.name),
+            path: place.clone(),
             progress,
             copied: RefCell::default(),
             generation: Cell::new(None),
@@ -125,7 +145,7 @@ impl Store {
         log.is_moving.set(true);
         let moved = relocation.run().await;
         log.is_moving.set(false);
-        if !matches!(moved, Ok(Moved::Done)) {
+        if !matches!(moved, Ok(Moved::Done)) && !relocation.is_cut_off() {
             // Whatever is there is of no use; what cannot be removed now goes at the next start.
             let _ = self.shared.disk.remove(&relocation.path).await;
         }
@@ -138,16 +158,6 @@ impl Store {
 pub fn absolute_path(directory: &Path) -> PathBuf {
     let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     absolute.components().collect()
-}
-
-/// As Kafka calls it: `<topic>-<partition>.<unique>-future`.
-fn future_path(directory: &Path, name: &str) -> PathBuf {
-    let unique: String = Uuid::random()
-        .0
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    directory.join(passing_name(name, &unique, FUTURE_SUFFIX))
 }
 
 struct Relocation<'a> {
@@ -189,6 +199,9 @@ type Wanted = (Offset, u32);
 
 impl Relocation<'_> {
     async fn run(&self) -> Result<Moved, StorageError> {
+        if self.is_over() {
+            return Ok(Moved::GivenUp);
+        }
         self.create().await?;
         let mut rounds = 0;
         let _whole = loop {
@@ -232,6 +245,12 @@ impl Relocation<'_> {
             || self.shared.closing.get()
     }
 
+    /// The move has ended though it is still wanted.
+    fn is_cut_off(&self) -> bool {
+        let is_wanted = !self.progress.is_cancelled() && self.log.state().stage == Stage::Open;
+        is_wanted && (self.shared.closing.get() || self.log.is_offline())
+    }
+
     /// The move is over, or what was copied is of no use.
     fn is_stale(&self) -> bool {
         self.is_over() || self.generation.get() != Some(self.log.state().generation)
@@ -251,11 +270,23 @@ impl Relocation<'_> {
         }
     }
 
+    /// Makes the copy's directory, without what an earlier run copied: that cannot be told from what it did not come to.
+    ///
+    /// - `Err` with [`StorageError::is_full`]: there is no room for all of the log.
     async fn create(&self) -> Result<(), StorageError> {
         let disk = &self.shared.disk;
-        disk.create_dir(&self.path)
-            .await
-            .map_err(|e| self.failed(&self.path, e))?;
+        let failed = |error| self.failed(&self.path, error);
+        disk.create_dir(&self.path).await.map_err(failed)?;
+        for entry in disk.list(&self.path).await.map_err(failed)? {
+            if entry.name != WANTED_MOVE {
+                let left = self.path.join(&entry.name);
+                let gone = self.shared.take_off_file(&left).await;
+                gone.map_err(|error| self.failed(&left, error))?;
+            }
+        }
+        self.shared
+            .check_spare_room(self.to, self.log.size())
+            .await?;
         let file = self.path.join(PARTITION_METADATA);
         let text = encode_partition_metadata(self.log.topic_id);
         small::write_synced(disk, &file, text.as_bytes())
@@ -268,6 +299,7 @@ impl Relocation<'_> {
         let state = self.log.state();
         if self.generation.replace(Some(state.generation)) != Some(state.generation) {
             self.copied.borrow_mut().clear();
+            self.progress.bytes.set(0);
         }
         let there = state.segments.iter().filter(|s| s.exists && s.size > 0);
         there.map(|s| (s.base, s.written.min(s.size))).collect()
@@ -283,9 +315,14 @@ impl Relocation<'_> {
 
     async fn copy(&self, wanted: &[Wanted], speed: Speed) -> Result<(), StorageError> {
         let throttle = &self.shared.move_throttle;
-        for &(base, written) in wanted {
-            self.progress.offset.set(base);
+        let ends = wanted.iter().skip(1).map(|(base, _)| *base);
+        let ends = ends.chain([self.log.end_offset()]);
+        for (&(base, written), end) in wanted.iter().zip(ends) {
             let mut at = self.copied.borrow().get(&base).copied().unwrap_or(0);
+            if at >= written {
+                continue;
+            }
+            self.progress.reach(base, end, at, written);
             let file = self.open(base).await?;
             while at < written {
                 if speed == Speed::Throttled {
@@ -310,13 +347,17 @@ impl Relocation<'_> {
                         buffer.freeze()
                     }
                 };
+                let bytes = u64::from(to - at);
+                self.shared
+                    .take_spare_room(self.to, file.path(), bytes)
+                    .await?;
                 file.write(whole, u64::from(from))
                     .await
                     .map_err(|e| self.failed(file.path(), e))?;
-                let bytes = u64::from(to - at);
                 self.progress.bytes.set(self.progress.bytes.get() + bytes);
                 throttle.spend(bytes, self.shared.clock.now());
                 at = to;
+                self.progress.reach(base, end, at, written);
                 self.copied.borrow_mut().insert(base, at);
                 if self.is_stale() {
                     return Ok(());
@@ -363,6 +404,8 @@ impl Relocation<'_> {
             self.count_move(Whose::Original).await?;
             return Err(error);
         }
+        // It only says what is so now.
+        let _ = self.shared.disk.remove(&home.join(WANTED_MOVE)).await;
         let (old_dir, old_path) = self.change_over(home, &wanted);
         // The move stands, whatever becomes of these: without a checkpoint the next start scans the log.
         if let Err(error) = self.shared.write_checkpoint(self.to, false).await {
@@ -390,9 +433,9 @@ impl Relocation<'_> {
         };
         let file = path.join(MOVES);
         let written = small::write_synced(disk, &file, format!("{count}\n").as_bytes()).await;
-        written.map_err(|error| self.shared.failed(dir, &file, error))?;
+        written.map_err(|error| self.shared.failed_beside(dir, &file, error))?;
         let synced = disk.sync_dir(path).await;
-        synced.map_err(|error| self.shared.failed(dir, path, error))
+        synced.map_err(|error| self.shared.failed_beside(dir, path, error))
     }
 
     /// Gives the copy, durable by then, the log's name, durably.
@@ -483,8 +526,8 @@ impl Relocation<'_> {
         (log.seat.change(self.to), old_path)
     }
 
-    /// A fault of the directory that the log moves to.
+    /// A fault of the directory that the log moves to, which takes the appends of others as long as there is room for them.
     fn failed(&self, path: &Path, error: std::io::Error) -> StorageError {
-        self.shared.failed(self.to, path, error)
+        self.shared.failed_beside(self.to, path, error)
     }
 }

@@ -227,7 +227,7 @@ impl Shared {
         self.removals.waiting.borrow_mut().remove(&key);
     }
 
-    async fn take_off_file(&self, path: &Path) -> io::Result<()> {
+    pub async fn take_off_file(&self, path: &Path) -> io::Result<()> {
         // Only segments are large.
         if path.to_string_lossy().contains(".log") {
             self.shorten(path).await?;

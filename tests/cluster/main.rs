@@ -22,6 +22,7 @@ mod import;
 mod load;
 mod load_result;
 mod many_producers;
+mod moves;
 mod moving;
 mod native;
 mod retention;

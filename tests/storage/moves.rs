@@ -3,12 +3,12 @@
 //! Method: on the simulated disk, a move that runs beside appends and commits, with one fault at every operation in turn,
 //! then a crash, and what the next start finds held against what was committed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use futures_lite::future::{block_on, yield_now, zip};
 use ringlog::record::{Codecs, split};
-use ringlog::rt::{Clock, Disk, Faulty, SimClock, SimDisk};
+use ringlog::rt::{Clock, Disk, Faulty, Open, SimClock, SimDisk};
 use ringlog::storage::{
     AbortedTransaction, Directories, Log, LogConfig, MoveProgress, Moved, Store, StoreConfig,
 };
@@ -20,6 +20,7 @@ use ringlog::types::{
 use crate::batches::{batch, marker, transactional};
 
 const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
 
 struct Bench {
     store: Store,
@@ -27,6 +28,17 @@ struct Bench {
 }
 
 async fn open(sim: &SimDisk) -> Bench {
+    open_topic(sim, Uuid([3; 16])).await
+}
+
+fn place() -> TopicPartition {
+    TopicPartition {
+        topic: Str::from("t"),
+        partition: PartitionIndex(0),
+    }
+}
+
+async fn open_topic(sim: &SimDisk, topic_id: Uuid) -> Bench {
     let clock = SimClock::starting_at(Timestamp(1_000_000));
     let disk = Disk::Sim(sim.clone());
     let paths = ["/d0", "/d1", "/d2"].map(PathBuf::from);
@@ -38,20 +50,26 @@ async fn open(sim: &SimDisk) -> Bench {
         ..StoreConfig::default()
     };
     let store = Store::open(disk, &directories, sizes, Clock::Sim(clock));
-    let place = TopicPartition {
-        topic: Str::from("t"),
-        partition: PartitionIndex(0),
-    };
+    let log = open_log(&store, topic_id).await;
+    Bench { store, log }
+}
+
+async fn open_log(store: &Store, topic_id: Uuid) -> Rc<Log> {
     let config = LogConfig {
         segment_bytes: 60_000,
         ..LogConfig::default()
     };
-    let log = store
-        .open_log(&place, Uuid([3; 16]), config)
-        .await
-        .expect("opens");
+    let opened = store.open_log(&place(), topic_id, config).await;
+    let log = opened.expect("opens");
     log.recover(|_| ()).await.expect("recovers");
-    Bench { store, log }
+    log
+}
+
+/// Names in a directory that end so.
+async fn named(sim: &SimDisk, directory: &str, suffix: &str) -> Vec<String> {
+    let listed = Disk::Sim(sim.clone()).list(Path::new(directory)).await;
+    let names = listed.expect("lists").into_iter().map(|entry| entry.name);
+    names.filter(|name| name.ends_with(suffix)).collect()
 }
 
 impl Bench {
@@ -251,13 +269,153 @@ fn a_cancelled_move_leaves_the_log_where_it_is() {
             "a deleted log moves nowhere"
         );
         drop(bench);
-        let listed = Disk::Sim(sim.clone())
-            .list(&PathBuf::from("/d1"))
-            .await
-            .expect("lists");
-        assert!(
-            !listed.iter().any(|entry| entry.name.ends_with("-future")),
-            "{listed:?}"
-        );
+        let left = named(&sim, "/d1", "-future").await;
+        assert!(left.is_empty(), "{left:?}");
+    });
+}
+
+/// Goal: a move takes neither the last room of its directory nor the appends of those that lie there. Method: too little
+/// room from the start, then a disk that is full in the midst of it.
+#[test]
+fn a_move_leaves_the_last_room_to_others() {
+    let sim = SimDisk::new(5);
+    block_on(async {
+        let (mut prng, mut codecs) = (Prng::new(5), Codecs::new());
+        let bench = open(&sim).await;
+        bench.append(20, &mut prng, &mut codecs);
+        bench.store.commit().await;
+        let disk = Disk::Sim(sim.clone());
+        let other = disk.open(Path::new("/other"), Open::CREATE).await;
+        let filled = other.expect("opens").preallocate(64 << 20).await;
+        filled.expect("there is room");
+        let space = disk.space(Path::new("/d1")).await.expect("tells");
+        let used = space.total_bytes - space.available_bytes;
+        // A reserve is a fiftieth: one and a half are left, many times what the log has.
+        sim.set_capacity(used * 100 / 97);
+        let refused = bench.store.check_move(&bench.log, 1).await;
+        assert!(refused.expect_err("no room").is_full());
+        for is_short in [true, false] {
+            if !is_short {
+                sim.set_capacity(1 << 40);
+                sim.fail(Faulty::Write, "-future", ENOSPC, 2, 1);
+            }
+            let progress = MoveProgress::default();
+            let moved = bench.store.move_log(&bench.log, 1, &progress).await;
+            assert!(moved.expect_err("no room").is_full(), "short: {is_short}");
+            let directories = bench.store.directories().await;
+            assert!(directories.iter().all(|d| !d.full && !d.offline));
+            assert_eq!(bench.log.directory(), Path::new("/d0"));
+            assert!(named(&sim, "/d1", "-future").await.is_empty());
+        }
+        sim.heal();
+        let moved = bench.move_under_load("/d1", &mut prng, &mut codecs).await;
+        assert_eq!(moved, Ok(Moved::Done));
+    });
+}
+
+/// Goal: a move that was asked for is known to the next start until it has ended or was taken back, and nothing of an
+/// earlier copy gets into the log. Starts forgot all moves. Method: a process killed in the midst of one, and one closed.
+#[test]
+fn the_next_start_knows_the_moves_that_did_not_end() {
+    for is_closed in [false, true] {
+        let sim = SimDisk::new(6);
+        block_on(async {
+            let (mut prng, mut codecs) = (Prng::new(6), Codecs::new());
+            let bench = open(&sim).await;
+            bench.append(60, &mut prng, &mut codecs);
+            bench.store.commit().await;
+            let progress = MoveProgress::default();
+            let wanted = bench.store.want_move(&bench.log, 1, &progress).await;
+            wanted.expect("noted");
+            let taken_back = MoveProgress::default();
+            let wanted = bench.store.want_move(&bench.log, 2, &taken_back).await;
+            wanted.expect("noted");
+            let unwanted = bench.store.unwant_move(2, &taken_back).await;
+            unwanted.expect("taken back");
+            bench.store.throttle_moves(Some(40_000));
+            let moving = bench.store.move_log(&bench.log, 1, &progress);
+            let ending = async {
+                while progress.bytes() < 100_000 {
+                    yield_now().await;
+                }
+                if is_closed {
+                    bench.store.close().await.expect("closes");
+                }
+            };
+            match is_closed {
+                true => {
+                    let (moved, ()) = zip(moving, ending).await;
+                    assert_eq!(moved.expect("nothing fails"), Moved::GivenUp);
+                }
+                false => {
+                    let killed = async {
+                        ending.await;
+                        true
+                    };
+                    let moved = async {
+                        moving.await.expect("nothing fails");
+                        false
+                    };
+                    assert!(futures_lite::future::or(killed, moved).await);
+                }
+            }
+            let held = bench.log.end_offset();
+            drop(bench);
+            let again = open(&sim).await;
+            let wanted = again.store.wanted_moves();
+            let known: Vec<_> = wanted.iter().map(|w| (w.topic_id, w.directory)).collect();
+            assert_eq!(known, [(Uuid([3; 16]), 1)], "closed: {is_closed}");
+            assert_eq!(again.log.directory(), Path::new("/d0"));
+            let before = again.content().await;
+            let progress = wanted[0].progress();
+            let moved = again.store.move_log(&again.log, 1, &progress).await;
+            assert_eq!(moved.expect("nothing fails"), Moved::Done);
+            assert_eq!(again.log.end_offset(), held);
+            assert!(again.content().await == before);
+            drop(again);
+            sim.crash();
+            let last = open(&sim).await;
+            assert_eq!(last.log.directory(), Path::new("/d1"));
+            assert!(last.content().await == before);
+            assert!(last.store.wanted_moves().is_empty());
+            last.store.delete(&last.log).await.expect("starts removals");
+            for directory in ["/d1", "/d2"] {
+                let left = named(&sim, directory, "-future").await;
+                assert!(left.is_empty(), "{left:?}");
+            }
+        });
+    }
+}
+
+/// Goal: how far a move is is told in records, not in whole segments, and begins anew where copying does.
+#[test]
+fn a_move_tells_how_far_it_is() {
+    let sim = SimDisk::new(7);
+    block_on(async {
+        let (mut prng, mut codecs) = (Prng::new(7), Codecs::new());
+        let bench = open(&sim).await;
+        bench.append(60, &mut prng, &mut codecs);
+        bench.store.commit().await;
+        bench.store.throttle_moves(Some(40_000));
+        let progress = MoveProgress::default();
+        let moving = bench.store.move_log(&bench.log, 1, &progress);
+        let mut seen = vec![Offset(0)];
+        let watching = async {
+            for _ in 0..1_000_000 {
+                if progress.offset() == bench.log.end_offset() {
+                    break;
+                }
+                if seen.last() != Some(&progress.offset()) {
+                    seen.push(progress.offset());
+                }
+                yield_now().await;
+            }
+        };
+        let (moved, ()) = zip(moving, watching).await;
+        assert_eq!(moved.expect("nothing fails"), Moved::Done);
+        let segments = bench.log.segments().len();
+        assert!(seen.is_sorted(), "{seen:?}");
+        assert!(seen.len() > 2 * segments, "{segments} segments, {seen:?}");
+        assert_eq!(progress.bytes(), bench.log.size());
     });
 }
