@@ -11,7 +11,7 @@ use crate::config::TopicConfig;
 use crate::record::BatchHeader;
 use crate::rt::{self, Queue};
 use crate::storage::{CompactConfig, CompactError, CompactTerms, Compacted, Dirty};
-use crate::types::{Offset, ShardId, TopicId};
+use crate::types::{ShardId, TopicId, TopicPartition};
 
 /// Logs that are left alone.
 #[derive(Default)]
@@ -79,7 +79,7 @@ impl Shard {
                     .add(compacted.written_bytes);
                 let seconds = self.clock.now().since(began) as f64 / 1e6;
                 tell(&place, &dirty, &compacted, seconds);
-                self.note_cleaned(&replica, Some(compacted.end)).await;
+                self.note_cleaned(&replica).await;
                 return Round::Done;
             }
             Err(CompactError::Interrupted) => {}
@@ -122,10 +122,15 @@ impl Shard {
         chosen
     }
 
-    /// Shard 0 keeps the file of each directory that says up to where logs are clean; `None`: the log is gone.
-    async fn note_cleaned(self: &Rc<Self>, replica: &Replica, first_dirty: Option<Offset>) {
+    /// Shard 0 keeps the file of each directory that says up to where its logs are clean.
+    pub(super) async fn note_cleaned(self: &Rc<Self>, replica: &Replica) {
+        // Or it would be noted again after it was forgotten.
+        if replica.is_deleted() {
+            return;
+        }
         let directory = replica.log.directory().to_owned();
         let partition = replica.log.partition().clone();
+        let first_dirty = replica.log.first_dirty();
         let noted = self.call(ShardId(0), move |shard: Rc<Shard>| async move {
             let noted = shard
                 .store
@@ -137,13 +142,20 @@ impl Shard {
         }
     }
 
-    /// A topic was deleted: one of its name begins anew. Nobody waits for it.
-    pub(super) fn forget_cleaned(self: &Rc<Self>, replica: &Rc<Replica>) {
-        if replica.log.first_dirty().is_some() {
-            let (shard, replica) = (self.clone(), replica.clone());
-            rt::spawn(Queue::Background, "cleaner offsets", async move {
-                shard.note_cleaned(&replica, None).await;
-            });
+    /// Topics were deleted: those of their names begin anew. Before their directories go, so that no crash leaves what was
+    /// noted of the one to the other.
+    pub(super) async fn forget_cleaned(self: &Rc<Self>, replicas: &[Rc<Replica>]) {
+        let partitions = replicas.iter().map(|r| r.log.partition().clone());
+        let partitions: Vec<TopicPartition> = partitions.collect();
+        if partitions.is_empty() {
+            return;
+        }
+        let forgotten = self.call(ShardId(0), move |shard: Rc<Shard>| async move {
+            let forgotten = shard.store.forget_cleaned(&partitions);
+            forgotten.await.map_err(|error| error.to_string())
+        });
+        if let Err(error) = forgotten.await {
+            tracing::warn!("cleaner-offset-checkpoint: {error}");
         }
     }
 }

@@ -194,10 +194,10 @@ impl Shard {
                 .move_log(log, next.directory, &next.progress)
                 .await
             {
-                Ok(Moved::Done) => tracing::info!(
-                    directory = %log.directory().display(),
-                    "{name} has moved"
-                ),
+                Ok(Moved::Done) => {
+                    tracing::info!(directory = %log.directory().display(), "{name} has moved");
+                    self.note_cleaned(&next.replica).await;
+                }
                 Ok(Moved::GivenUp) => tracing::info!("the move of {name} was given up"),
                 Err(error) => tracing::error!("{name} stays where it is: {error}"),
             }

@@ -80,6 +80,10 @@ impl Shard {
                 std::process::abort();
             }
         }
+        for replica in &changes.removed {
+            replica.on_deleted(self);
+        }
+        self.forget_cleaned(&changes.removed).await;
         for replica in changes.removed {
             self.remove(replica).await;
         }
@@ -219,8 +223,6 @@ impl Shard {
     }
 
     async fn remove(self: &Rc<Self>, replica: Rc<Replica>) {
-        replica.on_deleted(self);
-        self.forget_cleaned(&replica);
         self.logs.borrow_mut().remove(&replica.log.id());
         if let Err(error) = self.store.delete(&replica.log).await {
             tracing::error!("deleting {}-{}: {error}", replica.topic, replica.partition);

@@ -50,6 +50,7 @@ pub(super) struct DirectoryImage {
     /// Directories of moves that did not end.
     pub wanted: Vec<Wanted>,
     pub generation: u64,
+    /// Of the logs that lie here: one that moved away or was deleted may still stand in the file.
     pub cleaned: CleanedOffsets,
     /// It could not be read or written at start-up: what lies in it is not known.
     pub is_offline: bool,
@@ -487,6 +488,11 @@ async fn read_directory(
         tracing::info!(directory = %path.display(), bytes = replayed, "journal replayed");
     }
     let journal_dir = journal.settle(disk, path, id, journals).await?;
+    let mut cleaned = match entries.iter().any(|e| e.name == CLEANED_OFFSETS) {
+        true => CleanedOffsets::read(disk, path).await,
+        false => CleanedOffsets::default(),
+    };
+    cleaned.keep(|name| logs.contains_key(name));
     Ok(DirectoryImage {
         path: path.to_owned(),
         id,
@@ -495,26 +501,10 @@ async fn read_directory(
         leftovers,
         wanted: wanted_moves,
         generation,
-        cleaned: read_cleaned(disk, path, entries).await,
+        cleaned,
         is_offline: false,
         sync_cost: SyncCost::UNKNOWN,
         places: None,
-    })
-}
-
-/// What `cleaner-offset-checkpoint` says. One that cannot be read only costs compaction some work.
-async fn read_cleaned(disk: &Disk, path: &Path, entries: &[Entry]) -> CleanedOffsets {
-    if !entries.iter().any(|e| e.name == CLEANED_OFFSETS) {
-        return CleanedOffsets::default();
-    }
-    let file = path.join(CLEANED_OFFSETS);
-    let bytes = disk.read_file(&file).await.unwrap_or_default();
-    let cleaned = std::str::from_utf8(&bytes)
-        .ok()
-        .and_then(CleanedOffsets::decode);
-    cleaned.unwrap_or_else(|| {
-        tracing::warn!(file = %file.display(), "not readable; logs are compacted from their starts");
-        CleanedOffsets::default()
     })
 }
 

@@ -17,8 +17,7 @@ use super::gate::Gate;
 use super::join::try_join_bounded;
 use super::log::{Log, LogConfig, LogId, Stage};
 use super::names::{
-    CLEANED_OFFSETS, PARTITION_METADATA, decode_partition_metadata, deleted_directory,
-    encode_partition_metadata,
+    PARTITION_METADATA, decode_partition_metadata, deleted_directory, encode_partition_metadata,
 };
 use super::placement::{Placement, Seat};
 use super::relocate::moves;
@@ -66,8 +65,8 @@ pub struct Store {
     /// Names whose start-up image has been used: a log created later under the name is another one.
     opened: RefCell<HashSet<String>>,
     /// Of each directory, as its file has it or will.
-    cleaned: RefCell<Vec<CleanedOffsets>>,
-    cleaned_gate: Gate,
+    pub(super) cleaned: RefCell<Vec<CleanedOffsets>>,
+    pub(super) cleaned_gate: Gate,
     pub(super) placement: Placement,
 }
 
@@ -440,29 +439,6 @@ impl Store {
         let finishes = logs.iter().map(|log| log.finish_active());
         try_join_bounded(finishes, CLOSE_DEPTH).await?;
         Ok(())
-    }
-
-    /// Notes on disk up to where a log of `directory` is clean, of whatever shard; `None`: the log is gone. By one store of
-    /// the process only, for the file is that of the directory.
-    pub async fn note_cleaned(
-        &self,
-        directory: &Path,
-        partition: &TopicPartition,
-        first_dirty: Option<Offset>,
-    ) -> Result<(), StorageError> {
-        let dirs = &self.shared.dirs;
-        let Some(dir) = dirs.iter().position(|d| d.path == directory) else {
-            return Ok(());
-        };
-        if !self.cleaned.borrow_mut()[dir].note(partition, first_dirty) {
-            return Ok(());
-        }
-        let _alone = self.cleaned_gate.enter().await;
-        dirs[dir].check()?;
-        let text = self.cleaned.borrow()[dir].encode();
-        let path = directory.join(CLEANED_OFFSETS);
-        let written = self.shared.disk.replace_file(&path, text.as_bytes()).await;
-        written.map_err(|error| self.shared.failed(dir, &path, error))
     }
 
     /// Writes the indexes of all rolled segments of a log that was recovered, as if they had been rolled in this life.

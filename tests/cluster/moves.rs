@@ -131,6 +131,46 @@ fn moves_go_on_after_a_restart() {
     }
 }
 
+/// The offset up to which a directory's file says that partition 0 of the topic is clean.
+fn noted(directory: &Path) -> Option<i64> {
+    let text = fs::read_to_string(directory.join("cleaner-offset-checkpoint")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("t 0 "))?;
+    Some(line.parse().expect("an offset"))
+}
+
+/// Goal: what `cleaner-offset-checkpoint` says goes where the log goes, and away with it: the next topic of its name would
+/// be taken for clean. Method: a topic is compacted, moved and deleted, and the files read.
+#[test]
+fn how_far_a_log_is_clean_moves_and_goes_with_it() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let paths = ["a", "b"].map(|name| dir.path().join(name));
+    let dirs = format!("log.dirs={},{}", paths[0].display(), paths[1].display());
+    let overrides = [
+        dirs.as_str(),
+        "log.segment.bytes=1048576",
+        "log.cleanup.policy=compact",
+        "log.cleaner.backoff.ms=100",
+        "log.cleaner.min.cleanable.ratio=0.01",
+    ];
+    let broker = Broker::start_with(free_port(), &paths[0], &overrides);
+    let mut client = broker.client();
+    client.create_topic("t", 1).expect("made");
+    let mut prng = Prng::new(2);
+    for i in 0..40 {
+        let batch = keyed(&format!("key {}", i % 3), 100_000, &mut prng);
+        put(&mut client, "t", 0, &batch).expect("room");
+    }
+    let was_at = home(&mut client, &paths, 0);
+    let to = 1 - was_at;
+    eventually("it is compacted", || noted(&paths[was_at]) > Some(20));
+    assert_eq!(alter(&mut client, &paths[to], "t", 0), 0);
+    eventually("it moves", || home(&mut client, &paths, 0) == to);
+    eventually("it is told there", || noted(&paths[to]) > Some(20));
+    eventually("and only there", || noted(&paths[was_at]).is_none());
+    client.delete_topic("t").expect("deleted");
+    assert_eq!(paths.each_ref().map(|path| noted(path)), [None, None]);
+}
+
 /// Goal: a partition that has no room in the directory that it is asked to is not moved, and those that lie there serve on.
 #[test]
 fn a_move_that_has_no_room_is_refused() {

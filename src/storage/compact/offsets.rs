@@ -1,10 +1,16 @@
 //! Up to where each log is clean: Kafka's `cleaner-offset-checkpoint`, one text per log directory.
 //!
 //! A version (0), a count, then `topic partition offset` lines. It only spares work: a log that it does not name is
-//! compacted from its start.
+//! compacted from its start. It must not name a log of another topic, which would never be compacted below that offset: a
+//! log stands in the file of its directory and in no other, and a topic that is deleted in none.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use super::super::error::StorageError;
+use super::super::names::CLEANED_OFFSETS;
+use super::super::store::Store;
+use crate::rt::Disk;
 use crate::types::{Offset, PartitionIndex, Str, TopicPartition};
 
 /// What the file of one directory says, by topic and partition.
@@ -12,6 +18,19 @@ use crate::types::{Offset, PartitionIndex, Str, TopicPartition};
 pub(in crate::storage) struct CleanedOffsets(pub BTreeMap<(Str, i32), Offset>);
 
 impl CleanedOffsets {
+    /// What the file of a directory says. One that cannot be read only costs compaction some work.
+    pub async fn read(disk: &Disk, directory: &Path) -> CleanedOffsets {
+        let file = directory.join(CLEANED_OFFSETS);
+        let bytes = disk.read_file(&file).await.unwrap_or_default();
+        let cleaned = std::str::from_utf8(&bytes)
+            .ok()
+            .and_then(CleanedOffsets::decode);
+        cleaned.unwrap_or_else(|| {
+            tracing::warn!(file = %file.display(), "not readable; logs are compacted from their starts");
+            CleanedOffsets::default()
+        })
+    }
+
     pub fn find(&self, partition: &TopicPartition) -> Option<Offset> {
         self.0.get(&key(partition)).copied()
     }
@@ -22,6 +41,12 @@ impl CleanedOffsets {
             Some(offset) => self.0.insert(key(partition), offset) != Some(offset),
             None => self.0.remove(&key(partition)).is_some(),
         }
+    }
+
+    /// Forgets the logs whose directories' names `is_there` does not know.
+    pub fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.0
+            .retain(|(topic, partition), _| is_there(&format!("{topic}-{partition}")));
     }
 
     pub fn encode(&self) -> String {
@@ -50,6 +75,59 @@ impl CleanedOffsets {
             );
         }
         (offsets.len() == count).then_some(CleanedOffsets(offsets))
+    }
+}
+
+impl Store {
+    /// Notes on disk up to where a log of `directory` is clean, of whatever shard, and that no other directory has it;
+    /// `None`: nothing is known to be. By one store of the process only, for the files are those of the directories.
+    pub async fn note_cleaned(
+        &self,
+        directory: &Path,
+        partition: &TopicPartition,
+        first_dirty: Option<Offset>,
+    ) -> Result<(), StorageError> {
+        let own = |dir: usize| self.shared.dirs[dir].path == directory;
+        let news = self.note_in(|dir, offsets| {
+            let first_dirty = first_dirty.filter(|_| own(dir));
+            offsets.note(partition, first_dirty)
+        });
+        self.write_cleaned(news).await
+    }
+
+    /// Logs were deleted: those of their names begin anew. As [`Store::note_cleaned`], by one store only.
+    pub async fn forget_cleaned(&self, partitions: &[TopicPartition]) -> Result<(), StorageError> {
+        let news = self.note_in(|_, offsets| {
+            let forgotten = partitions.iter().map(|log| offsets.note(log, None));
+            forgotten.fold(false, |any, one| any | one)
+        });
+        self.write_cleaned(news).await
+    }
+
+    /// Notes something of each directory. Those of which it is news.
+    fn note_in(&self, note: impl Fn(usize, &mut CleanedOffsets) -> bool) -> Vec<usize> {
+        let mut cleaned = self.cleaned.borrow_mut();
+        let noted = cleaned.iter_mut().enumerate();
+        let news = noted.filter_map(|(dir, offsets)| note(dir, offsets).then_some(dir));
+        news.collect()
+    }
+
+    /// Writes the files of directories that work. The first error, after all were tried.
+    async fn write_cleaned(&self, dirs: Vec<usize>) -> Result<(), StorageError> {
+        let mut outcome = Ok(());
+        for dir in dirs {
+            let _alone = self.cleaned_gate.enter().await;
+            let directory = &self.shared.dirs[dir];
+            if directory.is_offline() {
+                continue;
+            }
+            let text = self.cleaned.borrow()[dir].encode();
+            let path = directory.path.join(CLEANED_OFFSETS);
+            let written = self.shared.disk.replace_file(&path, text.as_bytes()).await;
+            let written = written.map_err(|error| self.shared.failed(dir, &path, error));
+            outcome = outcome.and(written);
+        }
+        outcome
     }
 }
 
