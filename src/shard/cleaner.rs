@@ -13,19 +13,13 @@ use crate::rt::{self, Queue};
 use crate::storage::{CompactConfig, CompactError, CompactTerms, Compacted, Dirty};
 use crate::types::{ShardId, TopicId, TopicPartition};
 
-/// Logs that are left alone.
+/// Logs that the cleaner passes over.
 #[derive(Default)]
-struct Uncleanable {
+struct LeftAlone {
     /// Found corrupt: until the next start, as Kafka leaves them.
-    corrupt: HashSet<(TopicId, i32)>,
-    /// Of another reason, such as a full disk: until the cleaner has rested, while those that are less dirty are cleaned.
+    uncleanable: HashSet<(TopicId, i32)>,
+    /// A round failed, on a full disk for instance: until the cleaner has rested, while others are compacted.
     failed: HashSet<(TopicId, i32)>,
-}
-
-impl Uncleanable {
-    fn contains(&self, place: &(TopicId, i32)) -> bool {
-        self.corrupt.contains(place) || self.failed.contains(place)
-    }
 }
 
 /// What came of one look at the shard's logs.
@@ -44,18 +38,18 @@ impl Shard {
     }
 
     async fn clean(self: Rc<Self>) {
-        let mut uncleanable = Uncleanable::default();
+        let mut left_alone = LeftAlone::default();
         loop {
-            if self.clean_dirtiest(&mut uncleanable).await == Round::NothingDue {
-                uncleanable.failed.clear();
+            if self.clean_dirtiest(&mut left_alone).await == Round::NothingDue {
+                left_alone.failed.clear();
                 let backoff_ms = self.broker_config().log_cleaner_backoff_ms;
                 rt::sleep(Duration::from_millis(backoff_ms.max(1) as u64)).await;
             }
         }
     }
 
-    async fn clean_dirtiest(self: &Rc<Self>, uncleanable: &mut Uncleanable) -> Round {
-        let Some((replica, dirty)) = self.dirtiest(uncleanable).await else {
+    async fn clean_dirtiest(self: &Rc<Self>, left_alone: &mut LeftAlone) -> Round {
+        let Some((replica, dirty)) = self.dirtiest(left_alone).await else {
             return Round::NothingDue;
         };
         let (began, config) = (self.clock.now(), self.broker_config());
@@ -85,25 +79,30 @@ impl Shard {
             Err(CompactError::Interrupted) => {}
             Err(error @ CompactError::Corrupt { .. }) => {
                 tracing::error!("{place} is not compacted until the next start: {error}");
-                uncleanable.corrupt.insert(log);
+                left_alone.uncleanable.insert(log);
             }
             Err(error) => tracing::warn!("{place} is not compacted for now: {error}"),
         }
-        uncleanable.failed.insert(log);
+        left_alone.failed.insert(log);
         Round::Done
     }
 
-    /// The log that is due and has the largest dirty part.
-    async fn dirtiest(&self, uncleanable: &Uncleanable) -> Option<(Rc<Replica>, Dirty)> {
+    /// The log that is due and has the largest dirty part. Forgets uncleanable logs that are gone, and counts the others.
+    async fn dirtiest(&self, left_alone: &mut LeftAlone) -> Option<(Rc<Replica>, Dirty)> {
+        let LeftAlone {
+            uncleanable,
+            failed,
+        } = left_alone;
         let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
         let now = self.clock.wall();
-        let mut largest = 0.0_f64;
+        let (mut largest, mut uncleanable_bytes) = (0.0_f64, 0);
+        uncleanable.retain(|(topic, partition)| self.replica(*topic, *partition).is_some());
         let mut chosen: Option<(Rc<Replica>, Dirty)> = None;
         for replica in replicas {
             rt::yield_if_needed().await;
             let config = replica.config();
             let place = (replica.topic_id, replica.partition);
-            if !config.cleanup_policy.compact || uncleanable.contains(&place) {
+            if !config.cleanup_policy.compact {
                 continue;
             }
             let stable = replica.core().last_stable_offset();
@@ -111,6 +110,13 @@ impl Shard {
             let Some(dirty) = replica.log.dirty(stable, &config, now) else {
                 continue;
             };
+            if uncleanable.contains(&place) {
+                uncleanable_bytes += dirty.dirty_bytes;
+                continue;
+            }
+            if failed.contains(&place) {
+                continue;
+            }
             largest = largest.max(dirty.ratio());
             let is_dirtier = |(_, than): &(Rc<Replica>, Dirty)| dirty.ratio() > than.ratio();
             if dirty.is_due(&config) && chosen.as_ref().is_none_or(is_dirtier) {
@@ -118,7 +124,13 @@ impl Shard {
             }
         }
         let percent = (largest * 100.0).round() as i64;
-        self.metrics.cleaner_dirty_percent.set(percent);
+        let metrics = &self.metrics;
+        metrics.cleaner_dirty_percent.set(percent);
+        let count = uncleanable.len() as i64;
+        metrics.cleaner_uncleanable_partitions.set(count);
+        metrics
+            .cleaner_uncleanable_bytes
+            .set(uncleanable_bytes as i64);
         chosen
     }
 
