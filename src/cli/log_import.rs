@@ -6,18 +6,21 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::config::BrokerConfig;
-use crate::shard::{self, ImportError, ImportedPartition};
+use crate::shard::{self, ImportError, ImportedPartition, Keeping};
 use crate::storage::{Transfer, segment_bytes};
 
 use super::args::key_value;
 use super::failure::Failure;
 use super::output::{Rows, byte_bar, print, print_json};
+use super::time::span;
 
 /// Take topics that Apache Kafka wrote into a stopped broker's log directories
 ///
 /// Give all partition directories (topic-0 topic-1 ...) of a stopped Kafka's topics. Every batch is checked, and comes as
 /// it is with its offset; indexes, leader epochs, aborted transactions and producers are made from the batches. The topics
-/// keep their ids. Nothing of Kafka's is changed. The broker must have run once before, and must be stopped.
+/// keep their ids, and are kept as long as this broker's configuration and --topic-config say, not Kafka's: what has had its
+/// time goes soon after the broker's start. Nothing of Kafka's is changed. The broker must have run once before, and must be
+/// stopped.
 #[derive(Args, Debug)]
 pub(super) struct Import {
     /// Directories of partitions, of one topic or several
@@ -32,7 +35,8 @@ pub(super) struct Import {
     #[arg(long = "override", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
 
-    /// A configuration that every imported topic gets, as cleanup.policy=compact; may be given several times
+    /// A configuration that every imported topic gets, as cleanup.policy=compact, or retention.ms=-1 to keep all; may be given
+    /// several times
     #[arg(long = "topic-config", value_name = "KEY=VALUE", value_parser = key_value)]
     topic_configs: Vec<(String, String)>,
 
@@ -60,6 +64,11 @@ struct Row {
     bytes: u64,
     producers: usize,
     open_transactions: usize,
+    cleanup_policy: String,
+    retention_ms: i64,
+    retention_bytes: i64,
+    /// Goes soon after the broker's start.
+    expired_bytes: u64,
 }
 
 impl Import {
@@ -113,8 +122,59 @@ impl Row {
             bytes: partition.bytes,
             producers: partition.producers,
             open_transactions: partition.open_transactions,
+            cleanup_policy: policy_name(&partition.keeping),
+            retention_ms: partition.keeping.retention_ms,
+            retention_bytes: partition.keeping.retention_bytes,
+            expired_bytes: partition.keeping.expired_bytes,
         }
     }
+}
+
+/// As the key has it.
+fn policy_name(keeping: &Keeping) -> String {
+    let policy = keeping.policy;
+    let words = [(policy.compact, "compact"), (policy.delete, "delete")];
+    let words = words.iter().filter(|(holds, _)| *holds);
+    words.map(|(_, word)| *word).collect::<Vec<_>>().join(",")
+}
+
+/// How long a topic is kept, and what keeps it longer.
+fn kept(rows: &[Row]) -> String {
+    let Row {
+        topic,
+        cleanup_policy,
+        retention_ms,
+        retention_bytes,
+        ..
+    } = &rows[0];
+    let mut text = format!("{topic}: cleanup.policy={cleanup_policy}");
+    if !cleanup_policy.contains("delete") {
+        return text;
+    }
+    let (mut keeps, mut starts) = (Vec::new(), Vec::new());
+    if *retention_ms >= 0 {
+        let age = span(*retention_ms);
+        text.push_str(&format!(", retention.ms={retention_ms} ({age})"));
+        keeps.push("--topic-config retention.ms=-1");
+        starts.push("--override log.retention.ms=-1");
+    }
+    if *retention_bytes >= 0 {
+        text.push_str(&format!(", retention.bytes={retention_bytes}"));
+        keeps.push("--topic-config retention.bytes=-1");
+        starts.push("--override log.retention.bytes=-1");
+    }
+    let expired: u64 = rows.iter().map(|row| row.expired_bytes).sum();
+    match (keeps.is_empty(), expired) {
+        (true, _) => text.push_str(", no limit: all is kept"),
+        (false, 0) => text.push_str(&format!("; {} at the import keeps all", keeps.join(" "))),
+        (false, bytes) => text.push_str(&format!(
+            "; {bytes} bytes have had their time and go soon after the broker's start. {} at the import keeps all; \
+             what is imported already stays if the broker is started with {} (where --topic-config says nothing else)",
+            keeps.join(" "),
+            starts.join(" ")
+        )),
+    }
+    text
 }
 
 fn print_rows(rows: &[Row]) -> Result<(), Failure> {
@@ -140,6 +200,9 @@ fn print_rows(rows: &[Row]) -> Result<(), Failure> {
         ]);
     }
     table.print()?;
+    for topic in rows.chunk_by(|a, b| a.topic == b.topic) {
+        print(&kept(topic))?;
+    }
     for row in rows.iter().filter(|row| row.open_transactions > 0) {
         print(&format!(
             "{}-{}: {} transactions were never ended; readers of committed records wait there until they are aborted \

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 use super::controller::Rules;
 use super::partitions::{dynamic, log_config, recover};
+use super::retention::expired_bytes;
 use super::start::{metadata_dir, read_back};
-use crate::config::{BrokerConfig, TopicConfig};
+use crate::config::{BrokerConfig, CleanupPolicy, TopicConfig};
 use crate::metadata::record::ProducerIdsV1;
 use crate::metadata::{
     Command, ConfigChange, Context, CreateTopics, Entry, Image, MetadataRecord, NewTopic,
@@ -20,10 +21,12 @@ use crate::metadata::{
 use crate::record::Codecs;
 use crate::rt::{self, Clock, Disk};
 use crate::storage::{
-    AdoptError, Directories, Hole, KafkaPartition, LogConfig, MetadataLog, StorageError, Store,
-    StoreConfig, Transfer, Verifier, VerifyOptions,
+    AdoptError, Directories, Hole, KafkaPartition, Log, MetadataLog, StorageError, Store,
+    StoreConfig, Transfer, Verifier, VerifyOptions, reserve_bytes,
 };
-use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, ShardId, Str, TopicId, Uuid};
+use crate::types::{
+    LeaderEpoch, NodeId, Offset, PartitionIndex, ShardId, Str, Timestamp, TopicId, Uuid,
+};
 
 /// What to import and how.
 #[derive(Clone, Debug)]
@@ -51,6 +54,20 @@ pub struct ImportedPartition {
     pub producers: usize,
     /// Transactions that nobody ended: readers of what is committed wait there until they are aborted.
     pub open_transactions: usize,
+    /// What will be given up of it, and by when, by the topic's and the broker's configuration.
+    pub keeping: Keeping,
+}
+
+/// How long an imported log is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keeping {
+    pub policy: CleanupPolicy,
+    /// −1: whatever its age.
+    pub retention_ms: i64,
+    /// −1: whatever its size.
+    pub retention_bytes: i64,
+    /// Bytes of segments that have had their time already: they go soon after the broker's start.
+    pub expired_bytes: u64,
 }
 
 /// Why nothing was imported.
@@ -72,7 +89,7 @@ struct Known {
     /// Holds the locks.
     _directories: Directories,
     image: Image,
-    /// Bytes free in each directory, less what was given to it since.
+    /// Bytes that each directory which takes new partitions has to give, less what was given of it since.
     free: Vec<(PathBuf, u64)>,
 }
 
@@ -224,12 +241,18 @@ async fn prepare(config: &BrokerConfig) -> Result<Known, ImportError> {
     let (directories, _, image, _) = open(config).await?;
     directories.keep_clean(&Disk::Ring).await?;
     let mut free = Vec::new();
-    for (path, _) in directories.ids() {
+    let in_force = config.with_dynamic(dynamic(&image, NodeId(config.node_id)));
+    let taking = directories.ids().zip(in_force.cordoned_dirs());
+    let taking = taking.filter(|(_, is_cordoned)| !is_cordoned);
+    for ((path, _), _) in taking {
         let space = Disk::Ring
             .space(path)
             .await
             .map_err(|error| ImportError::Failed(format!("{}: {error}", path.display())))?;
-        free.push((path.to_owned(), space.available_bytes));
+        // The broker would refuse appends at once.
+        let kept = reserve_bytes(space);
+        let given = space.available_bytes.saturating_sub(kept);
+        free.push((path.to_owned(), given));
     }
     Ok(Known {
         _directories: directories,
@@ -342,25 +365,28 @@ impl TopicOverrides {
         TopicOverrides(all)
     }
 
-    fn log_config(&self, config: &BrokerConfig, image: &Image, topic: &str) -> LogConfig {
+    /// What is in force for a topic.
+    fn effective(&self, config: &BrokerConfig, image: &Image, topic: &str) -> TopicConfig {
         let none = crate::metadata::Overrides::default();
         let overrides = self.0.get(topic).unwrap_or(&none);
         let dynamic = dynamic(image, NodeId(config.node_id));
-        log_config(&TopicConfig::effective(config, dynamic, overrides))
+        TopicConfig::effective(config, dynamic, overrides)
     }
 }
 
 impl Known {
-    /// The directory with the most free space; it must have room for the partition.
+    /// The directory with the most free space, of those that are not cordoned; it must have room for the partition.
     fn roomiest(&mut self, partition: &KafkaPartition) -> Result<PathBuf, ImportError> {
         match self.free.iter_mut().max_by_key(|(_, free)| *free) {
             Some((path, free)) if *free > partition.bytes => {
                 *free -= partition.bytes;
                 Ok(path.clone())
             }
-            _ => Err(ImportError::Refused(format!(
-                "no log directory has room for {} ({} bytes)",
-                partition.place, partition.bytes
+            most => Err(ImportError::Refused(format!(
+                "no log directory that takes partitions has room for {} ({} bytes, and {} may be taken)",
+                partition.place,
+                partition.bytes,
+                most.map_or(0, |(_, free)| *free)
             ))),
         }
     }
@@ -388,9 +414,11 @@ async fn adopt(
     let mut ids = BTreeSet::new();
     let mut epochs: BTreeMap<(TopicId, i32), LeaderEpoch> = BTreeMap::new();
     for (name, topic) in &topics {
-        let config = overrides.log_config(config, &image, name);
+        let config = overrides.effective(config, &image, name);
         for (&index, partition) in &topic.partitions {
-            let log = store.open_log(&partition.place, topic.id, config).await?;
+            let log = store
+                .open_log(&partition.place, topic.id, log_config(&config))
+                .await?;
             let producers = recover(&log, &codecs, Clock::Real.wall()).await?;
             ids.extend(producers.iter().map(|(id, _)| id));
             log.write_snapshot(log.end_offset(), &producers.snapshot())
@@ -408,6 +436,7 @@ async fn adopt(
                 bytes: log.size(),
                 producers: producers.len(),
                 open_transactions: producers.open_transactions(),
+                keeping: keeping(&log, &config, Clock::Real.wall()),
             });
         }
     }
@@ -430,6 +459,15 @@ async fn adopt(
     }
     commit(&log, image, next_offset, records).await?;
     Ok(imported)
+}
+
+fn keeping(log: &Log, config: &TopicConfig, now: Timestamp) -> Keeping {
+    Keeping {
+        policy: config.cleanup_policy,
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes,
+        expired_bytes: expired_bytes(log, config, now),
+    }
 }
 
 async fn commit(

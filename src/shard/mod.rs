@@ -52,7 +52,7 @@ pub use controller::QuorumState;
 pub use coordinators::Internal;
 pub use core::Shard;
 pub use fetch::{PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem, WatchKey};
-pub use import::{Import, ImportError, ImportedPartition, import};
+pub use import::{Import, ImportError, ImportedPartition, Keeping, import};
 pub use measure::Detail;
 pub use message::Message;
 pub use partitions::{LogDirPartition, LogDirState, dynamic};

@@ -8,7 +8,7 @@ use super::replica::Replica;
 use crate::config::TopicConfig;
 use crate::partition::{Expired, LogBounds, RetentionPolicy, SegmentFacts, Share, expired};
 use crate::rt;
-use crate::storage::{Deleted, SegmentInfo, StorageError};
+use crate::storage::{Deleted, Log, SegmentInfo, StorageError};
 use crate::types::Timestamp;
 
 /// Longest wait at once, whatever the interval is.
@@ -89,19 +89,13 @@ impl Replica {
     }
 
     fn expired(&self, config: &TopicConfig, now: Timestamp) -> Option<Expired> {
-        let segments: Vec<SegmentFacts> = self.log.segments().iter().map(facts).collect();
         let core = self.core();
         let bounds = LogBounds {
             start: core.log_start(),
             high_watermark: core.high_watermark(),
             end: core.log_end(),
         };
-        let policy = RetentionPolicy {
-            delete: config.cleanup_policy.delete,
-            retention_ms: config.retention_ms,
-            retention_bytes: config.retention_bytes,
-        };
-        expired(&segments, bounds, policy, now)
+        expired(&segments(&self.log), bounds, policy(config), now)
     }
 
     /// One line for a partition and round.
@@ -133,6 +127,29 @@ impl Replica {
             self.log.size(),
         );
     }
+}
+
+/// Bytes of a log that have had their time, though nothing of it was given up yet.
+pub(super) fn expired_bytes(log: &Log, config: &TopicConfig, now: Timestamp) -> u64 {
+    let bounds = LogBounds {
+        start: log.start_offset(),
+        high_watermark: log.end_offset(),
+        end: log.end_offset(),
+    };
+    let found = expired(&segments(log), bounds, policy(config), now);
+    found.map_or(0, |found| found.by_size.bytes + found.by_time.bytes)
+}
+
+fn policy(config: &TopicConfig) -> RetentionPolicy {
+    RetentionPolicy {
+        delete: config.cleanup_policy.delete,
+        retention_ms: config.retention_ms,
+        retention_bytes: config.retention_bytes,
+    }
+}
+
+fn segments(log: &Log) -> Vec<SegmentFacts> {
+    log.segments().iter().map(facts).collect()
 }
 
 /// A segment without timestamps is as old as its last write, as Kafka goes by its file's.

@@ -6,7 +6,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs};
+use ringlog::types::Timestamp;
 
 use crate::broker::{Broker, free_port};
 use crate::wire::Client;
@@ -104,6 +107,78 @@ impl Drop for Kafka {
     fn drop(&mut self) {
         let _ = self.child.kill();
     }
+}
+
+/// Goal: an import keeps off directories that are cordoned, and says what will become of what is old; topics went by the
+/// broker's seven days within half a minute of its start. Method: another broker's partition with records of a year ago.
+#[test]
+fn an_import_keeps_off_cordoned_directories_and_says_how_long_it_is_kept() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let theirs = dir.path().join("theirs");
+    let keeps = ["log.retention.ms=-1"];
+    let mut broker = Broker::start_with(free_port(), &theirs, &keeps);
+    let mut client = broker.client();
+    for topic in ["old", "kept"] {
+        client.create_topic(topic, 1).expect("made");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let then = now.expect("after 1970").as_millis() as i64 - 365 * 86_400_000;
+        let mut builder = BatchBuilder::new(Codec::None, 1000);
+        builder.append(Timestamp(then), None, Some(b"a value"), &[]);
+        let batch = builder.build(&BatchSeal::default(), &mut Codecs::new());
+        client.produce(topic, 0, batch).expect("answered");
+    }
+    drop(client);
+    broker.signal(libc::SIGTERM);
+    broker.wait(Duration::from_secs(60));
+    let paths = ["a", "b"].map(|name| dir.path().join(name));
+    let dirs = format!("log.dirs={},{}", paths[0].display(), paths[1].display());
+    let port = free_port();
+    let mut broker = Broker::start_with(port, &paths[0], &[&dirs]);
+    broker.signal(libc::SIGTERM);
+    broker.wait(Duration::from_secs(60));
+    let import = [
+        "log",
+        "import",
+        "--unclean",
+        "--override",
+        dirs.as_str(),
+        "--override",
+    ];
+    let run = |cordoned: &str, more: &[&str], topic: &str| {
+        let cordoned = format!("cordoned.log.dirs={cordoned}");
+        let arguments = [&import[..], &[cordoned.as_str()][..], more].concat();
+        ringlog(&arguments, &[theirs.join(format!("{topic}-0"))])
+    };
+    let (code, text) = run("*", &[], "old");
+    assert_eq!(code, Some(2), "all are cordoned: {text}");
+    let first = paths[0].to_string_lossy().into_owned();
+    let (code, text) = run(&first, &[], "old");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(paths[1].join("old-0").exists() && !paths[0].join("old-0").exists());
+    assert!(
+        text.contains("cleanup.policy=delete, retention.ms=604800000"),
+        "{text}"
+    );
+    assert!(text.contains("have had their time"), "{text}");
+    assert!(text.contains("--topic-config retention.ms=-1"), "{text}");
+    let keep = ["--topic-config", "retention.ms=-1", "--json"];
+    let (code, text) = run(&first, &keep, "kept");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("\"expired_bytes\": 0"), "{text}");
+    assert!(text.contains("\"retention_ms\": -1"), "{text}");
+    let soon = ["log.initial.task.delay.ms=500", "log.segment.bytes=1048576"];
+    let broker = Broker::start_with(port, &paths[0], &[&dirs, soon[0], soon[1]]);
+    let mut client = broker.client();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let read = |client: &mut Client, topic: &str| {
+        let read = client.fetch(topic, 0, 0, 1 << 20, 0).expect("answered");
+        read.error_code
+    };
+    while read(&mut client, "old") != 1 {
+        assert!(Instant::now() < deadline, "what it said would go stays");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(read(&mut client, "kept"), 0);
 }
 
 fn java(class_path: &str) -> Command {
