@@ -64,6 +64,10 @@ pub fn prepare(
             }));
         }
     }
+    // As with Kafka none lies in a segment that it makes larger than segments may be.
+    if batch.size() > config.segment_bytes as usize {
+        return Err(ProduceOutcome::refused(ErrorCode::RecordListTooLarge));
+    }
     Ok(timed(batch, config, now))
 }
 

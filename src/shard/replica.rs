@@ -172,6 +172,7 @@ impl Replica {
             ErrorCode::UnknownTopicOrPartition
             | ErrorCode::NotLeaderOrFollower
             | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
             | ErrorCode::CorruptMessage
             | ErrorCode::KafkaStorageError => outcome.log_start,
             _ if outcome.fault.as_ref().is_some_and(|fault| fault.shape) => outcome.log_start,

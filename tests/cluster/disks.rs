@@ -465,6 +465,28 @@ fn a_rotten_batch_is_answered_as_corrupt() {
     broker.assert_running();
 }
 
+/// Goal: a batch that `max.message.bytes` lets pass and no segment can hold is refused as by Kafka (4.3.1 was asked).
+#[test]
+fn a_batch_larger_than_a_segment_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let overrides = ["log.segment.bytes=1048576", "message.max.bytes=3000000"];
+    let broker = Broker::start_with(free_port(), dir.path(), &overrides);
+    let mut client = broker.client();
+    client.create_topic("t", 1).expect("made");
+    let mut prng = Prng::new(7);
+    let spare = record(&mut prng, 1_000_000).len() - 1_000_000;
+    let fits = record(&mut prng, 1_048_576 - spare);
+    assert_eq!(fits.len(), 1_048_576);
+    assert_eq!(put(&mut client, "t", 0, &fits), Ok(0));
+    let large = record(&mut prng, 1_048_577 - spare);
+    let refused = put(&mut client, "t", 0, &large);
+    assert_eq!(refused, Err(ErrorCode::RecordListTooLarge as i16));
+    let larger = record(&mut prng, 3_100_000);
+    let refused = put(&mut client, "t", 0, &larger);
+    assert_eq!(refused, Err(ErrorCode::MessageTooLarge as i16));
+    assert_eq!(put(&mut client, "t", 0, &fits), Ok(1));
+}
+
 /// Goal: a partition moves between directories while it is written, and DescribeLogDirs tells how far it is.
 /// Method: two directories, a producer that never stops, moves there and back, a kill; every acknowledged record is there.
 #[test]
