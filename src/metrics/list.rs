@@ -84,7 +84,6 @@ pub fn families() -> Vec<&'static Metric> {
 }
 
 metrics! {
-<<<<<<< HEAD
     bytes_in: Counter, "ringlog_received_bytes_total", [], Bytes, [], "Bytes read from clients' sockets.";
     bytes_out: Counter, "ringlog_sent_bytes_total", [], Bytes, [], "Bytes written to clients' sockets.";
     records_in: Counter, "ringlog_appended_records_total", [], Count, ["kafka_server_brokertopicmetrics_messagesin_total"], "Records appended for producers.";
@@ -100,6 +99,8 @@ metrics! {
     cleaner_bytes_read: Counter, "ringlog_cleaner_read_bytes_total", [], Bytes, [], "Bytes of segments that compaction has rewritten.";
     cleaner_bytes_written: Counter, "ringlog_cleaner_written_bytes_total", [], Bytes, [], "Bytes of segments that compaction has made of them.";
     cleaner_dirty_percent: Gauge, "ringlog_cleaner_dirtiest_percent", [], Count, [], "Dirty part of the dirtiest compacted log, when the cleaner looked last; the shards' values are added, which bounds it from above.";
+    cleaner_uncleanable_partitions: Gauge, "ringlog_cleaner_uncleanable_partitions", [], Count, ["kafka_log_logcleanermanager_uncleanable_partitions_count"], "Compacted logs that are left alone until the next start, because a batch of theirs is damaged.";
+    cleaner_uncleanable_bytes: Gauge, "ringlog_cleaner_uncleanable_bytes", [], Bytes, ["kafka_log_logcleanermanager_uncleanable_bytes"], "Bytes that compaction would have to look at in them, when the cleaner looked last.";
     coordinators_loaded: Gauge, "ringlog_coordinators", [], Count, [], "Partitions of internal topics whose coordinator is loaded.";
     groups_classic_empty: Gauge, "ringlog_groups", [("protocol", "classic"), ("state", "Empty")], Count, ["kafka_coordinator_group_groupmetadatamanager_numgroups", "kafka_coordinator_group_groupmetadatamanager_numgroupsempty"], "Groups by protocol and state.";
     groups_classic_preparing: Gauge, "ringlog_groups", [("protocol", "classic"), ("state", "PreparingRebalance")], Count, ["kafka_coordinator_group_groupmetadatamanager_numgroups", "kafka_coordinator_group_groupmetadatamanager_numgroupspreparingrebalance"], "Groups by protocol and state.";
@@ -164,85 +165,6 @@ metrics! {
     timer_lateness: Histogram, "ringlog_shard_timer_lateness_seconds", [], Micros, [], "How late a timer of a shard came, which is how long it kept others waiting; each shard looks four times a second.";
     partitions_untold: Gauge, "ringlog_metrics_partitions_untold", [], Count, [], "Partitions left out of the last scrape (admin.metrics.partitions.max).";
     topics_untold: Gauge, "ringlog_metrics_topics_untold", [], Count, [], "Topics left out of the last scrape (admin.metrics.topics.max).";
-=======
-    bytes_in: Counter, "ringlog_received_bytes_total", [], Bytes, "", "Bytes read from clients' sockets.";
-    bytes_out: Counter, "ringlog_sent_bytes_total", [], Bytes, "", "Bytes written to clients' sockets.";
-    records_in: Counter, "ringlog_appended_records_total", [], Count, "kafka_server_brokertopicmetrics_messagesin_total", "Records appended for producers.";
-    requests: Counter, "ringlog_requests_total", [], Count, "", "Requests decoded.";
-    frames_refused: Counter, "ringlog_refused_frames_total", [], Count, "", "Frames too large, malformed or of an unsupported version; each closes its connection.";
-    connections_open: Gauge, "ringlog_connections", [], Count, "", "Connections open now.";
-    connections_accepted: Counter, "ringlog_accepted_connections_total", [], Count, "kafka_server_socketservermetrics_connection_creation_total", "Connections accepted.";
-    connections_refused: Counter, "ringlog_refused_connections_total", [], Count, "", "Connections closed at once because a limit was reached.";
-    commit_rounds: Counter, "ringlog_commit_rounds_total", [], Count, "", "Rounds in which the flusher made appends durable.";
-    segments_deleted: Counter, "ringlog_retention_deleted_segments_total", [], Count, "", "Segments deleted because they had had their time, or lay below their log's start.";
-    segment_bytes_deleted: Counter, "ringlog_retention_deleted_bytes_total", [], Bytes, "", "Bytes of batches in the segments that retention deleted.";
-    cleaner_rounds: Counter, "ringlog_cleaner_rounds_total", [], Count, "", "Logs compacted.";
-    cleaner_bytes_read: Counter, "ringlog_cleaner_read_bytes_total", [], Bytes, "", "Bytes of segments that compaction has rewritten.";
-    cleaner_bytes_written: Counter, "ringlog_cleaner_written_bytes_total", [], Bytes, "", "Bytes of segments that compaction has made of them.";
-    cleaner_dirty_percent: Gauge, "ringlog_cleaner_dirtiest_percent", [], Count, "", "Dirty part of the dirtiest compacted log, when the cleaner looked last; the shards' values are added, which bounds it from above.";
-    cleaner_uncleanable_partitions: Gauge, "ringlog_cleaner_uncleanable_partitions", [], Count, "kafka_log_logcleanermanager_uncleanable_partitions_count", "Compacted logs that are left alone until the next start, because a batch of theirs is damaged.";
-    cleaner_uncleanable_bytes: Gauge, "ringlog_cleaner_uncleanable_bytes", [], Bytes, "kafka_log_logcleanermanager_uncleanable_bytes", "Bytes that compaction would have to look at in them, when the cleaner looked last.";
-    coordinators_loaded: Gauge, "ringlog_coordinators", [], Count, "", "Partitions of internal topics whose coordinator is loaded.";
-    groups_classic_empty: Gauge, "ringlog_groups", [("protocol", "classic"), ("state", "Empty")], Count, "", "Groups by protocol and state.";
-    groups_classic_preparing: Gauge, "ringlog_groups", [("protocol", "classic"), ("state", "PreparingRebalance")], Count, "", "Groups by protocol and state.";
-    groups_classic_completing: Gauge, "ringlog_groups", [("protocol", "classic"), ("state", "CompletingRebalance")], Count, "", "Groups by protocol and state.";
-    groups_classic_stable: Gauge, "ringlog_groups", [("protocol", "classic"), ("state", "Stable")], Count, "", "Groups by protocol and state.";
-    groups_consumer_empty: Gauge, "ringlog_groups", [("protocol", "consumer"), ("state", "Empty")], Count, "", "Groups by protocol and state.";
-    groups_consumer_assigning: Gauge, "ringlog_groups", [("protocol", "consumer"), ("state", "Assigning")], Count, "", "Groups by protocol and state.";
-    groups_consumer_reconciling: Gauge, "ringlog_groups", [("protocol", "consumer"), ("state", "Reconciling")], Count, "", "Groups by protocol and state.";
-    groups_consumer_stable: Gauge, "ringlog_groups", [("protocol", "consumer"), ("state", "Stable")], Count, "", "Groups by protocol and state.";
-    group_members_classic: Gauge, "ringlog_group_members", [("protocol", "classic")], Count, "", "Members of groups, by the group's protocol.";
-    group_members_consumer: Gauge, "ringlog_group_members", [("protocol", "consumer")], Count, "", "Members of groups, by the group's protocol.";
-    group_offsets: Gauge, "ringlog_group_offsets", [], Count, "", "Offsets that groups have committed.";
-    group_memory: Gauge, "ringlog_group_memory_bytes", [], Bytes, "", "What groups, members and offsets take in memory, roughly; memory.group.ratio bounds it.";
-    groups_refused: Counter, "ringlog_group_refused_total", [], Count, "", "Requests refused because they would have taken groups past their memory.";
-    group_partitions_untold: Gauge, "ringlog_metrics_group_partitions_untold", [], Count, "", "Partitions of groups left out of the last scrape, which tells those that lag most (admin.metrics.group.partitions.max).";
-    memory_tails: Gauge, "ringlog_memory_bytes", [("owner", "tails")], Bytes, "", "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
-    memory_chunks: Gauge, "ringlog_memory_bytes", [("owner", "chunks")], Bytes, "", "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
-    memory_requests: Gauge, "ringlog_memory_bytes", [("owner", "requests")], Bytes, "", "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
-    memory_producers: Gauge, "ringlog_memory_bytes", [("owner", "producers")], Bytes, "", "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
-    memory_indexes: Gauge, "ringlog_memory_bytes", [("owner", "indexes")], Bytes, "", "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
-    memory_groups: Gauge, "ringlog_memory_bytes", [("owner", "groups")], Bytes, "", "Memory held, by owner; tails (the logs' newest batches, not yet written ones included) and chunks (what was read from disk) are the cache.";
-    memory_budget_cache: Gauge, "ringlog_memory_budget_bytes", [("owner", "cache")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios).";
-    memory_budget_requests: Gauge, "ringlog_memory_budget_bytes", [("owner", "requests")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios).";
-    memory_budget_groups: Gauge, "ringlog_memory_budget_bytes", [("owner", "groups")], Bytes, "", "Memory that an owner may hold (memory.bytes and its ratios).";
-    transactional_ids: Gauge, "ringlog_transactional_ids", [], Count, "", "Transactional ids remembered.";
-    transaction_open: Peak, "ringlog_oldest_open_transaction_seconds", [], Micros, "", "How long the transaction is open that is open the longest.";
-    commit_round_time: Histogram, "ringlog_commit_round_seconds", [], Micros, "", "From a commit round's start to its data being durable.";
-    coordinator_load_time: Histogram, "ringlog_coordinator_load_seconds", [], Micros, "", "From a coordinator's first read of its log to its state being loaded.";
-    append_batch_size: Histogram, "ringlog_appended_batch_bytes", [], Bytes, "", "Size of an appended batch.";
-    produce_bytes_in: Counter, "ringlog_appended_bytes_total", [], Bytes, "kafka_server_brokertopicmetrics_bytesin_total", "Bytes of batches appended for producers, as they are kept.";
-    batches_in: Counter, "ringlog_appended_batches_total", [], Count, "", "Batches appended for producers.";
-    fetch_bytes_out: Counter, "ringlog_fetched_bytes_total", [], Bytes, "kafka_server_brokertopicmetrics_bytesout_total", "Bytes of batches read for consumers.";
-    produce_errors: Counter, "ringlog_partition_errors_total", [("api", "Produce")], Count, "kafka_server_brokertopicmetrics_failedproducerequests_total", "Partitions of Produce and Fetch requests that were answered with an error.";
-    fetch_errors: Counter, "ringlog_partition_errors_total", [("api", "Fetch")], Count, "kafka_server_brokertopicmetrics_failedfetchrequests_total", "Partitions of Produce and Fetch requests that were answered with an error.";
-    native_errors: Counter, "ringlog_native_request_errors_total", [], Count, "", "Requests of the native wire answered with an error.";
-    reads_tail: Counter, "ringlog_cache_reads_total", [("class", "tail")], Count, "", "Reads of partitions by where their bytes were: in the tail of the log, in the cache of what was read before, or on the device.";
-    reads_history: Counter, "ringlog_cache_reads_total", [("class", "history")], Count, "", "Reads of partitions by where their bytes were: in the tail of the log, in the cache of what was read before, or on the device.";
-    reads_device: Counter, "ringlog_cache_reads_total", [("class", "device")], Count, "", "Reads of partitions by where their bytes were: in the tail of the log, in the cache of what was read before, or on the device.";
-    commit_round_logs: Histogram, "ringlog_commit_round_partitions", [], Count, "", "Partitions that one commit round made durable.";
-    commit_round_bytes: Histogram, "ringlog_commit_round_bytes", [], Bytes, "", "Bytes that one commit round wrote, padding included.";
-    journal_drains: Counter, "ringlog_journal_drains_total", [], Count, "", "Journal files emptied into segments.";
-    segments_rolled: Counter, "ringlog_rolled_segments_total", [], Count, "", "Segments closed because they were full or old enough.";
-    storage_faults: Counter, "ringlog_storage_faults_total", [], Count, "", "Operations on files that failed.";
-    logs_open: Gauge, "ringlog_logs", [], Count, "", "Logs that are open.";
-    files_open: Gauge, "ringlog_segment_files", [], Count, "", "Descriptors of segments held open.";
-    replicas: Gauge, "ringlog_partitions", [], Count, "kafka_server_replicamanager_partitioncount", "Partitions that this broker holds.";
-    partitions_led: Gauge, "ringlog_partitions_led", [], Count, "kafka_server_replicamanager_leadercount", "Partitions that this broker leads.";
-    replicas_offline: Gauge, "ringlog_offline_partitions", [], Count, "kafka_server_replicamanager_offlinereplicacount", "Partitions that this broker holds and cannot serve, because their log directory is offline.";
-    partitions_under_min_isr: Gauge, "ringlog_under_min_isr_partitions", [], Count, "kafka_server_replicamanager_underminisrpartitioncount", "Partitions led here with fewer replicas in sync than min.insync.replicas.";
-    partitions_under_replicated: Gauge, "ringlog_under_replicated_partitions", [], Count, "kafka_server_replicamanager_underreplicatedpartitions", "Partitions led here with fewer replicas in sync than there are.";
-    cluster_topics: Gauge, "ringlog_cluster_topics", [], Count, "kafka_controller_kafkacontroller_globaltopiccount", "Topics of the cluster.";
-    cluster_partitions: Gauge, "ringlog_cluster_partitions", [], Count, "kafka_controller_kafkacontroller_globalpartitioncount", "Partitions of the cluster.";
-    cluster_leaderless: Gauge, "ringlog_cluster_leaderless_partitions", [], Count, "kafka_controller_kafkacontroller_offlinepartitionscount", "Partitions of the cluster that have no leader.";
-    controller_active: Gauge, "ringlog_active_controller", [], Count, "kafka_controller_kafkacontroller_activecontrollercount", "1 where this broker is the active controller.";
-    log_dirs_offline: Gauge, "ringlog_offline_log_directories", [], Count, "kafka_log_logmanager_offlinelogdirectorycount", "Log directories that are offline.";
-    tasks_panicked: Counter, "ringlog_task_panics_total", [], Count, "", "Tasks that ended by a panic, which is a fault of the program.";
-    stalls: Counter, "ringlog_shard_stalls_total", [], Count, "", "Timers of shards that came more than 10 ms late; each shard looks four times a second.";
-    timer_lateness: Histogram, "ringlog_shard_timer_lateness_seconds", [], Micros, "", "How late a timer of a shard came, which is how long it kept others waiting; each shard looks four times a second.";
-    partitions_untold: Gauge, "ringlog_metrics_partitions_untold", [], Count, "", "Partitions left out of the last scrape (admin.metrics.partitions.max).";
-    topics_untold: Gauge, "ringlog_metrics_topics_untold", [], Count, "", "Topics left out of the last scrape (admin.metrics.topics.max).";
->>>>>>> 12f87f8 (shard, metrics: uncleanable logs are counted, and a full disk does not keep the others from being compacted)
 }
 
 sampled! {
