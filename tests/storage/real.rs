@@ -236,7 +236,8 @@ fn a_segment_that_another_directory_has_too_is_taken_off_and_not_shortened() {
         }
         drop(log);
         store.close().await.expect("closes");
-    });
+    })
+    .expect("an executor");
     let len = std::fs::metadata(&theirs).expect("is still there").len();
     assert_eq!(len, LEN);
 }
@@ -269,5 +270,6 @@ fn a_segment_takes_all_its_space_at_once_where_that_is_asked_for() {
         store.commit().await;
         assert_eq!(len(), u64::from(SEGMENT_BYTES));
         store.close().await.expect("closes");
-    });
+    })
+    .expect("an executor");
 }
