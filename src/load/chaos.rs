@@ -35,9 +35,10 @@ pub struct Ran {
     pub exit_status: Option<i32>,
 }
 
-/// Runs the hooks on a thread of their own.
+/// Runs the hooks, each on a thread of its own: one that takes long delays no other. There are never more threads than
+/// hooks, and one that waits for the next to be due.
 pub struct Hooks {
-    thread: JoinHandle<Vec<Ran>>,
+    waiting: JoinHandle<Vec<JoinHandle<Ran>>>,
     over: Arc<AtomicBool>,
 }
 
@@ -52,37 +53,49 @@ impl Hooks {
         hooks.sort_by_key(|hook| hook.at);
         let over = Arc::new(AtomicBool::new(false));
         let is_over = over.clone();
-        let thread = thread::spawn(move || {
-            let mut ran = Vec::new();
+        let waiting = thread::spawn(move || {
+            let mut running = Vec::new();
             for hook in hooks {
                 let due_ns = window.start_ns + hook.at.as_nanos() as u64;
                 while control.now_ns() < due_ns {
                     if is_over.load(Ordering::Acquire) {
-                        return ran;
+                        return running;
                     }
                     let left = Duration::from_nanos(due_ns.saturating_sub(control.now_ns()));
                     thread::sleep(left.min(LOOK));
                 }
-                let since = |ns: u64| (ns as f64 - window.start_ns as f64) / 1e9;
-                let began_seconds = since(control.now_ns());
-                let (outcome, exit_status) = carry_out(&hook.command, limit);
-                ran.push(Ran {
-                    command: hook.command,
-                    began_seconds,
-                    ended_seconds: since(control.now_ns()),
-                    outcome,
-                    exit_status,
-                });
+                let clock = control.clone();
+                running.push(thread::spawn(move || hook.run(limit, &clock, window)));
             }
-            ran
+            running
         });
-        Hooks { thread, over }
+        Hooks { waiting, over }
     }
 
-    /// What was run. Waits for a command that is running, which is bounded; what was not yet due is not run.
+    /// What was run, in the order in which it began. Waits for commands that are running, which is bounded; what was not
+    /// yet due is not run.
     pub fn end(self) -> Vec<Ran> {
         self.over.store(true, Ordering::Release);
-        self.thread.join().unwrap_or_default()
+        let running = self.waiting.join().unwrap_or_default();
+        let ran = running.into_iter().map(JoinHandle::join);
+        let mut ran: Vec<Ran> = ran.filter_map(Result::ok).collect();
+        ran.sort_by(|a, b| a.began_seconds.total_cmp(&b.began_seconds));
+        ran
+    }
+}
+
+impl Hook {
+    fn run(self, limit: Duration, control: &Control, window: Window) -> Ran {
+        let since = |ns: u64| (ns as f64 - window.start_ns as f64) / 1e9;
+        let began_seconds = since(control.now_ns());
+        let (outcome, exit_status) = carry_out(&self.command, limit);
+        Ran {
+            command: self.command,
+            began_seconds,
+            ended_seconds: since(control.now_ns()),
+            outcome,
+            exit_status,
+        }
     }
 }
 
@@ -183,13 +196,15 @@ mod tests {
         let hooks = vec![
             hook(9_000, "exit 2"),
             hook(200, "exit 1"),
-            hook(0, "exit 0"),
+            hook(0, "sleep 1; exit 0"),
         ];
-        let running = Hooks::start(hooks, SECOND, control.clone(), window);
+        let running = Hooks::start(hooks, 5 * SECOND, control.clone(), window);
         thread::sleep(Duration::from_millis(600));
         let ran = running.end();
         let statuses: Vec<_> = ran.iter().map(|ran| ran.exit_status).collect();
         assert_eq!(statuses, [Some(0), Some(1)]);
+        // The first goes on meanwhile, and its end is awaited.
         assert!((0.2..0.5).contains(&ran[1].began_seconds), "{ran:?}");
+        assert!(ran[0].ended_seconds >= 1.0, "{ran:?}");
     }
 }

@@ -8,7 +8,7 @@
 //! another → each producer makes records when they are due, fills batches, and keeps its connections' windows full
 //! through `client`; readers follow the numbers that records carry → answers are counted, by interval too → the counts of
 //! all are merged, and what was read is held against what was acknowledged. Beside them a thread samples the broker's
-//! process and another runs the commands that shall disturb it. [`find_max`] does runs until it knows a rate. Uses `client`,
+//! process and others run the commands that shall disturb it. [`find_max`] does runs until it knows a rate. Uses `client`,
 //! `rt`, `wire`, `protocol`, `record` and `types`.
 //!
 //! **Invariants.** In the open loop a record is due when the schedule says, whatever became of those before it, and
