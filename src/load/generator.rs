@@ -16,6 +16,7 @@ use super::check::Made;
 use super::control::{Control, Stream};
 use super::leaders::Leaders;
 use super::link::{Link, Outcome};
+use super::pause::Services;
 use super::plan::{Delivery, Pace, Plan};
 use super::run::LoadError;
 use super::schedule::{Curve, Schedule};
@@ -38,6 +39,8 @@ pub struct Shared {
     pub plan: Arc<Plan>,
     pub layout: Arc<Layout>,
     pub control: Arc<Control>,
+    /// Of the partitions that are written to.
+    pub services: Services,
     /// The curve of the open loop.
     pub curve: Option<Arc<Curve>>,
     /// Random for each run.

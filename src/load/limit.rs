@@ -1,6 +1,13 @@
 //! What kept the figures of a run down, as far as this program can see.
 
-use super::report::{Effort, Percentiles};
+use super::report::Percentiles;
+
+/// How hard the client's threads had to work.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Effort {
+    pub busiest_thread: f64,
+    pub late_p99_ms: Option<f64>,
+}
 
 /// - `rate_asked`: in the open loop. `rate`: what came of it.
 /// - `latency_ms`: what the client's own lateness is held against.

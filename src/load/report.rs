@@ -1,6 +1,7 @@
 //! What a run found, as JSON for programs and as rows for people.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
@@ -8,13 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Verdict;
 use super::hdr::{self, Logged};
-use super::limit::limit;
+use super::limit::{Effort, limit};
 use super::observe::{BrokerUse, Observed, Usage};
 use super::pause::{Outage, Pause, outages};
 use super::plan::Plan;
 use super::series::Series;
 use super::settings::{self, Machine, Settings};
 use super::tally::{Tally, Window};
+use super::target::Layout;
 
 /// The result of one run. Times in milliseconds where the name does not say otherwise, sizes in bytes, MB = 1,000,000
 /// bytes. Programs may rely on every name of a version: later ones only add.
@@ -177,6 +179,9 @@ pub struct Event {
     pub exit_status: Option<i32>,
     /// The longest time without an acknowledgement; `None` where none was longer than everyday pauses are.
     pub unacknowledged: Option<Outage>,
+    /// The longest time in which one partition that was being written to had none, whatever the others had.
+    #[serde(default)]
+    pub partition_unacknowledged: Option<Outage>,
     /// The longest time in which consumers received nothing.
     pub unreceived: Option<Outage>,
 }
@@ -197,14 +202,15 @@ pub struct Logs {
 
 /// What a run has to make a report from.
 pub struct Found {
-    /// Of the topic.
-    pub partitions: usize,
+    pub layout: Arc<Layout>,
     /// When the measured part began.
     pub began: SystemTime,
     pub window: Window,
     pub produced: Tally,
     pub consumed: Option<Tally>,
     pub produced_pauses: Vec<Pause>,
+    /// The same, of single partitions that were being written to.
+    pub partition_pauses: Vec<Pause>,
     pub consumed_pauses: Vec<Pause>,
     pub observed: Observed,
     pub effort: Effort,
@@ -213,13 +219,6 @@ pub struct Found {
     pub missing: u64,
     pub drained: Option<Drained>,
     pub idle: Option<IdleReport>,
-}
-
-/// How hard the client's threads had to work.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Effort {
-    pub busiest_thread: f64,
-    pub late_p99_ms: Option<f64>,
 }
 
 impl Percentiles {
@@ -289,10 +288,10 @@ impl Report {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),
             machine: Machine::this(),
-            settings: settings::settings(plan, found.partitions),
+            settings: settings::settings(plan, found.layout.partitions_count()),
             topic: plan.topics.name.clone(),
             wire: settings::wire(plan).to_owned(),
-            partitions: found.partitions,
+            partitions: found.layout.partitions_count(),
             loop_kind: settings::loop_kind(plan).to_owned(),
             rate_asked,
             record_bytes: plan.value_bytes_mean().round() as usize,
@@ -463,22 +462,26 @@ fn events(found: &Found) -> Vec<Event> {
         .iter()
         .map(|ran| window.start_ns + (ran.began_seconds.max(0.0) * 1e9) as u64)
         .collect();
-    let unacknowledged = outages(&at_ns, &found.produced_pauses, window);
-    let unreceived = match found.consumed {
-        Some(_) => outages(&at_ns, &found.consumed_pauses, window),
-        None => vec![None; at_ns.len()],
-    };
+    let of = |pauses: &[Pause]| outages(&at_ns, pauses, window, &found.layout).into_iter();
+    let unacknowledged = of(&found.produced_pauses).zip(of(&found.partition_pauses));
+    let unreceived = of(match found.consumed {
+        Some(_) => &found.consumed_pauses,
+        None => &[],
+    });
     let ran = found.observed.ran.iter().cloned();
-    ran.zip(unacknowledged.into_iter().zip(unreceived))
-        .map(|(ran, (unacknowledged, unreceived))| Event {
-            command: ran.command,
-            began_seconds: ran.began_seconds,
-            ended_seconds: ran.ended_seconds,
-            outcome: ran.outcome,
-            exit_status: ran.exit_status,
-            unacknowledged,
-            unreceived,
-        })
+    ran.zip(unacknowledged.zip(unreceived))
+        .map(
+            |(ran, ((unacknowledged, of_partition), unreceived))| Event {
+                command: ran.command,
+                began_seconds: ran.began_seconds,
+                ended_seconds: ran.ended_seconds,
+                outcome: ran.outcome,
+                exit_status: ran.exit_status,
+                unacknowledged,
+                partition_unacknowledged: of_partition,
+                unreceived,
+            },
+        )
         .collect()
 }
 
@@ -549,7 +552,7 @@ pub(super) mod tests {
             exit_status: Some(0),
         };
         Found {
-            partitions: 6,
+            layout: Arc::new(Layout::new([("load".to_owned(), 6)].into_iter())),
             began: UNIX_EPOCH + Duration::from_millis(5_000),
             window,
             produced,
@@ -558,7 +561,9 @@ pub(super) mod tests {
                 start_ns: SECOND_NS * 29 / 10,
                 end_ns: SECOND_NS * 45 / 10,
                 ends: Ends::WithAnArrival,
+                partition: None,
             }],
+            partition_pauses: Vec::new(),
             consumed_pauses: Vec::new(),
             observed: Observed {
                 ran: vec![ran],

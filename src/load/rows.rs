@@ -157,6 +157,8 @@ impl Report {
                 format!("{}: {}", event.command, event.outcome),
             );
             row("  no acknowledgement", outage(&event.unacknowledged));
+            let of_one = outage(&event.partition_unacknowledged);
+            row("  one partition without service", of_one);
             if self.consumed.is_some() {
                 row("  nothing received", outage(&event.unreceived));
             }
@@ -169,7 +171,11 @@ pub fn outage(outage: &Option<Outage>) -> String {
     match outage {
         None => "no longer than everyday".to_owned(),
         Some(outage) => format!(
-            "for {:.3} s, from {:.3} s {} (before: {:.3} s at most)",
+            "{}for {:.3} s, from {:.3} s {} (before: {:.3} s at most)",
+            outage
+                .partition
+                .as_ref()
+                .map_or(String::new(), |name| format!("{name} ")),
             outage.seconds,
             outage.from_seconds,
             match outage.is_over {
@@ -223,6 +229,7 @@ mod tests {
     #[test]
     fn an_outage_that_does_not_end_says_so() {
         let mut away = Outage {
+            partition: None,
             from_seconds: 30.0,
             to_seconds: 32.5,
             seconds: 2.5,
@@ -234,6 +241,9 @@ mod tests {
             told,
             "for 2.500 s, from 30.000 s to 32.500 s (before: 0.020 s at most)"
         );
+        away.partition = Some("load-3".to_owned());
+        let told = outage(&Some(away.clone()));
+        assert!(told.starts_with("load-3 for 2.500 s"), "{told}");
         away.is_over = false;
         assert!(outage(&Some(away)).contains("to the end of the measured part"));
     }

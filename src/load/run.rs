@@ -16,10 +16,12 @@ use super::control::{Control, Stream};
 use super::descriptors::descriptors_suffice;
 use super::generator::{Shared, stopped};
 use super::idle::IdleFound;
+use super::limit::Effort;
 use super::observe::Observer;
+use super::pause::Services;
 use super::plan::{AtEnd, Pace, Plan};
 use super::reader::{self, group_name};
-use super::report::{Drained, Effort, Found, IdleReport, Percentiles, Report};
+use super::report::{Drained, Found, IdleReport, Percentiles, Report};
 use super::schedule::Curve;
 use super::tally::{Tally, Window};
 use super::target::Layout;
@@ -101,6 +103,7 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
     });
     let seed = UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
     let shared = Arc::new(Shared {
+        services: Services::new(prepared.layout.partitions_count()),
         layout: Arc::new(prepared.layout),
         control: Arc::new(Control::new(
             warm_up,
@@ -166,12 +169,13 @@ fn carry_out(
     Ok(Report::of(
         plan,
         Found {
-            partitions: shared.layout.partitions_count(),
+            layout: shared.layout.clone(),
             began,
             window,
             produced,
             consumed,
             produced_pauses: control.pauses(Stream::Produced).all(window),
+            partition_pauses: shared.services.all(window),
             consumed_pauses: control.pauses(Stream::Consumed).all(window),
             observed,
             effort: Effort {

@@ -79,6 +79,8 @@ impl Generator {
                     self.count_acked(&batch, times, tally);
                 } else if failure.is_worth_a_retry(slot.is_held()) {
                     let number = batch.slot;
+                    let waited_ns = batch.waited_ns(times.submitted_ns);
+                    self.shared.services.failed(number, waited_ns);
                     slot.put_back(batch);
                     if !std::mem::replace(&mut slot.is_active, true) {
                         self.links[self.link_of[number]].active.push_back(number);
@@ -176,6 +178,8 @@ impl Generator {
         let now_ns = times.answered_ns;
         let count = batch.dues.count();
         self.shared.control.count_acked(count, now_ns);
+        let waited_ns = batch.waited_ns(times.submitted_ns);
+        self.shared.services.acked(batch.slot, waited_ns, now_ns);
         tally.received(now_ns, count, batch.value_bytes);
         match &batch.dues {
             Dues::AtSubmit(count) => tally.latency(times.submitted_ns, now_ns, *count),
@@ -192,6 +196,8 @@ impl Generator {
         self.shared.control.count_errors(batch.dues.count());
         self.worked.failed_records += batch.dues.count();
         self.made[batch.slot].fail(batch.sequences());
+        let waited_ns = batch.waited_ns(submitted_ns);
+        self.shared.services.failed(batch.slot, waited_ns);
         match &batch.dues {
             Dues::AtSubmit(count) => tally.failed(submitted_ns, *count, why),
             Dues::Each(dues) => {

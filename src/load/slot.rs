@@ -322,6 +322,16 @@ impl Batch {
     pub fn sequences(&self) -> Range<u64> {
         self.first..self.first + self.dues.count()
     }
+
+    /// Since when its first record waits.
+    ///
+    /// - `submitted_ns`: when its request was.
+    pub fn waited_ns(&self, submitted_ns: u64) -> u64 {
+        match &self.dues {
+            Dues::Each(dues) => dues.first().copied().unwrap_or(submitted_ns),
+            Dues::AtSubmit(_) => submitted_ns,
+        }
+    }
 }
 
 impl Dues {

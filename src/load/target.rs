@@ -68,6 +68,16 @@ impl Layout {
         self.topics.iter().map(|topic| topic.partitions).sum()
     }
 
+    /// What partition `number` is called.
+    pub fn name(&self, number: u32) -> String {
+        let number = number as usize;
+        let after = self.topics.partition_point(|topic| topic.first <= number);
+        match self.topics[..after].last() {
+            Some(topic) => format!("{}-{}", topic.name, number - topic.first),
+            None => format!("partition {number}"),
+        }
+    }
+
     /// In the order of their numbers.
     pub fn spots(&self) -> impl Iterator<Item = Spot> {
         let topics = self.topics.iter().enumerate();
