@@ -21,8 +21,9 @@ use super::output::Rows;
 /// on every connection, and latency counts from when a request was submitted.
 ///
 /// Records that are read back carry the run, the producer, their number in it and a checksum. Lost is what was acknowledged
-/// and did not come, though a reader came to the end; what was refused, never answered, or sent with acks 0 is not. A record
-/// at two offsets is duplicated, one behind a later one of its producer and partition reordered.
+/// and did not come, though a reader came to the end; what was refused or never answered is not, and what was sent with
+/// acks 0 and did not come is told as unconfirmed. A record at two offsets is duplicated, one behind a later one of its
+/// producer and partition reordered.
 ///
 /// Exit status 1 where a record was not acknowledged, or one was lost, duplicated, reordered or corrupted.
 #[derive(Args, Debug)]

@@ -4,7 +4,8 @@
 //! under a checksum. A reader follows the numbers; at the end they are held against what the producers were told:
 //!
 //! - lost: acknowledged and not read, though the reader came to the end of what there was. A record that was refused or
-//!   whose answer never came is not lost, nor is one of acks 0, for which nobody answered.
+//!   whose answer never came is not lost.
+//! - unconfirmed: sent with acks 0 and not read. Nobody answered for it: it may never have reached a broker, which is no fault.
 //! - duplicated: read at two offsets. What a group reads again after a rebalance has the same offset and is no fault.
 //! - reordered: read after a later one of the same producer and partition.
 //! - corrupted: it says it is of this run, and its checksum or its number says it is not what was sent.
@@ -41,11 +42,21 @@ pub struct Stamp {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Corrupted;
 
-/// What one producer has made for one partition, and what of it nobody has answered for.
+/// What one producer has made for one partition, and what of it failed: was refused, or not answered, or never left.
 #[derive(Clone, Default, Debug)]
 pub struct Made {
     pub count: u64,
-    unacknowledged: Vec<Range<u64>>,
+    pub rest: Rest,
+    pub failed: Vec<Range<u64>>,
+}
+
+/// What became of the records that did not fail.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Rest {
+    #[default]
+    Acknowledged,
+    /// acks 0: they were sent, and nobody was asked to answer.
+    Sent,
 }
 
 /// What the producers of a run have made, by partition and producer.
@@ -86,8 +97,11 @@ pub struct Verdict {
     pub corrupted: u64,
     /// Read again at the same offset, after a rebalance; no fault.
     pub redelivered: u64,
-    /// Read although nobody acknowledged them; no fault.
+    /// Read although they had failed; no fault.
     pub unacknowledged: u64,
+    /// Sent with acks 0 and not read; no fault.
+    #[serde(default)]
+    pub unconfirmed: u64,
 }
 
 /// How far a reader came.
@@ -142,19 +156,19 @@ fn checksum(value: &[u8], key: Option<&[u8]>) -> u32 {
 }
 
 impl Made {
-    /// Numbers that were never acknowledged, or never sent.
+    /// Numbers that were refused, not answered where an answer was asked for, or never sent.
     pub fn fail(&mut self, sequences: Range<u64>) {
-        match self.unacknowledged.last_mut() {
+        match self.failed.last_mut() {
             Some(last) if last.end == sequences.start => last.end = sequences.end,
-            _ => self.unacknowledged.push(sequences),
+            _ => self.failed.push(sequences),
         }
     }
 
-    /// How many of `range` were acknowledged.
-    fn acknowledged(&self, range: Range<u64>) -> u64 {
+    /// How many of `range` did not fail.
+    fn rest_in(&self, range: Range<u64>) -> u64 {
         let end = range.end.min(self.count);
         let whole = end.saturating_sub(range.start);
-        let failed = self.unacknowledged.iter().map(|failed| {
+        let failed = self.failed.iter().map(|failed| {
             let start = failed.start.max(range.start);
             failed.end.min(end).saturating_sub(start)
         });
@@ -297,9 +311,12 @@ impl Stream {
         verdict.reordered += self.reordered;
         let gaps = self.missing.iter().map(|(&start, &end)| start..end);
         let rest = (reach == Reach::End).then_some(self.next..u64::MAX);
-        let lost: u64 = gaps.chain(rest).map(|gap| made.acknowledged(gap)).sum();
-        verdict.lost += lost;
-        let failed = made.unacknowledged.iter().map(|range| {
+        let unread: u64 = gaps.chain(rest).map(|gap| made.rest_in(gap)).sum();
+        match made.rest {
+            Rest::Acknowledged => verdict.lost += unread,
+            Rest::Sent => verdict.unconfirmed += unread,
+        }
+        let failed = made.failed.iter().map(|range| {
             let below = range.end.min(self.next).saturating_sub(range.start);
             let gaps = self
                 .missing
@@ -325,6 +342,7 @@ impl Verdict {
         self.corrupted += other.corrupted;
         self.redelivered += other.redelivered;
         self.unacknowledged += other.unacknowledged;
+        self.unconfirmed += other.unconfirmed;
     }
 }
 

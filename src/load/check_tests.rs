@@ -173,6 +173,34 @@ fn a_record_that_nobody_acknowledged_may_come_and_need_not() {
 }
 
 #[test]
+fn what_was_sent_with_acks_0_and_did_not_come_is_unconfirmed_and_no_fault() {
+    let mut ledger = ledger();
+    for made in ledger.values_mut() {
+        made.rest = Rest::Sent;
+    }
+    let mut checker = Checker::new(RUN);
+    let mut read = all();
+    // One in the middle, and everything from some place on.
+    read.truncate(300);
+    read.remove(57);
+    for &(partition, stamp) in &read {
+        checker.saw(partition, stamp);
+    }
+    for (reach, unconfirmed) in [(Reach::End, 81), (Reach::Partway, 1)] {
+        let wanted = Verdict {
+            checked: 299,
+            unconfirmed,
+            ..Verdict::default()
+        };
+        assert_eq!(checker.verdict(&ledger, reach), wanted);
+        assert_eq!(wanted.faults(), 0);
+    }
+    // That nobody answers for them makes no other fault a smaller one.
+    checker.saw(0, stamp(0, 3));
+    assert_eq!(checker.verdict(&ledger, Reach::End).faults(), 1);
+}
+
+#[test]
 fn what_a_group_reads_again_is_told_by_its_offset() {
     let mut checker = Checker::new(RUN);
     assert_eq!(checker.end(3), Offset(0));

@@ -71,6 +71,12 @@ impl Report {
                     check.corrupted
                 ),
             );
+            if check.unconfirmed > 0 {
+                let count = grouped(check.unconfirmed as f64);
+                let what =
+                    format!("{count} sent with acks 0 and not read: nobody answered for them");
+                row("  unconfirmed", what);
+            }
         }
     }
 

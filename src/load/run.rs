@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::client::{AutoCreate, ClientError, Cluster, Mode, NewTopic, Topic};
+use crate::client::{Acks, AutoCreate, ClientError, Cluster, Mode, NewTopic, Topic};
 use crate::protocol::ErrorCode;
 use crate::rt::{self, StartError};
 use crate::types::Prng;
@@ -158,7 +158,11 @@ fn carry_out(
         busiest_thread,
     } = results?;
     let begun_ns = window.start_ns - warm_up_ns(plan);
-    let (check, missing) = judge(&heard, &worked.ledger, control.acked());
+    let acked = match plan.acks {
+        Acks::None => 0,
+        Acks::Leader | Acks::All => control.acked(),
+    };
+    let (check, missing) = judge(&heard, &worked.ledger, acked);
     let is_drain = plan.backlog_bytes() > 0 || plan.producers == 0;
     let drained = (is_drain && !heard.is_empty()).then(|| drained(&heard, begun_ns));
     let consumed = heard.into_iter().map(|heard| heard.part.tally);

@@ -1,8 +1,9 @@
 //! What becomes of records: acknowledged, failed, sent again, committed, given up.
 
-use crate::client::ClientError;
+use crate::client::{Acks, ClientError};
 use crate::protocol::ErrorCode;
 
+use super::super::check::Rest;
 use super::super::link::Outcome;
 use super::super::plan::Delivery;
 use super::super::run::LoadError;
@@ -253,6 +254,10 @@ impl Generator {
     pub(super) fn end(mut self, tally: Tally) -> (Tally, Worked) {
         for (slot, made) in self.made.iter_mut().enumerate() {
             made.count = self.slots[slot].made();
+            made.rest = match self.plan.acks {
+                Acks::None => Rest::Sent,
+                Acks::Leader | Acks::All => Rest::Acknowledged,
+            };
         }
         let rows = self.made.into_iter().enumerate();
         let named = rows.map(|(slot, made)| ((slot as u32, self.index as u32), made));
