@@ -25,7 +25,9 @@ use super::output::Rows;
 /// acks 0 and did not come is told as unconfirmed. A record at two offsets is duplicated, one behind a later one of its
 /// producer and partition reordered.
 ///
-/// Exit status 1 where a record was not acknowledged, or one was lost, duplicated, reordered or corrupted.
+/// Exit status 1 where a record failed, or one was lost, duplicated, reordered or corrupted, and where readers did not come
+/// to the end of what they were to read: something kept them from it, or --duration was over before a cold read was. Those
+/// that are slow by --consume-rate are to lag.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Load {
@@ -102,9 +104,18 @@ impl Load {
             );
         }
         targets.write(&mut report)?;
-        match is_faultless(&report) {
-            true => Ok(()),
-            false => Err(Failure::Told),
+        let unfinished = report
+            .consumed
+            .as_ref()
+            .map(|consumed| &consumed.unfinished);
+        match unfinished {
+            // A table, or JSON, may be looked at for its figures alone.
+            Some(whys) if !whys.is_empty() => {
+                let what = format!("not everything was read: {}", whys.join("; "));
+                Err(Failure::Fault(what))
+            }
+            _ if is_faultless(&report) => Ok(()),
+            _ => Err(Failure::Told),
         }
     }
 }

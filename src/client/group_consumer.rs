@@ -55,7 +55,8 @@ pub struct GroupConsumer {
     committed: BTreeMap<i32, Offset>,
     heartbeat_at: Instant,
     commit_at: Instant,
-    failing_since: Option<Instant>,
+    /// Since when the same errors are tried again, and the last of them.
+    failing: Option<(Instant, ClientError)>,
     backoff: Backoff,
 }
 
@@ -75,7 +76,7 @@ impl GroupConsumer {
             committed: BTreeMap::new(),
             heartbeat_at: now,
             commit_at: now,
-            failing_since: None,
+            failing: None,
             backoff: new_backoff(),
         }
     }
@@ -87,7 +88,7 @@ impl GroupConsumer {
     pub async fn poll(&mut self) -> Result<GroupEvent, ClientError> {
         match self.step().await {
             Ok(event) => {
-                if self.failing_since.take().is_some() {
+                if self.failing.take().is_some() {
                     self.backoff = new_backoff();
                 }
                 Ok(event)
@@ -97,6 +98,12 @@ impl GroupConsumer {
                 Ok(GroupEvent::Idle)
             }
         }
+    }
+
+    /// What keeps some of it from being read now: an error that may pass, which [`poll`](Self::poll) tries again.
+    pub fn trouble(&self) -> Option<&ClientError> {
+        let own = self.failing.as_ref().map(|(_, error)| error);
+        own.or_else(|| self.reader.as_ref()?.trouble())
     }
 
     /// The caller is done with everything below `next` in a partition: that is what is committed.
@@ -293,7 +300,9 @@ impl GroupConsumer {
             _ => {}
         }
         self.member.forget_coordinator();
-        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let since = self.failing.take();
+        let since = since.map_or_else(Instant::now, |(since, _)| since);
+        self.failing = Some((since, error.clone()));
         let wait = self.backoff.next_wait();
         let patience = self.cluster.options().retry_for;
         if !error.is_retriable() || since.elapsed() + wait > patience {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use crate::client::{ClientError, Connection};
 use crate::protocol::metadata::MetadataRequest;
@@ -15,8 +16,18 @@ use crate::types::Prng;
 use super::control::Control;
 use super::generator::Shared;
 use super::plan::Idle;
+use super::report::Percentiles;
 use super::run::LoadError;
 use super::tally::Window;
+
+/// Connections that only stayed. Requests are those due in the measured part.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct IdleReport {
+    pub connections: usize,
+    pub lost: u64,
+    pub requests: u64,
+    pub latency_ms: Option<Percentiles>,
+}
 
 /// What came of them. Requests and latencies are those of the measured part.
 pub struct IdleFound {

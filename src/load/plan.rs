@@ -251,6 +251,21 @@ impl Plan {
         }
     }
 
+    /// Whether what was there before the run is read, and nothing else.
+    pub fn is_cold(&self) -> bool {
+        let from = self.consume.as_ref().map(|consume| consume.from);
+        self.producers == 0 && from == Some(From::Start)
+    }
+
+    /// How many topics are written to, or read although nobody in this run writes to them; and that of idle partitions.
+    ///
+    /// A run that has idle partitions and no producers has no others.
+    pub fn topics_used(&self) -> (usize, usize) {
+        let idle = usize::from(self.idle_partitions.is_some());
+        let is_used = self.producers > 0 || (self.consume.is_some() && idle == 0);
+        (if is_used { self.topics.count } else { 0 }, idle)
+    }
+
     fn stamp_bytes(&self) -> usize {
         match self.is_stamped() {
             true => Stamp::BYTES,

@@ -18,10 +18,10 @@ use crate::client::{
 use crate::protocol::ErrorCode;
 use crate::record::{Codecs, RecordError, records};
 use crate::rt;
-use crate::types::Str;
+use crate::types::{Offset, Str};
 
-use super::audience::{Audience, Part};
-use super::check::{Corrupted, Reach, Stamp};
+use super::audience::{Audience, Ending, Part};
+use super::check::{Corrupted, Stamp};
 use super::control::Stream;
 use super::generator::{NEVER, Shared, stopped};
 use super::plan::{Consume, From, GroupProtocol, Plan, Wire};
@@ -168,17 +168,21 @@ impl Source {
         match &plan.wire {
             Wire::Kafka => {
                 let cluster = connect(plan).await?;
-                if plan.producers == 0 {
+                if plan.is_cold() {
                     let ends = cluster.offsets(&topic.name, &own, Place::End).await?;
                     audience.expect(topic, ends);
                 }
                 let options = fetching(plan, consume, seat.of);
                 let opened = Consumer::open(cluster, &topic.name, Some(&own), place, options);
-                Ok(Source::Kafka(Box::new(opened.await?)))
+                let consumer = opened.await?;
+                for (&partition, &at) in consumer.positions() {
+                    audience.begins(topic.number(partition), at);
+                }
+                Ok(Source::Kafka(Box::new(consumer)))
             }
             Wire::Native { bootstrap, .. } => {
                 let client = NativeClient::connect(bootstrap, native_options(plan)).await?;
-                if plan.producers == 0 {
+                if plan.is_cold() {
                     let mut ends = BTreeMap::new();
                     for &partition in &own {
                         let end = client.offset(&topic.name, partition, Place::End).await?;
@@ -192,9 +196,13 @@ impl Source {
                     isolation: fetch.isolation,
                     ..NativeConsumerOptions::default()
                 };
-                let (topic, own) = (&topic.name, Some(own.as_slice()));
-                let opened = NativeConsumer::open(client, topic, own, place, options);
-                Ok(Source::Native(Box::new(opened.await?)))
+                let (name, own) = (&topic.name, Some(own.as_slice()));
+                let opened = NativeConsumer::open(client, name, own, place, options);
+                let consumer = opened.await?;
+                for (&partition, &at) in consumer.positions() {
+                    audience.begins(topic.number(partition), at);
+                }
+                Ok(Source::Native(Box::new(consumer)))
             }
         }
     }
@@ -220,6 +228,10 @@ impl Source {
                 });
                 let committed = cluster.commit_for(&name, &ends.collect()).await?;
                 committed.into_values().collect::<Result<(), _>>()?;
+            }
+            if shared.plan.is_cold() {
+                let ends = cluster.offsets(&topic.name, &all, Place::End).await?;
+                audience.expect(topic, ends);
             }
             audience.place(seat.topic);
         }
@@ -322,11 +334,8 @@ impl Reader {
         self.begin(window);
         loop {
             self.turn(window).await?;
-            if let Some(reach) = self.is_over(window) {
-                if reach == Reach::Partway {
-                    self.audience().stopped();
-                }
-                self.note_trouble(window);
+            if let Some(ending) = self.is_over(window) {
+                self.audience().ended(ending, self.trouble());
                 return Ok(());
             }
         }
@@ -343,23 +352,18 @@ impl Reader {
         self.begun = Instant::now();
     }
 
-    /// What kept it from reading all when it ended.
-    fn note_trouble(&self, window: Window) {
+    /// What keeps it from reading now.
+    fn trouble(&self) -> Option<String> {
         let trouble = match &self.source {
             Source::Kafka(consumer) => consumer.trouble(),
             Source::Native(consumer) => consumer.trouble(),
-            Source::Group(_) => None,
+            Source::Group(group) => group.trouble(),
         };
-        if let Some(error) = trouble {
-            let part = &mut self.room.borrow_mut().parts[self.seat.audience];
-            part.tally.failed(window.end_ns - 1, 1, &error.to_string());
-        }
+        trouble.map(ToString::to_string)
     }
 
-    fn is_over(&self, window: Window) -> Option<Reach> {
-        let (producers, control) = (self.shared.plan.producers, &self.shared.control);
-        let is_slow = self.consume.rate.is_some();
-        self.audience().is_over(producers, control, window, is_slow)
+    fn is_over(&self, window: Window) -> Option<Ending> {
+        self.audience().is_over(&self.shared.control, window)
     }
 
     /// Takes what comes next; returns without where it is time to look around, or the run is over.
@@ -371,17 +375,17 @@ impl Reader {
             return Ok(());
         }
         let (audience, control) = (&self.audiences[self.seat.audience], &self.shared.control);
-        let (producers, is_slow) = (self.shared.plan.producers, self.consume.rate.is_some());
-        let is_over = || {
-            let reach = audience.is_over(producers, control, window, is_slow);
-            reach.is_some()
-        };
+        let is_over = || audience.is_over(control, window).is_some();
         let fetched = match &mut self.source {
             Source::Kafka(consumer) => unless_over(consumer.poll(), is_over).await,
             Source::Native(consumer) => unless_over(consumer.poll(), is_over).await,
             Source::Group(group) => match group.poll().await? {
                 GroupEvent::Records(fetched) => Some(Ok(fetched)),
                 GroupEvent::Assigned(partitions) => {
+                    for &partition in &partitions {
+                        let at = group.next_offset(partition).unwrap_or(Offset::ZERO);
+                        audience.begins(self.topic.number(partition), at);
+                    }
                     audience.assign(self.seat.member, partitions.len());
                     audience.arrived(control.now_ns());
                     None
@@ -410,11 +414,11 @@ impl Reader {
         let mut room = self.room.borrow_mut();
         let part = &mut room.parts[self.seat.audience];
         part.last_ns = now_ns;
-        let partition = (self.topic.first + fetched.partition as usize) as u32;
+        let partition = self.topic.number(fetched.partition);
         let mut checker = audience.checker(partition);
         let (end, run) = (checker.end(partition), checker.run());
         let distinct_before = checker.distinct();
-        let takes_all = self.consume.from == From::Start;
+        let takes_all = self.consume.from == From::Start || self.shared.plan.producers == 0;
         let (mut count, mut bytes) = (0, 0);
         // Records that were due together, as those of a closed loop's batch are, are counted together.
         let (mut due_ns, mut alike) = (0, 0);

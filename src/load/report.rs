@@ -7,8 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::audience::Drained;
 use super::check::Verdict;
 use super::hdr::{self, Logged};
+use super::idle::IdleReport;
 use super::limit::{Effort, limit};
 use super::observe::{BrokerUse, Observed, Usage};
 use super::pause::{Outage, Pause, outages};
@@ -102,26 +104,11 @@ pub struct Consumed {
     /// Readers that were kept from reading when the run ended, by what kept them.
     #[serde(default)]
     pub kept: BTreeMap<String, u64>,
+    /// Why readers did not come to the end of what they were to read; those that are slow are to lag.
+    #[serde(default)]
+    pub unfinished: Vec<String>,
     /// From when a record was due until a consumer had it.
     pub end_to_end_ms: Option<Percentiles>,
-}
-
-/// How a backlog was read, from the start of the run to its last record.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Drained {
-    pub records: u64,
-    pub seconds: f64,
-    pub records_per_second: f64,
-    pub mb_per_second: f64,
-}
-
-/// Connections that only stayed. Requests are those due in the measured part.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct IdleReport {
-    pub connections: usize,
-    pub lost: u64,
-    pub requests: u64,
-    pub latency_ms: Option<Percentiles>,
 }
 
 /// Points of a latency distribution, in milliseconds.
@@ -217,6 +204,8 @@ pub struct Found {
     pub check: Option<Verdict>,
     /// Records acknowledged that the readers, each group by itself, have not read.
     pub missing: u64,
+    /// Why readers did not come to the end of what they were to read.
+    pub unfinished: Vec<String>,
     pub drained: Option<Drained>,
     pub idle: Option<IdleReport>,
 }
@@ -249,6 +238,7 @@ impl Consumed {
             mb_per_second: tally.bytes as f64 / 1e6 / window.seconds(),
             missing,
             kept: tally.errors.clone(),
+            unfinished: Vec::new(),
             end_to_end_ms: Percentiles::of(tally.latency_us()),
         }
     }
@@ -306,9 +296,10 @@ impl Report {
             records_per_second,
             mb_per_second: produced.bytes as f64 / 1e6 / seconds,
             latency_ms,
-            consumed: consumed
-                .as_mut()
-                .map(|own| Consumed::of(own, window, found.missing)),
+            consumed: consumed.as_mut().map(|own| Consumed {
+                unfinished: found.unfinished,
+                ..Consumed::of(own, window, found.missing)
+            }),
             errors: produced.errors_total(),
             errors_by_reason: produced.errors.clone(),
             client_cpu_seconds: observed.client_cpu_seconds,
@@ -575,6 +566,7 @@ pub(super) mod tests {
             effort: Effort::default(),
             check: None,
             missing: 0,
+            unfinished: Vec::new(),
             drained: None,
             idle: None,
         }

@@ -19,6 +19,9 @@ impl Report {
             for (why, readers) in &consumed.kept {
                 row("  readers kept from reading", format!("{readers}: {why}"));
             }
+            for why in &consumed.unfinished {
+                row("  not read to the end", why.clone());
+            }
         }
         self.push_check(&mut row);
         self.push_idle(&mut row);
@@ -51,11 +54,16 @@ impl Report {
             row(
                 "drained",
                 format!(
-                    "{} records in {:.2} s: {} records/s, {:.1} MB/s",
+                    "{} records in {:.2} s: {} records/s, {:.1} MB/s{}",
                     grouped(drained.records as f64),
                     drained.seconds,
                     grouped(drained.records_per_second),
-                    drained.mb_per_second
+                    drained.mb_per_second,
+                    match drained.is_complete {
+                        Some(true) => "; that is all",
+                        Some(false) => "; NOT all",
+                        None => "",
+                    }
                 ),
             );
         }

@@ -10,18 +10,18 @@ use crate::protocol::ErrorCode;
 use crate::rt::{self, StartError};
 use crate::types::Prng;
 
-use super::audience::{Audience, Heard, Part};
-use super::check::{Ledger, Reach, Verdict};
+use super::audience::{Audience, Drained, Heard, Part};
+use super::check::{Ledger, Verdict};
 use super::control::{Control, Stream};
 use super::descriptors::descriptors_suffice;
 use super::generator::{Shared, stopped};
-use super::idle::IdleFound;
+use super::idle::{IdleFound, IdleReport};
 use super::limit::Effort;
 use super::observe::Observer;
 use super::pause::Services;
 use super::plan::{AtEnd, Pace, Plan};
 use super::reader::{self, group_name};
-use super::report::{Drained, Found, IdleReport, Percentiles, Report};
+use super::report::{Found, Percentiles, Report};
 use super::schedule::Curve;
 use super::tally::{Tally, Window};
 use super::target::Layout;
@@ -153,7 +153,7 @@ fn carry_out(
     let Results {
         produced,
         worked,
-        heard,
+        mut heard,
         idle,
         busiest_thread,
     } = results?;
@@ -162,9 +162,9 @@ fn carry_out(
         Acks::None => 0,
         Acks::Leader | Acks::All => control.acked(),
     };
-    let (check, missing) = judge(&heard, &worked.ledger, acked);
-    let is_drain = plan.backlog_bytes() > 0 || plan.producers == 0;
-    let drained = (is_drain && !heard.is_empty()).then(|| drained(&heard, begun_ns));
+    let judged = judge(&mut heard, &worked.ledger, acked, window);
+    let is_drain = plan.backlog_bytes() > 0 || plan.is_cold();
+    let drained = is_drain.then(|| Drained::of(&heard, begun_ns));
     let consumed = heard.into_iter().map(|heard| heard.part.tally);
     let consumed = consumed.reduce(|mut all, own| {
         all.merge(&own);
@@ -186,8 +186,9 @@ fn carry_out(
                 busiest_thread,
                 late_p99_ms: worked.late_p99_ms(),
             },
-            check,
-            missing,
+            check: judged.check,
+            missing: judged.missing,
+            unfinished: judged.unfinished,
             drained,
             idle: idle.map(|found| IdleReport {
                 connections: found.connections,
@@ -296,34 +297,36 @@ impl Threads {
     }
 }
 
-/// What came of the records, and how many of those acknowledged no reader of an audience has read; `None` where nobody
-/// reads what is produced.
-fn judge(heard: &[Heard], ledger: &Ledger, acked: u64) -> (Option<Verdict>, u64) {
-    if ledger.is_empty() || heard.is_empty() {
-        return (None, 0);
-    }
-    let mut sum = Verdict::default();
-    let mut missing = 0;
-    for heard in heard {
-        sum.merge(&heard.checker.verdict(ledger, heard.reach));
-        if heard.reach == Reach::End {
-            missing += acked.saturating_sub(heard.checker.distinct());
-        }
-    }
-    (Some(sum), missing)
+/// What came of the records, and how far the readers came.
+#[derive(Default)]
+struct Judged {
+    /// `None` where nobody reads what is produced.
+    check: Option<Verdict>,
+    /// Of the records acknowledged, how many no reader of an audience has read.
+    missing: u64,
+    /// Why readers did not come to the end of what they were to read, each reason once.
+    unfinished: Vec<String>,
 }
 
-fn drained(heard: &[Heard], begun_ns: u64) -> Drained {
-    let last_ns = heard.iter().map(|heard| heard.part.last_ns).max();
-    let seconds = last_ns.unwrap_or(0).saturating_sub(begun_ns).max(1) as f64 / 1e9;
-    let records = heard.iter().map(|heard| heard.part.records).sum();
-    let bytes: u64 = heard.iter().map(|heard| heard.part.bytes).sum();
-    Drained {
-        records,
-        seconds,
-        records_per_second: records as f64 / seconds,
-        mb_per_second: bytes as f64 / 1e6 / seconds,
+/// - `acked`: how many records were acknowledged.
+fn judge(heard: &mut [Heard], ledger: &Ledger, acked: u64, window: Window) -> Judged {
+    let mut judged = Judged::default();
+    for heard in heard {
+        if let Some(verdict) = heard.judge(ledger) {
+            judged.check.get_or_insert_default().merge(&verdict);
+            judged.missing += acked.saturating_sub(heard.checker.distinct());
+        }
+        let Some(why) = heard.unfinished() else {
+            continue;
+        };
+        for kept in &heard.kept {
+            heard.part.tally.failed(window.end_ns - 1, 1, kept);
+        }
+        if !judged.unfinished.contains(&why) {
+            judged.unfinished.push(why);
+        }
     }
+    judged
 }
 
 fn warm_up_ns(plan: &Plan) -> u64 {

@@ -88,6 +88,10 @@ impl Goal {
                 report.errors + faults
             ));
         }
+        let consumed = report.consumed.as_ref();
+        if let Some(why) = consumed.and_then(|own| own.unfinished.first()) {
+            return Some(why.clone());
+        }
         if report.records_per_second < rate * RATE_KEPT {
             let part = report.records_per_second / rate * 100.0;
             return Some(format!("{part:.0} % of the rate came"));

@@ -87,6 +87,13 @@ impl Layout {
     }
 }
 
+impl TopicLayout {
+    /// The number of one of its partitions among those of all topics.
+    pub fn number(&self, partition: i32) -> u32 {
+        (self.first + partition as usize) as u32
+    }
+}
+
 impl Target {
     /// Connects and learns the topics, which exist.
     ///
@@ -196,7 +203,9 @@ mod tests {
         let spots: Vec<Spot> = layout.spots().collect();
         for (number, spot) in spots.iter().enumerate() {
             let topic = &layout.topics[spot.topic];
-            assert_eq!(topic.first + spot.partition as usize, number);
+            assert_eq!(topic.number(spot.partition) as usize, number);
+            let name = format!("{}-{}", topic.name, spot.partition);
+            assert_eq!(layout.name(number as u32), name);
         }
         assert_eq!(
             (spots[1].topic, spots[2].topic, spots[2].partition),

@@ -20,6 +20,7 @@ mod host;
 mod hostile;
 mod import;
 mod load;
+mod load_faults;
 mod load_result;
 mod many_producers;
 mod moves;
