@@ -156,7 +156,9 @@ fn print_plan(keys: &Scenario, plan: &Plan) -> Result<(), Failure> {
     let mut rows = Rows::new(&["planned", ""]);
     let mut row = |what: &str, figure: String| rows.push(vec![what.to_owned(), figure]);
     row("brokers", plan.bootstrap.join(", "));
-    row("topics", plan.topics.names().join(", "));
+    let (topics, idle_topics) = plan.topics_used();
+    let names: Vec<String> = plan.topics.names().into_iter().take(topics).collect();
+    row("topics", names.join(", "));
     let seconds = plan.duration.as_secs_f64();
     row(
         "time",
@@ -201,8 +203,12 @@ fn print_plan(keys: &Scenario, plan: &Plan) -> Result<(), Failure> {
             plan.idle.map_or(0, |idle| idle.connections)
         ),
     );
+    if let Some(count) = plan.idle_partitions {
+        let name = plan.topics.idle_name();
+        row("idle partitions", format!("{count} of {name}"));
+    }
     if let Some(consume) = &plan.consume {
-        let readers = plan.topics.count
+        let readers = (topics + idle_topics)
             * match consume.groups {
                 0 => 1,
                 groups => groups * consume.members,

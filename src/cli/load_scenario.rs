@@ -162,7 +162,7 @@ scenario! {
     linger: Duration, duration_or_zero, "TIME", ["5ms"];
     /// Batches of several partitions share a request up to this size
     request_bytes: usize, bytes, "BYTES", ["1m"];
-    /// 0 to read only, or only keep connections
+    /// 0 to read only, or only keep connections and partitions
     producers: usize, count_or_zero, "COUNT", ["1"];
     /// Of each producer to each broker, or to each of its shards on the native wire
     connections: usize, count, "COUNT", ["1"];
@@ -171,7 +171,7 @@ scenario! {
     /// Threads that the producers are spread over
     threads: usize, count, "COUNT", ["1"];
     /// Read the records back, for the end-to-end latency and to check that each comes, once, in order and whole: from the
-    /// tail, or from the start of the topic
+    /// tail, or from the start of the topic. Without producers the tail is read for --duration, whatever comes
     consume: From, consume, "tail|start", [], {num_args = 0..=1, require_equals = true, default_missing_value = "tail"};
     /// Write so many bytes of values first, then read them: a cold drain
     backlog: u64, large_bytes, "BYTES", [];
@@ -191,6 +191,9 @@ scenario! {
     idle_connections: usize, count_or_zero, "COUNT", ["0"];
     /// How often each of them asks
     idle_interval: Duration, duration, "TIME", ["10s"];
+    /// Partitions of a topic NAME-idle that nobody writes to, created beside the others; with --consume they are read too,
+    /// and without producers nothing else is
+    idle_partitions: i32, partitions, "COUNT", [];
     /// Find the highest rate at which this holds by bisection: [e2e-]p50|p90|p99|p99.9|p99.99|max=TIME
     find_max: Goal, goal, "POINT=TIME", [];
     /// How closely that rate is to be known
@@ -322,6 +325,7 @@ impl Scenario {
                     interval: self.idle_interval(),
                 }),
             },
+            idle_partitions: self.idle_partitions(),
             observe,
             label,
         };

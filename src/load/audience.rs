@@ -103,9 +103,9 @@ pub struct Drained {
 
 impl Audience {
     pub fn new(shared: &Shared) -> Audience {
-        let partitions = shared.layout.partitions_count();
+        let partitions = shared.reading.partitions_count();
         let checker = || Mutex::new(Checker::new(shared.run));
-        let topics = shared.layout.topics.iter();
+        let topics = shared.reading.topics.iter();
         let consume = shared.plan.consume.as_ref();
         Audience {
             aim: Aim::of(&shared.plan),
@@ -382,6 +382,7 @@ mod tests {
         Shared {
             control: Arc::new(Control::new(Duration::ZERO, second, 1, 1, second)),
             plan: Arc::new(plan),
+            reading: layout.clone(),
             services: Services::new(2),
             layout,
             curve: None,
@@ -469,7 +470,7 @@ mod tests {
         };
         let shared = reading(start);
         let audience = Audience::new(&shared);
-        let (topic, control) = (&shared.layout.topics[0], &shared.control);
+        let (topic, control) = (&shared.reading.topics[0], &shared.control);
         let later = Window {
             start_ns: 0,
             end_ns: u64::MAX,

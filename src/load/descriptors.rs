@@ -44,10 +44,14 @@ fn fault(plan: &Plan, allowed: Allowed) -> Option<String> {
             allowed.files
         ));
     }
-    let per_address = idle.div_ceil(plan.bootstrap.len().max(1) as u64);
+    let addresses = match &plan.wire {
+        Wire::Kafka => &plan.bootstrap,
+        Wire::Native { bootstrap, .. } => bootstrap,
+    };
+    let per_address = idle.div_ceil(addresses.len().max(1) as u64);
     if per_address > allowed.ports {
         return Some(format!(
-            "{per_address} idle connections to one address need as many local ports, and there are {}: widen the range (sysctl net.ipv4.ip_local_port_range) or name more brokers in --bootstrap",
+            "{per_address} idle connections to one address need as many local ports, and there are {}: widen the range (sysctl net.ipv4.ip_local_port_range) or name more brokers",
             allowed.ports
         ));
     }
@@ -66,7 +70,8 @@ fn working_connections(plan: &Plan) -> u64 {
             0 => consume.threads,
             groups => groups * consume.members,
         };
-        members * plan.topics.count
+        let (topics, idle) = plan.topics_used();
+        members * (topics + idle)
     });
     (plan.producers * plan.connections) as u64 + readers as u64 * to_each
 }

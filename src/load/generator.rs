@@ -37,7 +37,10 @@ mod settle;
 /// What all producers of a run share.
 pub struct Shared {
     pub plan: Arc<Plan>,
+    /// What is written to,
     pub layout: Arc<Layout>,
+    /// and what is read: the same partitions by the same numbers, and behind them those that are idle.
+    pub reading: Arc<Layout>,
     pub control: Arc<Control>,
     /// Of the partitions that are written to.
     pub services: Services,

@@ -8,17 +8,20 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::client::native::NativeConnection;
 use crate::client::{ClientError, Connection};
 use crate::protocol::metadata::MetadataRequest;
 use crate::rt;
 use crate::types::Prng;
+use crate::wire::{MetadataRequestV1, MetadataResponseV1};
 
 use super::control::Control;
 use super::generator::Shared;
-use super::plan::Idle;
+use super::plan::{Idle, Plan, Wire};
 use super::report::Percentiles;
 use super::run::LoadError;
 use super::tally::Window;
+use super::target::native_options;
 
 /// Connections that only stayed. Requests are those due in the measured part.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -36,6 +39,12 @@ pub struct IdleFound {
     /// Connections that broke, or whose request was not answered.
     pub lost: u64,
     pub latency_us: Histogram<u64>,
+}
+
+/// A connection of the plan's wire.
+enum Line {
+    Kafka(Connection),
+    Native(NativeConnection),
 }
 
 struct Hall {
@@ -99,13 +108,10 @@ pub async fn keep(shared: Arc<Shared>) -> Result<IdleFound, LoadError> {
 }
 
 async fn stay(shared: Arc<Shared>, idle: Idle, nth: usize, hall: Rc<RefCell<Hall>>) {
-    let bootstrap = &shared.plan.bootstrap;
-    let address = &bootstrap[nth % bootstrap.len()];
-    let options = &shared.plan.cluster.connection;
-    match Connection::open(address, options).await {
-        Ok(connection) => {
+    match Line::open(&shared.plan, nth).await {
+        Ok(line) => {
             hall.borrow_mut().opened += 1;
-            ask(&shared.control, idle, nth, &connection, &hall).await;
+            ask(&shared.control, idle, nth, &line, &hall).await;
         }
         Err(error) => {
             hall.borrow_mut().failure.get_or_insert(error);
@@ -114,17 +120,47 @@ async fn stay(shared: Arc<Shared>, idle: Idle, nth: usize, hall: Rc<RefCell<Hall
     hall.borrow_mut().ended += 1;
 }
 
-async fn ask(
-    control: &Control,
-    idle: Idle,
-    nth: usize,
-    connection: &Connection,
-    hall: &RefCell<Hall>,
-) {
-    let request = MetadataRequest {
-        topics: Some(Vec::new()),
-        ..Default::default()
-    };
+impl Line {
+    /// The `nth` of all, which are spread over the addresses of their wire.
+    async fn open(plan: &Plan, nth: usize) -> Result<Line, ClientError> {
+        match &plan.wire {
+            Wire::Kafka => {
+                let address = &plan.bootstrap[nth % plan.bootstrap.len()];
+                let opened = Connection::open(address, &plan.cluster.connection).await;
+                opened.map(Line::Kafka)
+            }
+            Wire::Native { bootstrap, .. } => {
+                let address = &bootstrap[nth % bootstrap.len()];
+                // Whichever shard accepts it: it is for no partition.
+                let options = native_options(plan).connection;
+                let opened = NativeConnection::open(address, &options).await;
+                opened.map(Line::Native)
+            }
+        }
+    }
+
+    /// Asks for metadata of no topic.
+    async fn ask(&self) -> Result<(), ClientError> {
+        match self {
+            Line::Kafka(connection) => {
+                let request = MetadataRequest {
+                    topics: Some(Vec::new()),
+                    ..Default::default()
+                };
+                connection.call(&request).await.map(drop)
+            }
+            Line::Native(connection) => {
+                let request = MetadataRequestV1 {
+                    topics: Some(Vec::new()),
+                };
+                let asked = connection.call::<_, MetadataResponseV1>(&request);
+                asked.await.map(drop)
+            }
+        }
+    }
+}
+
+async fn ask(control: &Control, idle: Idle, nth: usize, line: &Line, hall: &RefCell<Hall>) {
     // All of them spread over the interval.
     let place = Prng::new(nth as u64).unit();
     let mut due_ns = control.now_ns() + (idle.interval.as_nanos() as f64 * place) as u64;
@@ -144,7 +180,7 @@ async fn ask(
             rt::sleep(Duration::from_nanos(until_ns - now_ns).min(look)).await;
             continue;
         }
-        let answer = connection.call(&request).await;
+        let answer = line.ask().await;
         let answered_ns = control.now_ns();
         let mut state = hall.borrow_mut();
         if answer.is_err() {

@@ -52,6 +52,8 @@ pub struct Plan {
     pub consume: Option<Consume>,
     /// Connections beside those of the producers, which only stay.
     pub idle: Option<Idle>,
+    /// Partitions that nobody writes to, of a topic beside the others, which readers read too.
+    pub idle_partitions: Option<i32>,
     /// What is looked at, and done, beside the records.
     pub observe: Observe,
     /// Runs of the same label are repeats of one another to whoever compares.
@@ -194,6 +196,7 @@ impl Default for Plan {
             seed: 1,
             consume: None,
             idle: None,
+            idle_partitions: None,
             observe: Observe {
                 interval: None,
                 broker: BrokerAt::Port,
@@ -214,6 +217,11 @@ impl Topics {
                 .map(|nth| format!("{}-{nth}", self.name))
                 .collect(),
         }
+    }
+
+    /// The name of that with partitions that nobody writes to.
+    pub fn idle_name(&self) -> String {
+        format!("{}-idle", self.name)
     }
 }
 
@@ -311,11 +319,10 @@ impl Plan {
         if let Some(idle) = self.idle.filter(|idle| idle.connections == 0) {
             return Some(format!("no connections that ask every {:?}", idle.interval));
         }
-        if self.producers == 0 && self.consume.is_none() && self.idle.is_none() {
-            return Some(
-                "no producers, nothing that is read and no idle connections: nothing to do"
-                    .to_owned(),
-            );
+        let is_idle = self.idle.is_some() || self.idle_partitions.is_some();
+        if self.producers == 0 && self.consume.is_none() && !is_idle {
+            let why = "no producers, nothing that is read, no idle connections or partitions: nothing to do";
+            return Some(why.to_owned());
         }
         match &self.pace {
             Pace::Open { .. } if self.producers == 0 => {
@@ -405,10 +412,9 @@ impl Plan {
         if consume.backlog_bytes > 0 && self.producers == 0 {
             return Some("a backlog needs producers to build it".to_owned());
         }
-        if consume.from == From::Tail && self.producers == 0 {
-            return Some(
-                "nothing is produced, so nothing comes at the tail: read from the start".to_owned(),
-            );
+        if consume.from == From::Start && self.producers == 0 && self.idle_partitions.is_some() {
+            let why = "idle partitions have nothing to be read from the start: --consume=tail";
+            return Some(why.to_owned());
         }
         None
     }
@@ -477,6 +483,34 @@ mod tests {
             });
         });
         assert_eq!(idle, None);
+        for idle_partitions in [None, Some(10)] {
+            let tail = fault(|plan| {
+                plan.producers = 0;
+                plan.idle_partitions = idle_partitions;
+                plan.consume = Some(Consume::at_the_tail());
+            });
+            assert_eq!(tail, None, "it is read for its time");
+        }
+    }
+
+    #[test]
+    fn without_producers_idle_partitions_take_the_place_of_the_topics() {
+        let used = |producers, consume: Option<Consume>, idle_partitions| {
+            let plan = Plan {
+                producers,
+                consume,
+                idle_partitions,
+                ..Plan::default()
+            };
+            plan.topics_used()
+        };
+        let reads = || Some(Consume::at_the_tail());
+        assert_eq!(used(1, None, None), (1, 0));
+        assert_eq!(used(1, reads(), Some(9)), (1, 1));
+        assert_eq!(used(0, reads(), None), (1, 0));
+        assert_eq!(used(0, reads(), Some(9)), (0, 1));
+        assert_eq!(used(0, None, Some(9)), (0, 1));
+        assert_eq!(used(0, None, None), (0, 0));
     }
 
     #[test]
@@ -524,10 +558,14 @@ mod tests {
             ("nothing to do", Box::new(|plan| plan.producers = 0)),
             ("nothing to send", Box::new(|plan| plan.pace = Pace::Silent)),
             (
-                "from the start",
+                "nothing to be read from the start",
                 Box::new(|plan| {
                     plan.producers = 0;
-                    plan.consume = Some(Consume::at_the_tail());
+                    plan.idle_partitions = Some(10);
+                    plan.consume = Some(Consume {
+                        from: From::Start,
+                        ..Consume::at_the_tail()
+                    });
                 }),
             ),
             (

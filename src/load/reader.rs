@@ -84,7 +84,7 @@ pub async fn read(
         failure: None,
     }));
     let mut readers = Vec::new();
-    let topics = &shared.layout.topics;
+    let topics = &shared.reading.topics;
     let own = seats(&consume, topics).into_iter().skip(thread);
     for seat in own.step_by(threads(&consume, topics)) {
         readers.push(Reader::open(&shared, &consume, &audiences, &room, seat).await?);
@@ -94,7 +94,7 @@ pub async fn read(
     for reader in readers {
         rt::spawn(rt::Queue::Net, "load reader", reader.run(is_early));
     }
-    let partitions = shared.layout.partitions_count();
+    let partitions = shared.reading.partitions_count();
     let mut is_ready = false;
     loop {
         if rt::task_stats().panicked > 0 {
@@ -275,7 +275,7 @@ impl Reader {
         room: &Rc<RefCell<Room>>,
         seat: Seat,
     ) -> Result<Reader, ClientError> {
-        let topic = &shared.layout.topics[seat.topic];
+        let topic = &shared.reading.topics[seat.topic];
         let audience = &audiences[seat.audience];
         let source = match consume.groups {
             0 => Source::plain(shared, consume, topic, audience, seat).await?,

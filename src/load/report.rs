@@ -78,6 +78,9 @@ pub struct Report {
     pub drained: Option<Drained>,
     #[serde(default)]
     pub idle: Option<IdleReport>,
+    /// Of a topic that nobody wrote to.
+    #[serde(default)]
+    pub idle_partitions: Option<usize>,
     pub broker_pid: Option<u32>,
     pub broker_cpu_seconds: Option<f64>,
     pub records_per_broker_cpu_second: Option<f64>,
@@ -208,6 +211,7 @@ pub struct Found {
     pub unfinished: Vec<String>,
     pub drained: Option<Drained>,
     pub idle: Option<IdleReport>,
+    pub idle_partitions: Option<usize>,
 }
 
 impl Percentiles {
@@ -310,6 +314,7 @@ impl Report {
             check: found.check,
             drained: found.drained,
             idle: found.idle,
+            idle_partitions: found.idle_partitions,
             broker_pid: observed.broker_pid,
             broker_cpu_seconds: observed.broker_cpu_seconds,
             records_per_broker_cpu_second: broker_rate.map(|s| produced.records as f64 / s),
@@ -569,6 +574,7 @@ pub(super) mod tests {
             unfinished: Vec::new(),
             drained: None,
             idle: None,
+            idle_partitions: None,
         }
     }
 

@@ -101,11 +101,15 @@ impl Report {
             );
             push_latency(row, "idle request", &idle.latency_ms);
         }
+        if let Some(count) = self.idle_partitions {
+            row("idle partitions", grouped(count as f64));
+        }
     }
 
     fn workload(&self) -> String {
         let pace = match self.rate_asked {
             Some(rate) => format!("open loop at {} records/s", grouped(rate)),
+            None if self.producers == 0 => "nothing sent".to_owned(),
             None if self.loop_kind == "none" => "nothing sent but a backlog".to_owned(),
             None => "closed loop at the maximum".to_owned(),
         };

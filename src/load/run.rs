@@ -99,12 +99,13 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
     let interval = plan.observe.interval(plan.duration);
     let (warm_up, duration) = (plan.warm_up, plan.duration);
     let reader_threads = plan.consume.as_ref().map_or(0, |consume| {
-        reader::threads(consume, &prepared.layout.topics)
+        reader::threads(consume, &prepared.reading.topics)
     });
     let seed = UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
     let shared = Arc::new(Shared {
         services: Services::new(prepared.layout.partitions_count()),
         layout: Arc::new(prepared.layout),
+        reading: Arc::new(prepared.reading),
         control: Arc::new(Control::new(
             warm_up,
             duration,
@@ -147,7 +148,13 @@ fn carry_out(
     let began =
         SystemTime::now() + Duration::from_nanos(window.start_ns.saturating_sub(control.now_ns()));
     let observing = observer.begin(control, window);
-    watch(control, window, &mut || threads.are_all_over(), on_progress);
+    // Idle partitions need nobody to be there: the time is what they are held for.
+    let is_held = || {
+        let is_early = control.now_ns() < window.end_ns && !control.is_stopped();
+        plan.idle_partitions.is_some() && is_early
+    };
+    let mut is_done = || threads.are_all_over() && !is_held();
+    watch(control, window, &mut is_done, on_progress);
     let results = threads.join(control, window);
     let observed = observing.end();
     let Results {
@@ -190,6 +197,7 @@ fn carry_out(
             missing: judged.missing,
             unfinished: judged.unfinished,
             drained,
+            idle_partitions: plan.idle_partitions.map(|count| count as usize),
             idle: idle.map(|found| IdleReport {
                 connections: found.connections,
                 lost: found.lost,
@@ -208,7 +216,7 @@ impl Threads {
         let audiences = consume.map_or(0, |consume| consume.groups.max(1));
         let audiences = (0..audiences).map(|_| Audience::new(shared)).collect();
         let audiences = Arc::new(audiences);
-        let reading = consume.map_or(0, |c| reader::threads(c, &shared.layout.topics));
+        let reading = consume.map_or(0, |c| reader::threads(c, &shared.reading.topics));
         Threads {
             producers: (0..producing)
                 .map(|thread| spawn_producers(shared, thread))
@@ -336,6 +344,7 @@ fn warm_up_ns(plan: &Plan) -> u64 {
 /// The topics of a run, and which of them were created for it.
 struct Prepared {
     layout: Layout,
+    reading: Layout,
     created: Vec<String>,
 }
 
@@ -345,37 +354,50 @@ async fn prepare(plan: &Plan) -> Result<Prepared, ClientError> {
     let mut created = Vec::new();
     let mut found = Vec::new();
     // A run that only keeps connections has no topics.
-    let names = match plan.producers > 0 || plan.consume.is_some() {
-        true => plan.topics.names(),
-        false => Vec::new(),
-    };
-    for name in names {
+    let (count, _) = plan.topics_used();
+    for name in plan.topics.names().into_iter().take(count) {
         let topic = match cluster.learn(&name, AutoCreate::Forbid).await {
             Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
                 if plan.producers == 0 {
                     return Err(error);
                 }
-                create(&cluster, plan, &name, &mut created).await?
+                let partitions = plan.topics.partitions;
+                create(&cluster, plan, &name, partitions, &mut created).await?
             }
             known => known?,
         };
         found.push((name, topic.partitions.len()));
     }
+    let layout = Layout::new(found.iter().cloned());
+    if let Some(partitions) = plan.idle_partitions {
+        let name = plan.topics.idle_name();
+        let topic = create(&cluster, plan, &name, partitions, &mut created).await?;
+        let has = topic.partitions.len();
+        if has != partitions as usize {
+            return Err(ClientError::Invalid(format!(
+                "topic {name} has {has} partitions, and {partitions} shall be idle: remove it, or choose another --topic"
+            )));
+        }
+        found.push((name, has));
+    }
     Ok(Prepared {
-        layout: Layout::new(found.into_iter()),
+        layout,
+        reading: Layout::new(found.into_iter()),
         created,
     })
 }
 
+/// Creates a topic, unless there is one.
 async fn create(
     cluster: &Cluster,
     plan: &Plan,
     name: &str,
+    partitions: i32,
     created: &mut Vec<String>,
 ) -> Result<Topic, ClientError> {
     let topic = NewTopic {
         name: name.to_owned(),
-        partitions: Some(plan.topics.partitions),
+        partitions: Some(partitions),
         replication_factor: plan.topics.replication,
         configs: plan.topics.configs.clone(),
     };
@@ -407,7 +429,7 @@ async fn sweep(shared: &Shared, created: &[String]) -> Result<(), ClientError> {
         return Ok(());
     }
     let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
-    for topic in &shared.layout.topics {
+    for topic in &shared.reading.topics {
         for group in 0..groups {
             // One that is still there has no members and goes by its retention.
             let name = group_name(shared.run, &topic.name, group);

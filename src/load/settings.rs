@@ -110,6 +110,7 @@ pub fn settings(plan: &Plan, partitions: usize) -> Settings {
             .and_then(|consume| (consume.threads > 1).then_some(consume.threads)),
         "readers": plan.consume.as_ref().and_then(readers),
         "idle_connections": plan.idle.map(|idle| idle.connections),
+        "idle_partitions": plan.idle_partitions,
         "interval_ms": ms(plan.observe.interval(plan.duration)),
         "hooks": plan.observe.hooks.iter()
             .map(|hook| format!("{}s {}", hook.at.as_secs_f64(), hook.command))

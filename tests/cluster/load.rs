@@ -277,27 +277,6 @@ fn idempotent_producers_bring_everything_once_through_a_killed_broker() {
 }
 
 #[test]
-fn idle_connections_stay_and_are_answered() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let broker = Broker::start(free_port(), dir.path());
-    let options = [
-        "--producers",
-        "0",
-        "--idle-connections",
-        "300",
-        "--idle-interval",
-        "500ms",
-    ];
-    let report = passes(&broker, "unused", &options);
-    let idle = &report["idle"];
-    assert_eq!(
-        (number(&idle["connections"]), number(&idle["lost"])),
-        (300, 0)
-    );
-    assert!(number(&idle["requests"]) >= 500, "{report}");
-}
-
-#[test]
 fn more_connections_than_the_process_may_have_are_refused_before_anything_is_asked() {
     let program = assert_cmd::cargo::cargo_bin!("ringlog").display();
     let address = format!("127.0.0.1:{}", free_port());

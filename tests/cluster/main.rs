@@ -21,6 +21,7 @@ mod hostile;
 mod import;
 mod load;
 mod load_faults;
+mod load_idle;
 mod load_result;
 mod many_producers;
 mod moves;
