@@ -109,7 +109,7 @@ pub struct Usage {
     pub broker_system_cores: Option<f64>,
     pub broker_resident_bytes: Option<u64>,
     pub broker_threads: Option<u64>,
-    /// What the broker had the kernel read and write.
+    /// What the broker had the kernel read and write, or says that it did.
     pub broker_read_bytes_per_second: Option<f64>,
     pub broker_written_bytes_per_second: Option<f64>,
     /// What went through the devices under its logs, whoever's it was.
@@ -252,8 +252,8 @@ impl Subject {
                     system: None,
                     resident_bytes: found.resident_bytes,
                     threads: None,
-                    read_bytes: None,
-                    written_bytes: None,
+                    read_bytes: found.read_bytes,
+                    written_bytes: found.written_bytes,
                 }),
                 Err(why) => {
                     self.unanswered = Some(why);

@@ -11,13 +11,18 @@ pub struct MetricsUrl {
     path: String,
 }
 
-/// What every process exporter tells under the same names; `None` for what this one does not.
+/// What every process exporter tells under the same names, and what Ringlog tells of its devices; `None` for what this
+/// one does not.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
 pub struct Scraped {
     /// `process_cpu_seconds_total`.
     pub cpu_seconds: Option<f64>,
     /// `process_resident_memory_bytes`.
     pub resident_bytes: Option<u64>,
+    /// `ringlog_device_bytes_total` of reads, all log directories together.
+    pub read_bytes: Option<u64>,
+    /// The same of what is written, to journals and to segments.
+    pub written_bytes: Option<u64>,
 }
 
 impl MetricsUrl {
@@ -52,7 +57,7 @@ impl MetricsUrl {
         let found = scraped(&text);
         match found == Scraped::default() {
             true => Err(about(
-                &"has neither process_cpu_seconds_total nor process_resident_memory_bytes",
+                &"has none of process_cpu_seconds_total, process_resident_memory_bytes and ringlog_device_bytes_total",
             )),
             false => Ok(found),
         }
@@ -68,25 +73,55 @@ impl MetricsUrl {
     }
 }
 
-/// `name{labels} value [timestamp]` a line; everything else is passed over.
 fn scraped(text: &str) -> Scraped {
-    let value = |name: &str| {
-        text.lines().find_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let rest = match rest.strip_prefix('{') {
-                Some(labelled) => labelled.rsplit_once('}')?.1,
-                None => rest,
-            };
-            let value = rest.strip_prefix(' ')?.split_ascii_whitespace().next()?;
-            value
-                .parse::<f64>()
-                .ok()
-                .filter(|value| *value >= 0.0 && value.is_finite())
-        })
+    let only = |name| series(text, name).next().map(|(_, value)| value);
+    let device = |operations: &[&str]| {
+        let all = series(text, "ringlog_device_bytes_total");
+        let ours = all.filter(|(labels, _)| {
+            label(labels, "operation").is_some_and(|operation| operations.contains(&operation))
+        });
+        let bytes = ours.map(|(_, bytes)| bytes).reduce(|sum, more| sum + more);
+        bytes.map(|bytes| bytes as u64)
     };
     Scraped {
-        cpu_seconds: value("process_cpu_seconds_total"),
-        resident_bytes: value("process_resident_memory_bytes").map(|bytes| bytes as u64),
+        cpu_seconds: only("process_cpu_seconds_total"),
+        resident_bytes: only("process_resident_memory_bytes").map(|bytes| bytes as u64),
+        read_bytes: device(&["read"]),
+        written_bytes: device(&["journal", "write"]),
+    }
+}
+
+/// Labels and value of every series called `name`.
+///
+/// `name{labels} value [timestamp]` a line; everything else is passed over.
+fn series<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    text.lines().filter_map(move |line| {
+        let rest = line.strip_prefix(name)?;
+        let (labels, rest) = match rest.strip_prefix('{') {
+            Some(labelled) => labelled.rsplit_once('}')?,
+            None => ("", rest),
+        };
+        let value = rest.strip_prefix(' ')?.split_ascii_whitespace().next()?;
+        let value = value.parse::<f64>().ok()?;
+        (value >= 0.0 && value.is_finite()).then_some((labels, value))
+    })
+}
+
+/// The value of a label, its escapes as they stand, in `key="value",...`.
+fn label<'a>(labels: &'a str, key: &str) -> Option<&'a str> {
+    let mut rest = labels;
+    loop {
+        let (name, quoted) = rest.split_once("=\"")?;
+        let mut is_escaped = false;
+        let end = quoted.bytes().position(|byte| {
+            let is_end = byte == b'"' && !is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
+            is_end
+        })?;
+        if name.trim_start_matches([',', ' ']) == key {
+            return Some(&quoted[..end]);
+        }
+        rest = &quoted[end + 1..];
     }
 }
 
@@ -107,6 +142,7 @@ mod tests {
         let wanted = Scraped {
             cpu_seconds: Some(12.5),
             resident_bytes: Some(1_500_000),
+            ..Default::default()
         };
         assert_eq!(scraped(text), wanted);
         assert_eq!(
@@ -114,6 +150,28 @@ mod tests {
             Scraped::default()
         );
     }
+
+    #[test]
+    fn bytes_of_devices_are_summed_over_directories_by_what_was_done() {
+        let found = scraped(DEVICES);
+        assert_eq!(found.written_bytes, Some(8_192 + 65_536 + 512 + 1));
+        assert_eq!(found.read_bytes, Some(4_096));
+        // A broker of another kind has its processor time only.
+        let foreign = scraped("process_cpu_seconds_total 2\n");
+        assert_eq!((foreign.written_bytes, foreign.read_bytes), (None, None));
+    }
+
+    /// As `ringlog broker` with two log directories tells it, one of them with an unlucky name.
+    const DEVICES: &str = r#"# HELP ringlog_device_bytes_total Bytes of these operations, padding included.
+# TYPE ringlog_device_bytes_total counter
+ringlog_device_bytes_total{directory="/data/a",operation="journal"} 8192
+ringlog_device_bytes_total{directory="/data/a",operation="write"} 65536
+ringlog_device_bytes_total{directory="/data/a",operation="read"} 4096
+ringlog_device_bytes_total{directory="/x\",operation=\"read\\",operation="journal"} 512
+ringlog_device_bytes_total{directory="/x\",operation=\"read\\",operation="write"} 1
+ringlog_device_bytes_total{directory="/x\",operation=\"read\\",operation="read"} 0
+ringlog_device_seconds_count{directory="/data/a",operation="journal"} 2
+"#;
 
     #[test]
     fn urls_that_cannot_be_asked_are_told() {
