@@ -271,7 +271,18 @@ fn unlike(sides: &[(Side, Vec<&Report>)]) -> Vec<Unlike> {
 
 /// What must be the same for two runs to measure the same thing.
 fn facts(report: &Report) -> BTreeMap<String, Value> {
-    let mut facts = report.settings.clone();
+    let mut facts = BTreeMap::new();
+    for (name, value) in &report.settings {
+        match value {
+            // Told key by key: of a topic's configuration most is the same.
+            Value::Object(parts) => facts.extend(
+                parts
+                    .iter()
+                    .map(|(key, part)| (format!("{name}: {key}"), part.clone())),
+            ),
+            _ => drop(facts.insert(name.clone(), value.clone())),
+        }
+    }
     let machine = &report.machine;
     facts.insert("machine: kernel".to_owned(), machine.kernel.clone().into());
     facts.insert("machine: cpu".to_owned(), machine.cpu.clone().into());
@@ -299,7 +310,7 @@ fn outage_seconds(report: &Report) -> Option<f64> {
     outages.map(|outage| outage.seconds).reduce(f64::max)
 }
 
-const MEASURES: [(&str, Better, Figure); 17] = [
+const MEASURES: [(&str, Better, Figure); 20] = [
     ("records/s", Better::Higher, |r| Some(r.records_per_second)),
     ("MB/s", Better::Higher, |r| Some(r.mb_per_second)),
     ("latency p50 ms", Better::Lower, |r| Some(r.latency_ms?.p50)),
@@ -315,6 +326,9 @@ const MEASURES: [(&str, Better, Figure); 17] = [
     ("consumed records/s", Better::Higher, |r| {
         Some(r.consumed.as_ref()?.records_per_second)
     }),
+    ("drained records/s", Better::Higher, |r| {
+        Some(r.drained.as_ref()?.records_per_second)
+    }),
     ("end to end p50 ms", Better::Lower, |r| {
         Some(end_to_end(r)?.p50)
     }),
@@ -328,8 +342,14 @@ const MEASURES: [(&str, Better, Figure); 17] = [
     ("records per broker CPU s", Better::Higher, |r| {
         r.records_per_broker_cpu_second
     }),
+    ("client CPU us per record", Better::Lower, |r| {
+        r.client_cpu_us_per_record
+    }),
     ("broker memory bytes", Better::Lower, |r| {
         Some(r.broker.resident_bytes_max? as f64)
+    }),
+    ("broker bytes written", Better::Lower, |r| {
+        r.broker.written_bytes
     }),
     ("device bytes written", Better::Lower, |r| {
         r.broker.device_written_bytes
@@ -472,6 +492,51 @@ mod tests {
         assert_eq!(names, ["machine: kernel", "record_bytes"]);
         assert_eq!(found.unlike[1].values["y"], [Some(5.into()), None]);
         assert_eq!(found.unlike[1].values["x"], [Some(1024.into())]);
+    }
+
+    #[test]
+    fn topics_that_are_kept_in_different_ways_are_told_key_by_key() {
+        let (mut a, mut b) = (run("a", Some("x"), 1.0), run("b", Some("y"), 1.0));
+        let kept = |run: &mut Labelled, replicas: usize, configs: Value| {
+            let settings = &mut run.report.settings;
+            settings.insert("replication_factor".to_owned(), replicas.into());
+            settings.insert("topic_configs".to_owned(), configs);
+        };
+        let flushed = serde_json::json!({"flush.messages": "1", "retention.ms": "5"});
+        kept(&mut a, 1, flushed);
+        kept(&mut b, 3, serde_json::json!({"retention.ms": "5"}));
+        let unlike = compare(&[a, b]).unlike;
+        let names: Vec<&str> = unlike.iter().map(|unlike| unlike.what.as_str()).collect();
+        assert_eq!(
+            names,
+            ["replication_factor", "topic_configs: flush.messages"]
+        );
+        assert_eq!(unlike[1].values["x"], [Some("1".into())]);
+        assert_eq!(unlike[1].values["y"], [None]);
+    }
+
+    #[test]
+    fn drains_and_what_a_record_costs_the_client_are_compared() {
+        let (mut a, mut b) = (run("a", None, 0.0), run("b", None, 0.0));
+        for (run, rate, cost) in [(&mut a, 1_000.0, 4.0), (&mut b, 3_000.0, 2.0)] {
+            run.report.drained = Some(super::super::report::Drained {
+                records: 9,
+                seconds: 1.0,
+                records_per_second: rate,
+                mb_per_second: 1.0,
+            });
+            run.report.client_cpu_us_per_record = Some(cost);
+            run.report.broker.written_bytes = Some(cost);
+        }
+        let found = compare(&[a, b]);
+        let ratio = |name| {
+            let mut all = found.measures.iter();
+            let measure = all.find(|measure| measure.name == name).unwrap();
+            measure.ratios[0].as_ref().unwrap().ratio
+        };
+        close(ratio("drained records/s"), 3.0, 1e-9);
+        close(ratio("client CPU us per record"), 0.5, 1e-9);
+        close(ratio("broker bytes written"), 0.5, 1e-9);
     }
 
     #[test]

@@ -48,6 +48,7 @@ mod observe;
 mod page;
 mod pause;
 mod payload;
+mod percentiles;
 mod plan;
 mod reader;
 mod report;

@@ -1,5 +1,6 @@
 //! What a run shall do.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::client::native::Steering;
@@ -205,6 +206,15 @@ impl Default for Plan {
             },
             label: None,
         }
+    }
+}
+
+impl fmt::Display for GroupProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GroupProtocol::Classic => "classic",
+            GroupProtocol::Consumer => "consumer",
+        })
     }
 }
 

@@ -14,9 +14,10 @@ use super::idle::IdleReport;
 use super::limit::{Effort, limit};
 use super::observe::{BrokerUse, Observed, Usage};
 use super::pause::{Outage, Pause, outages};
+pub use super::percentiles::Percentiles;
 use super::plan::Plan;
 use super::series::Series;
-use super::settings::{self, Machine, Settings};
+use super::settings::{self, Machine, Settings, TopicFound};
 use super::tally::{Tally, Window};
 use super::target::Layout;
 
@@ -83,6 +84,7 @@ pub struct Report {
     pub idle_partitions: Option<usize>,
     pub broker_pid: Option<u32>,
     pub broker_cpu_seconds: Option<f64>,
+    /// Records acknowledged or read, whichever are more, for each second of the broker's processor time.
     pub records_per_broker_cpu_second: Option<f64>,
     pub broker: BrokerUse,
     /// What made the figures smaller than the broker's own limit, if this program knows.
@@ -112,19 +114,6 @@ pub struct Consumed {
     pub unfinished: Vec<String>,
     /// From when a record was due until a consumer had it.
     pub end_to_end_ms: Option<Percentiles>,
-}
-
-/// Points of a latency distribution, in milliseconds.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Percentiles {
-    pub count: u64,
-    pub mean: f64,
-    pub p50: f64,
-    pub p90: f64,
-    pub p99: f64,
-    pub p99_9: f64,
-    pub p99_99: f64,
-    pub max: f64,
 }
 
 /// One interval of the time line. Seconds since the measured part began.
@@ -193,6 +182,7 @@ pub struct Logs {
 /// What a run has to make a report from.
 pub struct Found {
     pub layout: Arc<Layout>,
+    pub topic: TopicFound,
     /// When the measured part began.
     pub began: SystemTime,
     pub window: Window,
@@ -212,26 +202,6 @@ pub struct Found {
     pub drained: Option<Drained>,
     pub idle: Option<IdleReport>,
     pub idle_partitions: Option<usize>,
-}
-
-impl Percentiles {
-    /// `None` where nothing was recorded.
-    pub fn of(us: &Histogram<u64>) -> Option<Percentiles> {
-        if us.is_empty() {
-            return None;
-        }
-        let at = |quantile| us.value_at_quantile(quantile) as f64 / 1e3;
-        Some(Percentiles {
-            count: us.len(),
-            mean: us.mean() / 1e3,
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p99_9: at(0.999),
-            p99_99: at(0.9999),
-            max: us.max() as f64 / 1e3,
-        })
-    }
 }
 
 impl Consumed {
@@ -270,7 +240,8 @@ impl Report {
             .records
             .max(consumed.as_ref().map_or(0, |own| own.records));
         let cost = observed.client_cpu_seconds * 1e6 / moved as f64;
-        let broker_rate = observed.broker_cpu_seconds.filter(|&seconds| seconds > 0.0);
+        let broker_cpu = observed.broker_cpu_seconds.filter(|&seconds| seconds > 0.0);
+        let broker_rate = broker_cpu.map(|seconds| moved as f64 / seconds);
         let latency_ms = Percentiles::of(produced.latency_us());
         let histogram = |us: &Histogram<u64>| (!us.is_empty()).then(|| hdr::encoded(us));
         Report {
@@ -282,7 +253,7 @@ impl Report {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_millis() as u64),
             machine: Machine::this(),
-            settings: settings::settings(plan, found.layout.partitions_count()),
+            settings: settings::settings(plan, found.layout.partitions_count(), &found.topic),
             topic: plan.topics.name.clone(),
             wire: settings::wire(plan).to_owned(),
             partitions: found.layout.partitions_count(),
@@ -317,7 +288,7 @@ impl Report {
             idle_partitions: found.idle_partitions,
             broker_pid: observed.broker_pid,
             broker_cpu_seconds: observed.broker_cpu_seconds,
-            records_per_broker_cpu_second: broker_rate.map(|s| produced.records as f64 / s),
+            records_per_broker_cpu_second: broker_rate.filter(|_| moved > 0),
             broker: observed.broker,
             limited_by: limit(rate_asked, records_per_second, &found.effort, &latency_ms),
             events,
@@ -490,26 +461,6 @@ pub(super) mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_in_milliseconds() {
-        let mut us = Histogram::new(3).unwrap();
-        assert_eq!(Percentiles::of(&us), None);
-        for value in 1..=1000u64 {
-            us.record(value * 1000).unwrap();
-        }
-        let points = Percentiles::of(&us).unwrap();
-        for (found, wanted) in [
-            (points.p50, 500.0),
-            (points.p99, 990.0),
-            (points.p99_9, 999.0),
-            (points.max, 1000.0),
-            (points.mean, 500.5),
-        ] {
-            assert!((found - wanted).abs() <= wanted * 0.002, "{found} {wanted}");
-        }
-        assert_eq!(points.count, 1000);
-    }
-
-    #[test]
     fn what_was_acknowledged_and_not_read_is_missing() {
         let window = Window {
             start_ns: 0,
@@ -549,6 +500,7 @@ pub(super) mod tests {
         };
         Found {
             layout: Arc::new(Layout::new([("load".to_owned(), 6)].into_iter())),
+            topic: TopicFound::default(),
             began: UNIX_EPOCH + Duration::from_millis(5_000),
             window,
             produced,
@@ -621,6 +573,20 @@ pub(super) mod tests {
         assert_eq!(report.events[0].unreceived, None);
         assert_eq!(report.records, 30);
         assert_eq!(report.records_per_broker_cpu_second, Some(15.0));
+    }
+
+    #[test]
+    fn what_a_broker_has_for_its_processor_time_counts_where_it_is_only_read_from() {
+        let mut reading = found();
+        reading.produced = Tally::with_series(reading.window, reading.produced.series);
+        let report = Report::of(&Plan::default(), reading);
+        assert_eq!(report.records, 0);
+        assert_eq!(report.records_per_broker_cpu_second, Some(15.0));
+        let mut idle = found();
+        idle.produced = Tally::with_series(idle.window, idle.produced.series);
+        idle.consumed = None;
+        let report = Report::of(&Plan::default(), idle);
+        assert_eq!(report.records_per_broker_cpu_second, None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::client::{Acks, AutoCreate, ClientError, Cluster, Mode, NewTopic, Topic};
+use crate::client::{Acks, AutoCreate, ClientError, Cluster, Mode, NewTopic, Resource, Topic};
 use crate::protocol::ErrorCode;
 use crate::rt::{self, StartError};
 use crate::types::Prng;
@@ -23,6 +23,7 @@ use super::plan::{AtEnd, Pace, Plan};
 use super::reader::{self, group_name};
 use super::report::{Found, Percentiles, Report};
 use super::schedule::Curve;
+use super::settings::TopicFound;
 use super::tally::{Tally, Window};
 use super::target::Layout;
 use super::worker::{Thread, Worked, joined, spawn_idle, spawn_producers, spawn_readers};
@@ -120,7 +121,7 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
         run: Prng::new(seed).next_u64(),
         plan: plan.clone(),
     });
-    let outcome = carry_out(&shared, observer, on_progress);
+    let outcome = carry_out(&shared, prepared.first, observer, on_progress);
     let swept = rt::run_local(sweep(&shared, &prepared.created))?;
     let report = outcome?;
     swept?;
@@ -130,6 +131,7 @@ pub fn run(plan: Plan, on_progress: &mut dyn FnMut(Progress)) -> Result<Report, 
 /// The run between its preparation and its cleaning up.
 fn carry_out(
     shared: &Arc<Shared>,
+    topic: TopicFound,
     observer: Observer,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, LoadError> {
@@ -181,6 +183,7 @@ fn carry_out(
         plan,
         Found {
             layout: shared.layout.clone(),
+            topic,
             began,
             window,
             produced,
@@ -346,6 +349,7 @@ struct Prepared {
     layout: Layout,
     reading: Layout,
     created: Vec<String>,
+    first: TopicFound,
 }
 
 /// Finds the topics, or creates them as planned.
@@ -353,6 +357,7 @@ async fn prepare(plan: &Plan) -> Result<Prepared, ClientError> {
     let cluster = Cluster::connect(&plan.bootstrap, plan.cluster.clone()).await?;
     let mut created = Vec::new();
     let mut found = Vec::new();
+    let mut first = None;
     // A run that only keeps connections has no topics.
     let (count, _) = plan.topics_used();
     for name in plan.topics.names().into_iter().take(count) {
@@ -366,6 +371,9 @@ async fn prepare(plan: &Plan) -> Result<Prepared, ClientError> {
             }
             known => known?,
         };
+        if first.is_none() {
+            first = Some(as_kept(&cluster, plan, &topic).await);
+        }
         found.push((name, topic.partitions.len()));
     }
     let layout = Layout::new(found.iter().cloned());
@@ -384,7 +392,27 @@ async fn prepare(plan: &Plan) -> Result<Prepared, ClientError> {
         layout,
         reading: Layout::new(found.into_iter()),
         created,
+        first: first.unwrap_or_default(),
     })
+}
+
+/// How a topic is kept, as far as that may be asked.
+async fn as_kept(cluster: &Cluster, plan: &Plan, topic: &Topic) -> TopicFound {
+    let resource = Resource::Topic(topic.name.to_string());
+    let configs = match cluster.describe_configs(&resource).await {
+        Ok(all) => all
+            .into_iter()
+            .filter(|config| CONFIGURED.contains(&config.config_source) && !config.is_sensitive)
+            .filter_map(|config| Some((config.name.to_string(), config.value?.to_string())))
+            .collect(),
+        // Who may write to a topic need not be allowed to see how it is kept.
+        Err(_) => plan.topics.configs.iter().cloned().collect(),
+    };
+    let one = topic.partitions.first();
+    TopicFound {
+        replication_factor: one.map(|partition| partition.replicas.len()),
+        configs,
+    }
 }
 
 /// Creates a topic, unless there is one.
@@ -504,4 +532,6 @@ impl From<StartError> for LoadError {
     }
 }
 
+/// DescribeConfigs' numbers for what somebody has set: for the topic, for a broker or for all of them.
+const CONFIGURED: [i8; 4] = [1, 2, 3, 4];
 const TICK: Duration = Duration::from_millis(200);

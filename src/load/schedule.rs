@@ -4,6 +4,7 @@
 //! integral reaches `x`, whatever became of the records before it. Latency counts from that moment, so that a stall of
 //! the broker shows in every record it delayed and not only in the one that met it (coordinated omission).
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,26 @@ impl Shape {
                     .to_owned(),
             ),
             _ => None,
+        }
+    }
+}
+
+/// As `--rate` takes it.
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Constant(rate) => write!(f, "{rate}"),
+            Shape::Ramp { from, to } => write!(f, "{from}..{to}"),
+            Shape::Steps(rates) => {
+                let rates: Vec<String> = rates.iter().map(f64::to_string).collect();
+                f.write_str(&rates.join(","))
+            }
+            Shape::Burst {
+                base,
+                peak,
+                lasts,
+                every,
+            } => write!(f, "burst:{base},{peak},{lasts:?}/{every:?}"),
         }
     }
 }

@@ -20,6 +20,14 @@ use super::schedule::{Arrivals, Shape};
 /// Runs are alike where all of these are: what only names or places a run is not among them.
 pub type Settings = BTreeMap<String, Value>;
 
+/// How the first topic of a run is kept, which may not be what was asked for: it may have been there before.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct TopicFound {
+    pub replication_factor: Option<usize>,
+    /// All that is not the default of whoever made the broker.
+    pub configs: BTreeMap<String, String>,
+}
+
 /// Where a run was made.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Machine {
@@ -31,8 +39,8 @@ pub struct Machine {
     pub memory_bytes: u64,
 }
 
-/// - `partitions`: the topic's own, which may differ from those asked for.
-pub fn settings(plan: &Plan, partitions: usize) -> Settings {
+/// - `partitions`: of all topics, their own, which may differ from those asked for.
+pub fn settings(plan: &Plan, partitions: usize, topic: &TopicFound) -> Settings {
     let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
     let (keys, key_count) = match plan.keys {
         Keys::None => ("none", None),
@@ -52,7 +60,7 @@ pub fn settings(plan: &Plan, partitions: usize) -> Settings {
         }
         | Pace::Maximum
         | Pace::Silent => None,
-        Pace::Open { shape, .. } => Some(format!("{shape:?}")),
+        Pace::Open { shape, .. } => Some(shape.to_string()),
     };
     let arrivals = match plan.pace {
         Pace::Open {
@@ -61,7 +69,7 @@ pub fn settings(plan: &Plan, partitions: usize) -> Settings {
         } => Some("poisson"),
         _ => None,
     };
-    let sizes = (plan.sizes.min() != plan.sizes.max()).then(|| format!("{:?}", plan.sizes));
+    let sizes = (plan.sizes.min() != plan.sizes.max()).then(|| plan.sizes.to_string());
     let contents = match &plan.contents {
         Contents::Random => None,
         Contents::Zero => Some("zero".to_owned()),
@@ -80,6 +88,8 @@ pub fn settings(plan: &Plan, partitions: usize) -> Settings {
             _ => None,
         },
         "partitions": partitions,
+        "replication_factor": topic.replication_factor,
+        "topic_configs": (!topic.configs.is_empty()).then_some(&topic.configs),
         "loop": loop_kind(plan),
         "rate": rate_asked(plan),
         "warm_up_ms": ms(plan.warm_up),
@@ -143,7 +153,7 @@ fn readers(consume: &Consume) -> Option<String> {
     }
     if consume.groups > 0 {
         parts.push(format!(
-            "{} {:?} groups of {}",
+            "{} {} groups of {}",
             consume.groups, consume.protocol, consume.members
         ));
     }

@@ -1,5 +1,7 @@
 //! How large records are.
 
+use std::fmt;
+
 use crate::types::Prng;
 
 /// Bytes of a record's value: one of some ranges, by weight, and in it each size as likely as any other.
@@ -73,6 +75,26 @@ impl Sizes {
             weight * (range.min + range.max) as f64 / 2.0
         });
         parts.sum::<f64>() / self.weight as f64
+    }
+}
+
+/// As `--record-bytes` takes them.
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = 0;
+        for range in &self.ranges {
+            let percent = (range.weight_end - before) as f64 * 100.0 / self.weight as f64;
+            if self.ranges.len() > 1 {
+                let comma = if before > 0 { "," } else { "" };
+                write!(f, "{comma}{percent}%:")?;
+            }
+            before = range.weight_end;
+            match range.min == range.max {
+                true => write!(f, "{}", range.min)?,
+                false => write!(f, "{}..{}", range.min, range.max)?,
+            }
+        }
+        Ok(())
     }
 }
 
