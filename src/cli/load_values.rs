@@ -1,21 +1,24 @@
 //! How the values of a load scenario are written.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Isolation;
 use crate::load::{
-    Arrivals, Contents, From, Goal, GroupProtocol, Keys, Lines, Point, Shape, Sizes, Spread,
+    Arrivals, Contents, From, Goal, GroupProtocol, Hook, Keys, Lines, Point, Shape, Sizes, Spread,
 };
 
-use super::args::{bytes, duration, key_value, rate};
+use super::args::{bytes, duration, duration_or_zero, key_value, rate};
 
 /// What `rate` says.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Rate {
     /// As fast as the windows allow.
     Max,
+    /// Random arrivals at a rate that is still to be found.
+    Poisson,
     Shape(Shape, Arrivals),
 }
 
@@ -29,6 +32,16 @@ pub enum KeyDraw {
 }
 
 impl KeyDraw {
+    /// Whether it does not say how many keys there are.
+    pub fn is_open(self) -> bool {
+        match self {
+            KeyDraw::None => false,
+            KeyDraw::Uniform(own) | KeyDraw::Zipf(own, _) | KeyDraw::Sequential(own) => {
+                own.is_none()
+            }
+        }
+    }
+
     /// - `count`: of the keys, where it does not say.
     pub fn keys(self, count: u64) -> Keys {
         match self {
@@ -134,10 +147,12 @@ pub fn part(text: &str) -> Result<f64, String> {
     }
 }
 
-/// `max`, `R`, `R..R`, `R,R,…` or `burst:R,R,TIME/TIME`, with `poisson:` before any but the first.
+/// `max`, `R`, `R..R`, `R,R,…` or `burst:R,R,TIME/TIME`, with `poisson:` before any but the first; `poisson` alone.
 pub fn shape(text: &str) -> Result<Rate, String> {
-    if text == "max" {
-        return Ok(Rate::Max);
+    match text {
+        "max" => return Ok(Rate::Max),
+        "poisson" => return Ok(Rate::Poisson),
+        _ => {}
     }
     let (text, arrivals) = match text.strip_prefix("poisson:") {
         Some(rest) => (rest, Arrivals::Poisson),
@@ -304,6 +319,29 @@ pub fn isolation(text: &str) -> Result<Isolation, String> {
     }
 }
 
+pub fn process(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(pid) if pid > 0 => Ok(pid),
+        _ => Err("expected the number of a process".to_owned()),
+    }
+}
+
+pub fn path(text: &str) -> Result<PathBuf, String> {
+    match text.is_empty() {
+        true => Err("expected a path".to_owned()),
+        false => Ok(PathBuf::from(text)),
+    }
+}
+
+/// A command, and how long after the measured part began it is run.
+pub fn hook(at: &str, command: &str) -> Result<Hook, String> {
+    let time = duration_or_zero(at).map_err(|why| format!("{at}: {why}"))?;
+    Ok(Hook {
+        at: time,
+        command: command.to_owned(),
+    })
+}
+
 /// `[e2e-]POINT=TIME`.
 pub fn goal(text: &str) -> Result<Goal, String> {
     let names = Point::ALL.map(|(name, _)| name).join(", ");
@@ -332,6 +370,7 @@ mod tests {
     fn reads_shapes() {
         let even = |shape| Ok(Rate::Shape(shape, Arrivals::Even));
         assert_eq!(shape("max"), Ok(Rate::Max));
+        assert_eq!(shape("poisson"), Ok(Rate::Poisson));
         assert_eq!(shape("50k"), even(Shape::Constant(50_000.0)));
         let ramp = Shape::Ramp {
             from: 0.0,

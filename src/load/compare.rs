@@ -519,7 +519,8 @@ mod tests {
     fn drains_and_what_a_record_costs_the_client_are_compared() {
         let (mut a, mut b) = (run("a", None, 0.0), run("b", None, 0.0));
         for (run, rate, cost) in [(&mut a, 1_000.0, 4.0), (&mut b, 3_000.0, 2.0)] {
-            run.report.drained = Some(super::super::report::Drained {
+            run.report.drained = Some(crate::load::audience::Drained {
+                is_complete: Some(true),
                 records: 9,
                 seconds: 1.0,
                 records_per_second: rate,

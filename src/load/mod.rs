@@ -69,6 +69,7 @@ mod worker;
 
 pub use chaos::Hook;
 pub use compare::{Better, Comparison, Labelled, Ratio, Verdict, compare};
+pub use descriptors::descriptors_suffice;
 pub use hdr::write_log;
 pub use keys::{Keys, Spread};
 pub use observe::{BrokerAt, Observe};
@@ -80,5 +81,5 @@ pub use rows::grouped;
 pub use run::{LoadError, Phase, Progress, run};
 pub use schedule::{Arrivals, Shape};
 pub use scrape::MetricsUrl;
-pub use search::{Goal, Point, Trial, find_max};
+pub use search::{Goal, Point, Search, Searched, Trial, find_max};
 pub use sizes::Sizes;

@@ -16,6 +16,7 @@ use super::observe::{BrokerUse, Observed, Usage};
 use super::pause::{Outage, Pause, outages};
 pub use super::percentiles::Percentiles;
 use super::plan::Plan;
+use super::search::Searched;
 use super::series::Series;
 use super::settings::{self, Machine, Settings, TopicFound};
 use super::tally::{Tally, Window};
@@ -89,6 +90,9 @@ pub struct Report {
     pub broker: BrokerUse,
     /// What made the figures smaller than the broker's own limit, if this program knows.
     pub limited_by: Option<String>,
+    /// The search that this run was the best trial of.
+    #[serde(default)]
+    pub search: Option<Searched>,
     pub events: Vec<Event>,
     /// The time line: the measured part and the drain after it.
     pub intervals: Vec<Interval>,
@@ -291,6 +295,7 @@ impl Report {
             records_per_broker_cpu_second: broker_rate.filter(|_| moved > 0),
             broker: observed.broker,
             limited_by: limit(rate_asked, records_per_second, &found.effort, &latency_ms),
+            search: None,
             events,
             intervals,
             histograms: Histograms {

@@ -2,6 +2,7 @@
 
 use super::pause::Outage;
 use super::report::{Percentiles, Report};
+use super::search::Trial;
 
 impl Report {
     /// The rows of the table for people: what, and its figure.
@@ -43,6 +44,7 @@ impl Report {
         row("broker CPU", self.broker_cpu());
         self.push_broker(&mut row);
         self.push_events(&mut row);
+        self.push_search(&mut row);
         if let Some(limit) = &self.limited_by {
             row("limited by", limit.clone());
         }
@@ -181,6 +183,45 @@ impl Report {
                 row("  nothing received", outage(&event.unreceived));
             }
         }
+    }
+
+    fn push_search(&self, row: &mut impl FnMut(&str, String)) {
+        let Some(search) = &self.search else { return };
+        row(
+            "looked for",
+            format!(
+                "the highest rate with {}, to within {} %",
+                search.goal(),
+                (search.precision * 1e5).round() / 1e3
+            ),
+        );
+        for trial in &search.trials {
+            row(&format!("  trial {}", trial.asked()), trial.outcome());
+        }
+    }
+}
+
+impl Trial {
+    /// How it was run, for people.
+    pub fn asked(&self) -> String {
+        match self.rate {
+            Some(rate) => format!("at {} records/s", grouped(rate)),
+            None => "in the closed loop".to_owned(),
+        }
+    }
+
+    /// What came of it, for people.
+    pub fn outcome(&self) -> String {
+        let verdict = match (&self.broken, self.rate) {
+            (Some(why), _) => format!("not kept: {why}"),
+            (None, Some(_)) => "kept".to_owned(),
+            (None, None) => "to know how far to look".to_owned(),
+        };
+        let found = self
+            .found_ms
+            .map_or("nothing measured".to_owned(), |ms| format!("{ms:.3} ms"));
+        let came = grouped(self.records_per_second);
+        format!("{came} records/s came, {found}: {verdict}")
     }
 }
 

@@ -1,11 +1,24 @@
 //! The highest rate that keeps a latency goal, by bisection.
 
+use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::plan::{Pace, Plan};
 use super::report::{Percentiles, Report};
 use super::run::{LoadError, Progress, run};
 use super::schedule::{Arrivals, Shape};
+
+/// What is looked for, and how.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Search {
+    pub goal: Goal,
+    /// How closely the rate is to be known: a part of it, as 0.05.
+    pub precision: f64,
+    /// Of the trials.
+    pub arrivals: Arrivals,
+}
 
 /// What shall hold: a point of the latency distribution at most so high.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -26,8 +39,20 @@ pub enum Point {
     Max,
 }
 
+/// A search, as the report of the rate that it found keeps it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Searched {
+    /// As `p99`.
+    pub point: String,
+    pub end_to_end: bool,
+    pub at_most_ms: f64,
+    pub precision: f64,
+    /// In the order in which they were made.
+    pub trials: Vec<Trial>,
+}
+
 /// One rate that was tried.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Trial {
     /// Records a second asked; `None` for the closed loop that comes first, to know how far to look.
     pub rate: Option<f64>,
@@ -47,6 +72,19 @@ struct Bisection {
     broken: f64,
 }
 
+impl Search {
+    /// How many rates are tried at least, the closed loop at the beginning included.
+    pub fn trials_least(&self) -> usize {
+        let mut bisection = Bisection::below(RATE_LEAST);
+        let mut trials = 1;
+        while let Some(rate) = bisection.next(self.precision) {
+            bisection.tried(rate, true);
+            trials += 1;
+        }
+        trials
+    }
+}
+
 impl Point {
     pub const ALL: [(&str, Point); 6] = [
         ("p50", Point::P50),
@@ -56,6 +94,11 @@ impl Point {
         ("p99.99", Point::P99_99),
         ("max", Point::Max),
     ];
+
+    pub fn name(self) -> &'static str {
+        let found = Point::ALL.iter().find(|(_, point)| *point == self);
+        found.expect("every point has a name").0
+    }
 
     fn of(self, points: &Percentiles) -> f64 {
         match self {
@@ -70,6 +113,10 @@ impl Point {
 }
 
 impl Goal {
+    fn at_most_ms(&self) -> f64 {
+        self.at_most.as_micros() as f64 / 1e3
+    }
+
     fn found(&self, report: &Report) -> Option<f64> {
         let points = match self.end_to_end {
             true => report.consumed.as_ref()?.end_to_end_ms,
@@ -80,7 +127,7 @@ impl Goal {
 
     /// Why a run at `rate` did not keep it.
     fn broken(&self, report: &Report, rate: f64) -> Option<String> {
-        let at_most = self.at_most.as_secs_f64() * 1e3;
+        let at_most = self.at_most_ms();
         let faults = report.check.map_or(0, |check| check.faults());
         if report.errors + faults > 0 {
             return Some(format!(
@@ -104,28 +151,49 @@ impl Goal {
     }
 }
 
-/// Tries rates until the highest that keeps the goal is known to within `precision`, and returns the report of the best, if
-/// any kept it.
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&goal_text(
+            self.point.name(),
+            self.end_to_end,
+            self.at_most_ms(),
+        ))
+    }
+}
+
+impl Searched {
+    /// What was looked for, for people.
+    pub fn goal(&self) -> String {
+        goal_text(&self.point, self.end_to_end, self.at_most_ms)
+    }
+}
+
+fn goal_text(point: &str, end_to_end: bool, at_most_ms: f64) -> String {
+    let of = if end_to_end { " end to end" } else { "" };
+    format!("{point}{of} of at most {at_most_ms} ms")
+}
+
+/// Tries rates until the highest that keeps the goal is known, and returns the report of the best, if any kept it.
 ///
-/// - `plan`: its pace is not looked at, but for Poisson arrivals.
-/// - `precision`: a part of the rate, as 0.05.
+/// - `plan`: its pace is not looked at.
 /// - `on_trial`: told of each, when it is over.
 pub fn find_max(
     plan: &Plan,
-    goal: &Goal,
-    precision: f64,
+    search: &Search,
     on_progress: &mut dyn FnMut(Progress),
     on_trial: &mut dyn FnMut(&Trial),
 ) -> Result<Option<Report>, LoadError> {
-    let arrivals = match plan.pace {
-        Pace::Open { arrivals, .. } => arrivals,
-        Pace::Maximum | Pace::Silent => Arrivals::Even,
+    let goal = &search.goal;
+    let mut trials = Vec::new();
+    let mut tried = |trial: Trial| {
+        on_trial(&trial);
+        trials.push(trial);
     };
     let mut attempt = |rate: Option<f64>| {
         let pace = match rate {
             Some(rate) => Pace::Open {
                 shape: Shape::Constant(rate),
-                arrivals,
+                arrivals: search.arrivals,
             },
             None => Pace::Maximum,
         };
@@ -136,7 +204,7 @@ pub fn find_max(
         run(plan, on_progress)
     };
     let fastest = attempt(None)?;
-    on_trial(&Trial {
+    tried(Trial {
         rate: None,
         records_per_second: fastest.records_per_second,
         found_ms: goal.found(&fastest),
@@ -145,11 +213,11 @@ pub fn find_max(
     });
     let mut best = None;
     let mut bisection = Bisection::below(fastest.records_per_second * ABOVE_CLOSED);
-    while let Some(rate) = bisection.next(precision) {
+    while let Some(rate) = bisection.next(search.precision) {
         let report = attempt(Some(rate))?;
         let broken = goal.broken(&report, rate);
         bisection.tried(rate, broken.is_none());
-        on_trial(&Trial {
+        tried(Trial {
             rate: Some(rate),
             records_per_second: report.records_per_second,
             found_ms: goal.found(&report),
@@ -160,7 +228,25 @@ pub fn find_max(
             best = Some(report);
         }
     }
-    Ok(best)
+    Ok(best.map(|report: Report| report.found_by(search, trials)))
+}
+
+impl Report {
+    /// The report of the best trial, with the search that led to it.
+    fn found_by(mut self, search: &Search, trials: Vec<Trial>) -> Report {
+        let goal = &search.goal;
+        // Runs that looked for different things are not alike.
+        let setting = goal.to_string().into();
+        self.settings.insert("find_max".to_owned(), setting);
+        self.search = Some(Searched {
+            point: goal.point.name().to_owned(),
+            end_to_end: goal.end_to_end,
+            at_most_ms: goal.at_most_ms(),
+            precision: search.precision,
+            trials,
+        });
+        self
+    }
 }
 
 impl Bisection {
@@ -223,6 +309,51 @@ mod tests {
             );
             assert!(trials <= 18, "{limit}: {trials}");
         }
+    }
+
+    #[test]
+    fn what_was_looked_for_and_tried_is_in_the_report_and_its_rows() {
+        let search = Search {
+            goal: Goal {
+                point: Point::P99_9,
+                end_to_end: true,
+                at_most: Duration::from_micros(2_500),
+            },
+            precision: 0.05,
+            arrivals: Arrivals::Even,
+        };
+        let trial = |rate, broken: Option<&str>| Trial {
+            rate,
+            records_per_second: 1_000.0,
+            found_ms: Some(2.0),
+            broken: broken.map(str::to_owned),
+            limited_by: None,
+        };
+        let trials = vec![
+            trial(None, None),
+            trial(Some(2_000.0), Some("9.000 ms")),
+            trial(Some(1_000.0), None),
+        ];
+        let report = super::super::report::tests::sample().found_by(&search, trials.clone());
+        let text = serde_json::to_string(&report).unwrap();
+        let back = Report::read(&text).unwrap();
+        let searched = back.search.as_ref().unwrap();
+        assert_eq!(searched.trials, trials);
+        assert_eq!(searched.goal(), "p99.9 end to end of at most 2.5 ms");
+        assert_eq!(searched.goal(), search.goal.to_string());
+        assert_eq!(back.settings["find_max"], searched.goal());
+        let rows = back.rows();
+        let of = |what: &str| {
+            let row = rows.iter().find(|(name, _)| name == what);
+            row.map(|(_, figure)| figure.as_str())
+        };
+        assert!(of("looked for").unwrap().contains(&searched.goal()));
+        let kept = "1,000 records/s came, 2.000 ms: kept";
+        assert_eq!(of("  trial at 1,000 records/s"), Some(kept));
+        let broken = "1,000 records/s came, 2.000 ms: not kept: 9.000 ms";
+        assert_eq!(of("  trial at 2,000 records/s"), Some(broken));
+        assert!(of("  trial in the closed loop").is_some());
+        assert!((5..8).contains(&search.trials_least()), "{search:?}");
     }
 
     #[test]

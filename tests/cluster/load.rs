@@ -304,16 +304,30 @@ fn the_highest_rate_that_keeps_a_goal_is_looked_for_in_trials() {
         "60%",
         "--duration",
         "500ms",
+        "--rate",
+        "poisson",
     ];
     let ended = run_to_end(&mut load(&broker, "found", &options), PATIENCE);
     assert!(ended.status.success(), "{}", ended.output);
     assert!(
-        ended.output.contains("trial: closed loop"),
+        ended.output.contains("trial in the closed loop"),
         "{}",
         ended.output
     );
     assert!(ended.output.contains(": kept"), "{}", ended.output);
-    assert!(report(&ended)["rate_asked"].as_f64().expect("a rate") > 0.0);
+    let found = report(&ended);
+    assert!(found["rate_asked"].as_f64().expect("a rate") > 0.0);
+    assert_eq!(found["settings"]["arrivals"], "poisson");
+    assert_eq!(found["search"]["point"], "p50", "{found}");
+    assert_eq!(found["search"]["at_most_ms"], 2_000.0, "{found}");
+    let trials = found["search"]["trials"].as_array().expect("a list");
+    assert!(
+        trials.len() >= 2 && trials[0]["rate"].is_null(),
+        "{trials:?}"
+    );
+    let is_best = |trial: &&Value| trial["rate"] == found["rate_asked"];
+    let best = trials.iter().find(is_best).expect("it is among them");
+    assert!(best["broken"].is_null(), "{best}");
     let options = [
         "--find-max",
         "p50=1us",
@@ -357,7 +371,10 @@ fn what_cannot_work_is_refused_before_anything_is_asked_of_a_broker() {
     );
     refused(&["--consume", "--size", "10"], "32-byte stamp");
     refused(&["--idempotent", "--acks", "1"], "need --acks all");
-    refused(&["--isolation", "committed"], "isolation is for readers");
+    refused(
+        &["--isolation", "committed"],
+        "--isolation does nothing without readers",
+    );
     refused(
         &["--find-max", "p99=1ms", "--rate", "5"],
         "finds the rate itself",

@@ -20,6 +20,7 @@ mod host;
 mod hostile;
 mod import;
 mod load;
+mod load_checks;
 mod load_faults;
 mod load_idle;
 mod load_result;
