@@ -17,6 +17,7 @@ use ringlog::types::{Prng, Timestamp};
 
 use crate::broker::{Broker, free_port};
 use crate::disks::{Mount, alter, directories, eventually, partitions_in, put, record};
+use crate::throttle::throttle;
 use crate::wire::Client;
 
 const STORAGE: i16 = ErrorCode::KafkaStorageError as i16;
@@ -68,20 +69,16 @@ fn moves_go_on_after_a_restart() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let paths = ["a", "b"].map(|name| dir.path().join(name));
         let dirs = format!("log.dirs={},{}", paths[0].display(), paths[1].display());
-        let rate = "replica.alter.log.dirs.io.max.bytes.per.second=100000";
-        let slow = [
-            dirs.as_str(),
-            "num.shards=1",
-            "log.segment.bytes=1048576",
-            rate,
-        ];
+        let overrides = [dirs.as_str(), "num.shards=1", "log.segment.bytes=1048576"];
         let port = free_port();
-        let mut broker = Broker::start_with(port, &paths[0], &slow);
+        let mut broker = Broker::start_with(port, &paths[0], &overrides);
         let mut client = broker.client();
+        throttle(&mut client, "1", Some(100_000));
         client.create_topic("t", 4).expect("made");
-        let batch = record(&mut Prng::new(1), 50_000);
+        // So large that they are in the segments at once, where what is copied is taken from.
+        let batch = record(&mut Prng::new(1), 900_000);
         for partition in 0..4 {
-            for _ in 0..40 {
+            for _ in 0..3 {
                 put(&mut client, "t", partition, &batch).expect("room");
             }
         }
@@ -110,8 +107,9 @@ fn moves_go_on_after_a_restart() {
         broker.signal(signal);
         broker.wait(Duration::from_secs(60));
         assert!(copies(&paths) >= 2, "signal {signal}: they are noted");
-        let broker = Broker::start_with(port, &paths[0], &slow[..3]);
+        let broker = Broker::start_with(port, &paths[0], &overrides);
         let mut client = broker.client();
+        throttle(&mut client, "1", None);
         client.led("t", 4).expect("led again");
         for partition in [0, 1] {
             let to = other[partition as usize];
@@ -126,7 +124,7 @@ fn moves_go_on_after_a_restart() {
             let read = client
                 .fetch("t", partition, 0, 1 << 20, 0)
                 .expect("answered");
-            assert_eq!((read.error_code, read.high_watermark), (0, 40));
+            assert_eq!((read.error_code, read.high_watermark), (0, 3));
         }
     }
 }

@@ -61,21 +61,7 @@ impl Bench {
 
     /// Sets the rate for one broker, or for all by an empty name; `None` takes it away.
     fn throttle(&mut self, broker: &str, bytes_per_second: Option<u64>) {
-        let request = IncrementalAlterConfigsRequest {
-            resources: vec![AlterConfigsResource {
-                resource_type: 4,
-                resource_name: broker.into(),
-                configs: vec![AlterableConfig {
-                    name: RATE.into(),
-                    config_operation: i8::from(bytes_per_second.is_none()),
-                    value: bytes_per_second.map(|rate| rate.to_string().into()),
-                }],
-            }],
-            validate_only: false,
-        };
-        let answer = self.client.call(1, &request).expect("answered");
-        let row = &answer.responses[0];
-        assert_eq!(row.error_code, 0, "{:?}", row.error_message);
+        throttle(&mut self.client, broker, bytes_per_second);
     }
 
     /// What the broker says the rate is, and where from (2: set for it, 3: for all); `None`: nobody set it.
@@ -142,6 +128,25 @@ impl Bench {
         assert!(written > 20, "{written} writes while it moved");
         took
     }
+}
+
+/// Sets the rate for one broker, or with "" for all; `None` takes it back.
+pub fn throttle(client: &mut Client, broker: &str, bytes_per_second: Option<u64>) {
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type: 4,
+            resource_name: broker.into(),
+            configs: vec![AlterableConfig {
+                name: RATE.into(),
+                config_operation: i8::from(bytes_per_second.is_none()),
+                value: bytes_per_second.map(|rate| rate.to_string().into()),
+            }],
+        }],
+        validate_only: false,
+    };
+    let answer = client.call(1, &request).expect("answered");
+    let row = &answer.responses[0];
+    assert_eq!(row.error_code, 0, "{:?}", row.error_message);
 }
 
 fn about(took: Duration, bytes: u64, bytes_per_second: u64) {

@@ -220,7 +220,7 @@ fn a_segment_that_another_directory_has_too_is_taken_off_and_not_shortened() {
     const LEN: u64 = 100 << 20;
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (own, theirs) = (dir.path().join("own"), dir.path().join("theirs.log"));
-    let gone = own.join("orders-0.0badcafe-delete");
+    let gone = own.join("orders-0.0badcafe.delete");
     std::fs::create_dir_all(&gone).expect("makes a directory");
     let (segment, other) = (gone.join("00000000000000000000.log"), gone.join("1.log"));
     for file in [&segment, &other] {
