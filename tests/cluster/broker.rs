@@ -17,7 +17,7 @@ use crate::wire::Client;
 pub struct Broker {
     child: Child,
     pub address: SocketAddr,
-    output: Arc<Mutex<String>>,
+    output: Text,
 }
 
 /// How a broker that does not stay ended.
@@ -64,21 +64,22 @@ pub fn command(port: u16, dir: &Path, overrides: &[&str]) -> Command {
     command
 }
 
-/// Starts `command` with its output gathered.
-fn spawn(command: &mut Command) -> (Child, Arc<Mutex<String>>) {
+type Text = Arc<Mutex<String>>;
+
+/// Starts `command` and gathers what it writes to standard output and standard error.
+fn spawn(command: &mut Command, output: &Text, error: &Text) -> Child {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the broker's binary runs");
-    let output = Arc::new(Mutex::new(String::new()));
     gather(child.stdout.take().expect("piped"), output.clone());
-    gather(child.stderr.take().expect("piped"), output.clone());
-    (child, output)
+    gather(child.stderr.take().expect("piped"), error.clone());
+    child
 }
 
-fn gather(stream: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
+fn gather(stream: impl Read + Send + 'static, output: Text) {
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let mut output = output.lock().expect("no writer panicked");
@@ -90,19 +91,24 @@ fn gather(stream: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
 
 /// Runs a command that must end by itself within `patience`; one that does not is killed and the test fails.
 pub fn run_to_end(command: &mut Command, patience: Duration) -> Ended {
-    let (mut child, output) = spawn(command);
+    let (output, error) = (Text::default(), Text::default());
+    let mut child = spawn(command, &output, &error);
+    // Standard output whole, for those who read it as one document.
+    let said = || {
+        let texts = [&output, &error].map(|text| text.lock().expect("no writer panicked").clone());
+        texts.concat()
+    };
     let deadline = Instant::now() + patience;
     loop {
         if let Some(status) = child.try_wait().expect("it is our child") {
             thread::sleep(Duration::from_millis(50));
-            let output = output.lock().expect("no writer panicked").clone();
+            let output = said();
             return Ended { status, output };
         }
         if Instant::now() > deadline {
             child.kill().expect("it is our child");
             child.wait().expect("it is our child");
-            let output = output.lock().expect("no writer panicked").clone();
-            panic!("still running after {patience:?}; it said:\n{output}");
+            panic!("still running after {patience:?}; it said:\n{}", said());
         }
         thread::sleep(Duration::from_millis(10));
     }
@@ -120,7 +126,8 @@ impl Broker {
 
     /// Starts it and waits until it answers a request.
     pub fn start_command(port: u16, command: &mut Command) -> Broker {
-        let (child, output) = spawn(command);
+        let output = Text::default();
+        let child = spawn(command, &output, &output);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut broker = Broker {
             child,

@@ -21,6 +21,8 @@ use crate::wire::{Client, read_frame, request_bytes};
 const PARTITIONS: i32 = 4;
 const VALUE_BYTES: usize = 1_000_000;
 const FETCH: i16 = 12;
+/// The records are of years ago.
+const FOR_EVER: &str = "log.retention.ms=-1";
 /// For a reader that reads, however many others do not.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -132,7 +134,7 @@ fn parts_of_history_that_nobody_takes_stay_inside_the_budget() {
     const MEMORY: u64 = 256 << 20;
     let dir = tempfile::tempdir().expect("a temporary directory");
     let memory = format!("memory.bytes={MEMORY}");
-    let mut broker = Broker::start_with(free_port(), dir.path(), &[&memory]);
+    let mut broker = Broker::start_with(free_port(), dir.path(), &[&memory, FOR_EVER]);
     let before = broker.resident();
     let mut client = broker.client();
     fill(&mut client, BATCHES);
@@ -182,7 +184,7 @@ fn parts_of_history_that_nobody_takes_stay_inside_the_budget() {
 #[test]
 fn who_takes_nothing_while_others_starve_is_closed() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let small = ["memory.bytes=67108864"];
+    let small = ["memory.bytes=67108864", FOR_EVER];
     let mut broker = Broker::start_with(free_port(), dir.path(), &small);
     let mut client = broker.client();
     fill(&mut client, 16);
