@@ -110,13 +110,17 @@ impl Frame {
         Frame { memory, ..self }
     }
 
-    /// Makes it fit to wait for a client that does not take it at once: it keeps no more of the cache than it needs, and all
-    /// that it keeps is counted.
+    /// Makes it fit to wait for a client that does not take it at once: all that it keeps of the cache is counted, and where
+    /// memory is short it keeps no more than it needs.
     pub fn settle(&mut self, answers: &Rc<Answers>) {
-        for data in &mut self.data {
-            *data = std::mem::replace(data, ReadData::Empty).compact();
+        let pinned_bytes = |data: &[ReadData]| data.iter().map(ReadData::pinned_bytes).sum();
+        let mut pinned: usize = pinned_bytes(&self.data);
+        if answers.is_short(pinned) {
+            for data in &mut self.data {
+                *data = std::mem::replace(data, ReadData::Empty).compact();
+            }
+            pinned = pinned_bytes(&self.data);
         }
-        let pinned: usize = self.data.iter().map(ReadData::pinned_bytes).sum();
         let bytes = self.head.capacity() + pinned;
         match &mut self.memory {
             Some(memory) => memory.resize(bytes),

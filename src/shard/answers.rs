@@ -6,8 +6,8 @@
 //! Where not even a first batch has room, readers wait in line and their requests keep nothing (KIP-74's progress is kept to,
 //! only later); a reader that is found not to take its answer meanwhile is closed, so that they do not wait for ever.
 //!
-//! Bytes are counted, not pages: of a page that an answer needs little of, it gets a copy (see
-//! [`ReadData::compact`](super::fetch::ReadData::compact)).
+//! An answer that waits for its client is counted with the pages that it keeps. Past half of the budget it gets copies of what
+//! it needs of pages that it needs little of (see [`ReadData::compact`](super::fetch::ReadData::compact)).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -84,6 +84,11 @@ impl Answers {
             answers: self.clone(),
             bytes,
         }
+    }
+
+    /// Whether with `more` bytes more than half of the budget were taken.
+    pub fn is_short(&self, more: usize) -> bool {
+        self.used.get() + more > self.limit / 2
     }
 
     /// Bytes taken now.

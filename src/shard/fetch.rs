@@ -124,16 +124,14 @@ fn gather(chunks: &[&[u8]], skip: usize, out: &mut [u8]) {
     }
 }
 
-/// A slice that is less than this part of what it keeps in memory is not worth it.
+/// A slice that is less than this part of what it keeps in memory is not worth it: where memory is short,
 const WORTH_PART: usize = 4;
+/// and at any time.
+const WORTH_PART_EVER: usize = 16;
 
-fn is_worth_keeping(bytes: usize, pinned_bytes: usize) -> bool {
-    bytes >= pinned_bytes / WORTH_PART
-}
-
-/// The slice, or where it is not worth what it keeps, a copy.
-fn kept(slice: Slice) -> Slice {
-    match is_worth_keeping(slice.len(), slice.pinned_bytes()) {
+/// The slice, or where it is less than a `part` of what it keeps, a copy.
+fn kept(slice: Slice, part: usize) -> Slice {
+    match slice.len() >= slice.pinned_bytes() / part {
         true => slice,
         false => Slice::copy_of(&slice),
     }
@@ -144,7 +142,7 @@ impl ReadData {
     /// keep a whole chunk of each while it waits for the others.
     pub(super) fn of(slices: Slices) -> ReadData {
         let kept = |slice: Slice| match slice.was_read() {
-            true => kept(slice),
+            true => kept(slice, WORTH_PART_EVER),
             false => slice,
         };
         ReadData::Here(slices.into_iter().map(kept).collect())
@@ -154,8 +152,11 @@ impl ReadData {
     pub fn compact(self) -> ReadData {
         match self {
             ReadData::Empty => ReadData::Empty,
-            ReadData::Here(slices) => ReadData::Here(slices.into_iter().map(kept).collect()),
-            ReadData::There(foreign) if is_worth_keeping(foreign.len(), foreign.pinned_bytes()) => {
+            ReadData::Here(slices) => {
+                let kept = |slice| kept(slice, WORTH_PART);
+                ReadData::Here(slices.into_iter().map(kept).collect())
+            }
+            ReadData::There(foreign) if foreign.len() >= foreign.pinned_bytes() / WORTH_PART => {
                 ReadData::There(foreign)
             }
             ReadData::There(foreign) => {
