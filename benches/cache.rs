@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use futures_lite::future::block_on;
+use ringlog::partition::EncodedProducers;
 use ringlog::record::{BatchBuilder, BatchSeal, CheckedBatch, Codec, Codecs, Limits, check};
 use ringlog::rt::{Buffer, Clock, Disk, Page, SimClock, SimDisk};
 use ringlog::storage::{
@@ -330,7 +331,9 @@ async fn fill_and_close(store: &Store, log: &Log) {
     assert!(store.commit().await.failed.is_empty());
     let end = log.end_offset();
     assert_eq!(end, Offset(BATCHES * BATCH_RECORDS));
-    log.write_snapshot(end, b"none").await.expect("writes");
+    log.write_snapshot(end, &EncodedProducers::default())
+        .await
+        .expect("writes");
     store.close().await.expect("closes");
 }
 

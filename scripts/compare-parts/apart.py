@@ -138,10 +138,8 @@ class Apart:
             arguments = ["--topic", topic, "--producers", producers, "--idempotent", "--rate", producers * 5, "--linger", "50ms", "--consume", "--consume-rate", 1000,
                          "--warm-up", f"{self.options.memory_seconds}s", "--duration", f"{self.options.memory_seconds}s", "--timeout", "10s"]
             found, failed = self.load(broker, f"memory-{side}", *arguments)
-            if failed:
-                self.remark(f"memory of {side}: {failed}")
             self.size("memory", side, f"{producers:,} producers, {before:.0f} MB before")
-            self.note("memory", side, self.figures(found), found["limited_by"])
+            self.keep("memory", side, found, failed)
             self.drop(broker, topic)
 
     def drift(self, side, held):
@@ -152,10 +150,7 @@ class Apart:
         measured = [*keyed, "--warm-up", "2s", "--duration", f"{options.drift_seconds}s"]
         with self.own(side, held, "drift", CHORES) as broker:
             def measure(work, topic, producers):
-                found, failed = self.load(broker, f"{work}-{side}", "--topic", topic, *measured, "--producers", producers)
-                if failed:
-                    self.remark(f"{work} of {side}: {failed}")
-                self.note(work, side, self.figures(found), found["limited_by"])
+                self.keep(work, side, *self.load(broker, f"{work}-{side}", "--topic", topic, *measured, "--producers", producers))
 
             topic = self.create(broker, 6, side)
             self.load(broker, "fill", "--topic", topic, *keyed, "--warm-up", "0s", "--duration", "2s")
@@ -191,10 +186,7 @@ class Apart:
         with self.fresh("ringlog", work, [f"num.shards={shards}"], port) as held:
             topic = self.create(held[0], 6, "ringlog")
             more = ["--native-bootstrap", f"127.0.0.1:{port}"] if work == "load-hop" else []
-            found, failed = self.load(held[0], f"{work}-{side}-{number}", "--label", f"{work} {side}", "--topic", topic, *arguments, *more)
-            if failed:
-                self.remark(f"{work} of {side}: {failed}")
-            self.note(work, side, self.figures(found), found["limited_by"])
+            self.keep(work, side, *self.load(held[0], f"{work}-{side}-{number}", "--label", f"{work} {side}", "--topic", topic, *arguments, *more))
 
     @contextlib.contextmanager
     def placed(self, shards, cores, number):

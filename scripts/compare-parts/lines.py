@@ -68,13 +68,18 @@ def sides_of(work, options):
     return tuple(side for side in sides if side in options.side and work in options.work)
 
 
+def seconds_of(work, options):
+    """What one side of a line is said to take."""
+    return LINES[work].quick if options.quick else LINES[work].seconds
+
+
 def planned(options):
     """Rows of line, sides, repeats and seconds of what these options ask for; the last is the whole."""
     rows, whole = [], BETWEEN[options.quick] * options.repeats
     for work in WORK:
         line, sides = LINES[work], sides_of(work, options)
         turns = min(line.turns or options.repeats, options.repeats)
-        seconds = (line.quick if options.quick else line.seconds) * len(sides) * turns
+        seconds = seconds_of(work, options) * len(sides) * turns
         if sides:
             rows.append((", ".join([work, *WITH[work]]), " ".join(sides), turns, seconds))
             whole += seconds

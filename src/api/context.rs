@@ -8,7 +8,8 @@ use std::rc::Rc;
 use super::fetch_session::Sessions;
 use crate::metrics::Stages;
 use crate::protocol::{Message, Splice, Writer, write_response};
-use crate::shard::{AnswerMemory, Answers, ReadData, Shard, WatchItem};
+use crate::rt::{MemoryGate, Reservation};
+use crate::shard::{ReadData, Shard, WatchItem};
 use crate::types::{Micros, Str};
 
 /// A connection, as the handlers of its requests see it.
@@ -65,11 +66,36 @@ pub struct Frame {
     /// What is known of where its time went.
     pub times: Times,
     /// What it takes of the shard's memory for answers, until it is dropped.
-    memory: Option<AnswerMemory>,
+    memory: Option<Reservation>,
 }
 
 /// Frames up to this size are not counted: every connection may have one.
 const FREE_BYTES: usize = 16 << 10;
+
+/// Makes an answer fit to wait for its client: all that it keeps of the cache is counted, and where memory is short it keeps no
+/// more than it needs.
+///
+/// - `head_bytes`: what it has besides.
+/// - `memory`: what was reserved for it.
+pub(super) fn settle(
+    data: &mut [ReadData],
+    head_bytes: usize,
+    memory: &mut Option<Reservation>,
+    answers: &Rc<MemoryGate>,
+) {
+    let pinned_bytes = |data: &[ReadData]| data.iter().map(ReadData::pinned_bytes).sum();
+    let mut pinned: usize = pinned_bytes(data);
+    if answers.is_short(pinned) {
+        data.iter_mut().for_each(ReadData::compact);
+        pinned = pinned_bytes(data);
+    }
+    let bytes = head_bytes + pinned;
+    match memory {
+        Some(memory) => memory.resize(bytes),
+        None if bytes > FREE_BYTES => *memory = Some(answers.take(bytes)),
+        None => {}
+    }
+}
 
 /// Where a request's time went, as its handler knows it.
 #[derive(Clone, Copy, Default, Debug)]
@@ -106,27 +132,14 @@ impl Frame {
     }
 
     /// The same, with the memory that was reserved for it.
-    pub fn holding(self, memory: Option<AnswerMemory>) -> Frame {
+    pub fn holding(self, memory: Option<Reservation>) -> Frame {
         Frame { memory, ..self }
     }
 
-    /// Makes it fit to wait for a client that does not take it at once: all that it keeps of the cache is counted, and where
-    /// memory is short it keeps no more than it needs.
-    pub fn settle(&mut self, answers: &Rc<Answers>) {
-        let pinned_bytes = |data: &[ReadData]| data.iter().map(ReadData::pinned_bytes).sum();
-        let mut pinned: usize = pinned_bytes(&self.data);
-        if answers.is_short(pinned) {
-            for data in &mut self.data {
-                *data = std::mem::replace(data, ReadData::Empty).compact();
-            }
-            pinned = pinned_bytes(&self.data);
-        }
-        let bytes = self.head.capacity() + pinned;
-        match &mut self.memory {
-            Some(memory) => memory.resize(bytes),
-            None if bytes > FREE_BYTES => self.memory = Some(answers.take(bytes)),
-            None => {}
-        }
+    /// Makes it fit to wait for a client that does not take it at once: all that it keeps of the cache is counted.
+    pub fn settle(&mut self, answers: &Rc<MemoryGate>) {
+        let head_bytes = self.head.capacity();
+        settle(&mut self.data, head_bytes, &mut self.memory, answers);
     }
 
     /// The same, with where its time went.

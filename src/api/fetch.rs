@@ -16,8 +16,8 @@ use crate::protocol::fetch::{
     FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use crate::protocol::{DecodeError, ErrorCode, Records};
-use crate::rt;
-use crate::shard::{AnswerMemory, PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem};
+use crate::rt::{self, Reservation};
+use crate::shard::{PartitionRead, ReadData, ReadItem, ReadRequest, WatchItem};
 use crate::types::{Micros, PartitionIndex, Str, TopicId};
 
 pub(super) fn serve(context: &Rc<Context>, call: Call) -> Result<Work, DecodeError> {
@@ -126,7 +126,7 @@ async fn answer(
     request: FetchRequest,
     version: i16,
     stages: &mut Stages,
-) -> (FetchResponse, Vec<ReadData>, Option<AnswerMemory>) {
+) -> (FetchResponse, Vec<ReadData>, Option<Reservation>) {
     let without_data = |response| (response, Vec::new(), None);
     if !(0..=1).contains(&request.isolation_level) {
         return without_data(refused(&request, version, ErrorCode::UnknownServerError));
@@ -183,7 +183,7 @@ async fn read_until_enough(
     wanted: &[Wanted],
     terms: &Terms,
     stages: &mut Stages,
-) -> (Vec<PartitionRead>, Option<AnswerMemory>) {
+) -> (Vec<PartitionRead>, Option<Reservation>) {
     let shard = &context.shard;
     loop {
         let Some(mut memory) = memory(context, terms, stages).await else {
@@ -229,7 +229,7 @@ enum Room {
 }
 
 /// Memory for an answer, which is waited for in turn; `None` if none came.
-async fn memory(context: &Context, terms: &Terms, stages: &mut Stages) -> Option<AnswerMemory> {
+async fn memory(context: &Context, terms: &Terms, stages: &mut Stages) -> Option<Reservation> {
     let shard = &context.shard;
     if let Some(memory) = shard.answers.try_reserve(terms.max_bytes) {
         return Some(memory);

@@ -93,14 +93,7 @@ fn planned(plan: &Plan, aim: &Aim) -> Vec<(String, String)> {
 }
 
 fn push_search(row: &mut impl FnMut(&str, String), plan: &Plan, search: &Search) {
-    row(
-        "looks for",
-        format!(
-            "the highest rate with {}, to within {} %",
-            search.goal,
-            (search.precision * 1e5).round() / 1e3
-        ),
-    );
+    row("looks for", search.wanted());
     row(
         "trials",
         format!(

@@ -42,7 +42,7 @@ fn given<T: Clone + Send + Sync + 'static>(
 
 /// One row per key, under headings: doc, name, type, reader, name of the value, default, and what only a flag has.
 macro_rules! scenario {
-    ($([$heading:literal] $($(#[doc = $doc:literal])+ $name:ident: $type:ty,
+    ($([$heading:expr] $($(#[doc = $doc:literal])+ $name:ident: $type:ty,
         $parse:path, $value:literal, [$($default:literal)?] $(, {$($flag:tt)+})?;)+)+) => {
         /// Every key that was given; a file's keys are the flags without their dashes.
         #[derive(Args, Clone, Default, Debug)]
@@ -228,7 +228,7 @@ scenario! {
     /// Partitions of a topic NAME-idle that nobody writes to, created beside the others; with --consume they are read too,
     /// and without producers nothing else is
     idle_partitions: i32, partitions, "COUNT", [];
-    ["Meanwhile"]
+    [MEANWHILE]
     /// The broker's process: its processor time, memory, threads and storage are sampled
     /// [default: what listens on the bootstrap port, if it is a process of this machine]
     pid: u32, process, "PID", [], {alias = "broker-pid", conflicts_with = "metrics"};

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::config::BrokerConfig;
-use crate::shard::{self, ImportError, ImportedPartition, Keeping};
+use crate::shard::{self, ImportError, ImportedPartition};
 use crate::storage::{Transfer, segment_bytes};
 
 use super::args::key_value;
@@ -122,20 +122,12 @@ impl Row {
             bytes: partition.bytes,
             producers: partition.producers,
             open_transactions: partition.open_transactions,
-            cleanup_policy: policy_name(&partition.keeping),
+            cleanup_policy: partition.keeping.policy.to_string(),
             retention_ms: partition.keeping.retention_ms,
             retention_bytes: partition.keeping.retention_bytes,
             expired_bytes: partition.keeping.expired_bytes,
         }
     }
-}
-
-/// As the key has it.
-fn policy_name(keeping: &Keeping) -> String {
-    let policy = keeping.policy;
-    let words = [(policy.compact, "compact"), (policy.delete, "delete")];
-    let words = words.iter().filter(|(holds, _)| *holds);
-    words.map(|(_, word)| *word).collect::<Vec<_>>().join(",")
 }
 
 /// How long a topic is kept, and what keeps it longer.

@@ -306,12 +306,7 @@ impl Consumer {
             about: about(),
             message: Some(what),
         };
-        let (mut next, mut end) = (position, 0);
-        for batch in split(&bytes) {
-            let batch = batch.map_err(|error| corrupt(error.to_string()))?;
-            next = batch.header.next_offset().max(next);
-            end += batch.bytes.len();
-        }
+        let (next, end) = whole(&bytes, position).map_err(&corrupt)?;
         if end == 0 && !bytes.is_empty() {
             return Err(corrupt("a batch that is cut short".to_owned()));
         }
@@ -328,6 +323,16 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+/// The offset after whole batches that are read from `from` on, and where they end; `Err` says why they are none.
+pub(super) fn whole(batches: &[u8], from: Offset) -> Result<(Offset, usize), String> {
+    let (mut next, mut cut) = (from, split(batches));
+    for batch in &mut cut {
+        let batch = batch.map_err(|error| error.to_string())?;
+        next = batch.header.next_offset().max(next);
+    }
+    Ok((next, cut.position()))
 }
 
 /// The first answer of any; waits for ever where nothing is in flight.

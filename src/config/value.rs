@@ -1,5 +1,6 @@
 //! The types a value may have, each read from its text as Kafka's `ConfigDef` reads it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::Kind;
@@ -196,6 +197,18 @@ impl Value for CleanupPolicy {
         Ok(CleanupPolicy {
             compact: words.contains(&"compact"),
             delete: words.contains(&"delete"),
+        })
+    }
+}
+
+/// As the key has it.
+impl fmt::Display for CleanupPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.compact, self.delete) {
+            (true, true) => "compact,delete",
+            (true, false) => "compact",
+            (false, true) => "delete",
+            (false, false) => "",
         })
     }
 }

@@ -89,11 +89,10 @@ fn row(table: &str, device: Device) -> Option<Vec<&str>> {
 }
 
 impl Device {
-    /// glibc's `gnu_dev_major` and `gnu_dev_minor`.
     fn of_number(number: u64) -> Device {
         Device {
-            major: ((number >> 8) & 0xfff) | ((number >> 32) & !0xfff),
-            minor: (number & 0xff) | ((number >> 12) & !0xff),
+            major: libc::major(number).into(),
+            minor: libc::minor(number).into(),
         }
     }
 }

@@ -165,6 +165,11 @@ impl Source {
         };
         let own = (seat.nth as i32..topic.partitions as i32).step_by(seat.of);
         let own: Vec<i32> = own.collect();
+        let begins = |positions: &BTreeMap<i32, Offset>| {
+            for (&partition, &at) in positions {
+                audience.begins(topic.number(partition), at);
+            }
+        };
         match &plan.wire {
             Wire::Kafka => {
                 let cluster = connect(plan).await?;
@@ -175,9 +180,7 @@ impl Source {
                 let options = fetching(plan, consume, seat.of);
                 let opened = Consumer::open(cluster, &topic.name, Some(&own), place, options);
                 let consumer = opened.await?;
-                for (&partition, &at) in consumer.positions() {
-                    audience.begins(topic.number(partition), at);
-                }
+                begins(consumer.positions());
                 Ok(Source::Kafka(Box::new(consumer)))
             }
             Wire::Native { bootstrap, .. } => {
@@ -199,9 +202,7 @@ impl Source {
                 let (name, own) = (&topic.name, Some(own.as_slice()));
                 let opened = NativeConsumer::open(client, name, own, place, options);
                 let consumer = opened.await?;
-                for (&partition, &at) in consumer.positions() {
-                    audience.begins(topic.number(partition), at);
-                }
+                begins(consumer.positions());
                 Ok(Source::Native(Box::new(consumer)))
             }
         }

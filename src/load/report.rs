@@ -205,7 +205,6 @@ pub struct Found {
     pub unfinished: Vec<String>,
     pub drained: Option<Drained>,
     pub idle: Option<IdleReport>,
-    pub idle_partitions: Option<usize>,
 }
 
 impl Consumed {
@@ -289,7 +288,7 @@ impl Report {
             check: found.check,
             drained: found.drained,
             idle: found.idle,
-            idle_partitions: found.idle_partitions,
+            idle_partitions: plan.idle_partitions.map(|count| count as usize),
             broker_pid: observed.broker_pid,
             broker_cpu_seconds: observed.broker_cpu_seconds,
             records_per_broker_cpu_second: broker_rate.filter(|_| moved > 0),
@@ -531,7 +530,6 @@ pub(super) mod tests {
             unfinished: Vec::new(),
             drained: None,
             idle: None,
-            idle_partitions: None,
         }
     }
 

@@ -187,14 +187,7 @@ impl Report {
 
     fn push_search(&self, row: &mut impl FnMut(&str, String)) {
         let Some(search) = &self.search else { return };
-        row(
-            "looked for",
-            format!(
-                "the highest rate with {}, to within {} %",
-                search.goal(),
-                (search.precision * 1e5).round() / 1e3
-            ),
-        );
+        row("looked for", search.wanted());
         for trial in &search.trials {
             row(&format!("  trial {}", trial.asked()), trial.outcome());
         }

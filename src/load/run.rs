@@ -200,7 +200,6 @@ fn carry_out(
             missing: judged.missing,
             unfinished: judged.unfinished,
             drained,
-            idle_partitions: plan.idle_partitions.map(|count| count as usize),
             idle: idle.map(|found| IdleReport {
                 connections: found.connections,
                 lost: found.lost,

@@ -162,10 +162,27 @@ impl fmt::Display for Goal {
 }
 
 impl Searched {
-    /// What was looked for, for people.
+    /// The goal, for people.
     pub fn goal(&self) -> String {
         goal_text(&self.point, self.end_to_end, self.at_most_ms)
     }
+
+    /// What was looked for, for people.
+    pub fn wanted(&self) -> String {
+        wanted_text(&self.goal(), self.precision)
+    }
+}
+
+impl Search {
+    /// What is looked for, for people.
+    pub fn wanted(&self) -> String {
+        wanted_text(&self.goal.to_string(), self.precision)
+    }
+}
+
+fn wanted_text(goal: &str, precision: f64) -> String {
+    let percent = (precision * 1e5).round() / 1e3;
+    format!("the highest rate with {goal}, to within {percent} %")
 }
 
 fn goal_text(point: &str, end_to_end: bool, at_most_ms: f64) -> String {

@@ -70,12 +70,9 @@ impl Layout {
 
     /// What partition `number` is called.
     pub fn name(&self, number: u32) -> String {
-        let number = number as usize;
-        let after = self.topics.partition_point(|topic| topic.first <= number);
-        match self.topics[..after].last() {
-            Some(topic) => format!("{}-{}", topic.name, number - topic.first),
-            None => format!("partition {number}"),
-        }
+        let spot = self.spots().nth(number as usize);
+        let spot = spot.expect("a partition of this run");
+        format!("{}-{}", self.topics[spot.topic].name, spot.partition)
     }
 
     /// In the order of their numbers.

@@ -32,5 +32,5 @@ pub use leader::{
 };
 pub use producers::{ProducerEntry, ProducerTable, SequenceError};
 pub use retention::{Expired, LogBounds, RetentionPolicy, SegmentFacts, Share, expired};
-pub use snapshot::{CopiedProducers, SnapshotError};
+pub use snapshot::{CopiedProducers, EncodedProducers, KAFKA_ROW_BYTES, SnapshotError};
 pub use transactions::{EndedTransaction, MarkerFacts, MarkerRefusal, OpenTransaction};

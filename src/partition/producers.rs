@@ -43,7 +43,7 @@ pub struct ProducerEntry {
 
 impl SeenBatch {
     /// The offset after the batch.
-    fn end_offset(&self) -> Offset {
+    pub(super) fn end_offset(&self) -> Offset {
         let count = (self.last_sequence - self.base_sequence) & i32::MAX;
         Offset(self.base_offset + i64::from(count) + 1)
     }

@@ -75,6 +75,18 @@ impl From<ProducerV1> for ProducerV2 {
     }
 }
 
+/// Producers as bytes, for a file of their own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EncodedProducers {
+    /// What they are read from: [`CopiedProducers::encode`].
+    pub state: Vec<u8>,
+    /// What Kafka's programs read of them: [`CopiedProducers::kafka_rows`].
+    pub kafka_rows: Vec<u8>,
+}
+
+/// Bytes of a producer in [`EncodedProducers::kafka_rows`].
+pub const KAFKA_ROW_BYTES: usize = 46;
+
 /// The producers of a table as they were at one moment, to be made bytes of elsewhere: of a hundred thousand that takes many
 /// times as long as to copy them.
 pub struct CopiedProducers {
@@ -108,6 +120,45 @@ impl CopiedProducers {
         let archive = rkyv::to_bytes::<Error>(&SnapshotV2 { producers })
             .expect("a vector of plain numbers always serialises");
         [&V2_PREFIX[..], &archive[..]].concat()
+    }
+}
+
+impl CopiedProducers {
+    /// All that a file of them holds.
+    pub fn encode_file(&self) -> EncodedProducers {
+        EncodedProducers {
+            state: self.encode(),
+            kafka_rows: self.kafka_rows(),
+        }
+    }
+
+    /// As Kafka's snapshots have them (`ProducerSnapshot`, version 1), 46 bytes each, big-endian: id 8, epoch 2, sequence 4 and
+    /// offset 8 of the last record (−1: none known), records of its batch after the first 4, newest timestamp 8, coordinator
+    /// epoch 4, first offset of the open transaction 8 (−1: none).
+    pub fn kafka_rows(&self) -> Vec<u8> {
+        let mut rows = Vec::with_capacity(KAFKA_ROW_BYTES * self.producers.len());
+        let mut rest = &self.batches[..];
+        for (producer, count) in &self.producers {
+            let (batches, after) = rest.split_at(*count);
+            rest = after;
+            let (sequence, offset, more) = match batches.last() {
+                None => (-1, -1, 0),
+                Some(last) => {
+                    let offset = last.end_offset().0 - 1;
+                    let more = (offset - last.base_offset) as i32;
+                    (last.last_sequence, offset, more)
+                }
+            };
+            rows.extend_from_slice(&producer.id.to_be_bytes());
+            rows.extend_from_slice(&producer.epoch.to_be_bytes());
+            rows.extend_from_slice(&i32::to_be_bytes(sequence));
+            rows.extend_from_slice(&i64::to_be_bytes(offset));
+            rows.extend_from_slice(&more.to_be_bytes());
+            rows.extend_from_slice(&producer.last_timestamp.to_be_bytes());
+            rows.extend_from_slice(&producer.coordinator_epoch.to_be_bytes());
+            rows.extend_from_slice(&producer.txn_first_offset.to_be_bytes());
+        }
+        rows
     }
 }
 

@@ -37,6 +37,7 @@ mod foreign;
 mod listener;
 mod logging;
 mod mailbox;
+mod memory_gate;
 mod notify;
 pub mod procfs;
 mod ring_file;
@@ -65,6 +66,7 @@ pub use logging::{
     LinesLost, LogGuard, LogLines, NoLogger, lines_lost, logger_levels, set_logger_level, start_log,
 };
 pub use mailbox::{Inbox, Mailbox, Seat, mesh};
+pub use memory_gate::{MemoryGate, Reservation};
 pub use notify::{Closed, Notified, Notify, Receiver, Sender, Signal, oneshot};
 pub use ring_file::RingFile;
 pub use shutdown::{Shutdown, Stop};

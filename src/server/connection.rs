@@ -14,10 +14,9 @@ use smallvec::SmallVec;
 use super::connections::{End, Handle, Order, Sending, Shared};
 use super::frames::{BadLength, Frames};
 use super::intake::Intake;
-use super::memory::Reservation;
 use super::timing::{self, Answered, Asked, Began};
 use crate::api::{self, Context, Frame, Outcome, Work};
-use crate::rt::{self, RawAccepted, Socket};
+use crate::rt::{self, RawAccepted, Reservation, Socket};
 use crate::shard::ReadData;
 use crate::types::{Micros, Str};
 
@@ -163,7 +162,7 @@ impl Connection {
         if self.intake.poll(task).is_ready() {
             return Poll::Ready(Ok(Event::Reserved));
         }
-        if self.may_read() && self.intake.waits_for_room() {
+        if self.may_read() && self.intake.waits_for_room(|| self.shared.shard.clock.now()) {
             return self.poll_event(task);
         }
         if self.may_read() {
@@ -366,8 +365,8 @@ impl Connection {
 }
 
 /// A frame's bytes in order, piece by piece.
-fn pieces(frame: &Frame) -> SmallVec<[IoSlice<'_>; 4]> {
-    let mut slices: SmallVec<[IoSlice<'_>; 4]> =
+fn pieces(frame: &Frame) -> SmallVec<[IoSlice<'_>; 8]> {
+    let mut slices: SmallVec<[IoSlice<'_>; 8]> =
         SmallVec::with_capacity(frame.splices.len() * 4 + 1);
     let mut start = 0;
     for (splice, data) in frame.splices.iter().zip(&frame.data) {

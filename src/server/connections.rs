@@ -11,12 +11,11 @@ use hashbrown::HashMap;
 use slab::Slab;
 
 use super::connection::WAIT_MAX;
-use super::memory::MemoryGate;
 use super::warn::RateLimited;
 use crate::api::Sessions;
 use crate::config::Listener;
 use crate::metrics::Counter;
-use crate::rt::{self, Signal};
+use crate::rt::{self, MemoryGate, Signal};
 use crate::shard::{ConnectionRow, Shard};
 use crate::types::{Micros, ShardId, Str};
 
@@ -222,7 +221,7 @@ impl Shared {
             rt::sleep(SWEEP_EVERY).await;
             let now = self.shard.clock.now();
             let contended = self.gate.is_contended();
-            let starved = self.shard.answers.is_starved(now);
+            let starved = self.shard.are_readers_starved(now);
             for (_, handle) in self.handles.borrow().iter() {
                 let idle = now.since(handle.last_active.get());
                 let is_idle = !handle.serving.get();

@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::connections::{Handle, Receiving};
-use super::memory::{MemoryGate, Reservation};
-use crate::rt::Receiver;
+use crate::rt::{MemoryGate, Receiver, Reservation};
 use crate::types::Micros;
 
 /// Frames up to this size need no reservation: every connection may have one.
@@ -52,10 +51,10 @@ impl Intake {
     }
 
     /// Where the budget is used up, waits from now on until some of it comes back; returns whether it does.
-    pub fn waits_for_room(&mut self) -> bool {
+    pub fn waits_for_room(&mut self, now: impl FnOnce() -> Micros) -> bool {
         let is_full = self.gate.is_full();
         if is_full {
-            self.reserving = Some(self.gate.reserve(0));
+            self.reserving = Some(self.gate.reserve(0, now()));
         }
         is_full
     }
@@ -81,8 +80,9 @@ impl Intake {
         let since = match self.handle.receiving.get() {
             Some(receiving) => receiving.since,
             None => {
-                self.reserving = Some(self.gate.reserve(len));
-                now()
+                let now = now();
+                self.reserving = Some(self.gate.reserve(len, now));
+                now
             }
         };
         self.handle.receiving.set(Some(Receiving { since, bytes }));

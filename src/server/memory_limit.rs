@@ -20,12 +20,12 @@ const SERVICES: &str = "/system.slice";
 /// Where the kernel does not tell, as in a test's empty tree.
 const UNKNOWN_BYTES: u64 = 1 << 30;
 
-/// A hierarchy of control groups: what precedes the path of this process in `/proc/self/cgroup`, where its groups lie, and
+/// A hierarchy of control groups: what it controls, as `/proc/self/cgroup` has it (all: nothing), where its groups lie, and
 /// their files. Past `memory.high` a process is slowed down until it gives memory back, which a cache never does.
 const HIERARCHIES: [(&str, &str, &[&str]); 2] = [
-    ("0::", "/sys/fs/cgroup", &["memory.max", "memory.high"]),
+    ("", "/sys/fs/cgroup", &["memory.max", "memory.high"]),
     (
-        ":memory:",
+        "memory",
         "/sys/fs/cgroup/memory",
         &["memory.limit_in_bytes"],
     ),
@@ -52,12 +52,12 @@ pub fn memory_limit(root: &Path, service: Option<&str>) -> MemoryLimit {
         file: None,
         is_of_service: false,
     };
-    for (before, groups, files) in HIERARCHIES {
+    for (controllers, groups, files) in HIERARCHIES {
         let path_of_service = service
             .map(|service| Path::new(SERVICES).join(service))
             .filter(|path| below(root, &below(Path::new(groups), path)).is_dir());
         limit.is_of_service |= path_of_service.is_some();
-        let path = path_of_service.or_else(|| own_path(&own, before));
+        let path = path_of_service.or_else(|| own_path(&own, controllers));
         for group in path.iter().flat_map(|path| path.ancestors()) {
             for file in files {
                 let file = below(Path::new(groups), group).join(file);
@@ -78,14 +78,12 @@ pub fn memory_limit(root: &Path, service: Option<&str>) -> MemoryLimit {
 }
 
 /// The path of this process' group; one that leads out of what it may see is none.
-fn own_path(text: &str, before: &str) -> Option<PathBuf> {
-    let path = text
-        .lines()
-        .find_map(|line| match before.strip_prefix(':') {
-            // `4:memory:/path`: the number of the hierarchy may be any.
-            Some(_) => line.split_once(before).map(|(_, path)| path),
-            None => line.strip_prefix(before),
-        })?;
+fn own_path(text: &str, controllers: &str) -> Option<PathBuf> {
+    // `4:memory:/path`: the number of the hierarchy may be any.
+    let path = text.lines().find_map(|line| {
+        let (own, path) = line.split_once(':')?.1.split_once(':')?;
+        (own == controllers).then_some(path)
+    })?;
     let path = PathBuf::from(path);
     let is_inside = !path.components().any(|part| part == Component::ParentDir);
     Some(if is_inside { path } else { PathBuf::from("/") })

@@ -7,15 +7,14 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 
 use super::connection::{FINISH_WITHIN, PIPELINE_MAX, WAIT_MAX};
-use super::connections::{End, Handle, Order, Shared};
+use super::connections::{End, Handle, Order, Sending, Shared};
 use super::intake::Intake;
-use super::memory::Reservation;
 use super::outgoing::Outgoing;
 use super::timing::{self, Answered, Asked, Began};
 use crate::api::Times;
@@ -23,7 +22,7 @@ use crate::api::native::{
     self, Credits, NativeContext, NativeFrame, NativeWork, Pushes, Started, Stream, refusal,
 };
 use crate::protocol::ErrorCode;
-use crate::rt::{self, RawAccepted, Socket};
+use crate::rt::{self, RawAccepted, Reservation, Socket};
 use crate::types::{Micros, ShardId};
 use crate::wire::{
     Agreed, BatchesV1, Control, Frame, FrameBuffer, FrameError, FrameLimits, HelloV1, Kind,
@@ -317,7 +316,22 @@ impl Link {
             let sent = *now.get_or_insert_with(|| shard.clock.now());
             timing::note(shard, handle, &began, &Answered { sent, ..answered });
         };
-        let sent = ready!(outgoing.poll_write(socket, task, on_sent))?;
+        let Poll::Ready(sent) = outgoing.poll_write(socket, task, on_sent) else {
+            outgoing.settle(&shard.answers);
+            let since = || Sending {
+                since: shard.clock.now(),
+                bytes: 0,
+            };
+            let sending = handle.sending.get().unwrap_or_else(since);
+            handle.sending.set(Some(sending));
+            return Poll::Pending;
+        };
+        let (sent, is_whole) = sent?;
+        let going_on = handle.sending.get().filter(|_| !is_whole);
+        handle.sending.set(going_on.map(|sending| Sending {
+            bytes: sending.bytes + sent,
+            ..sending
+        }));
         shard.metrics.bytes_out.add(sent as u64);
         handle.counted.sent_bytes.add(sent as u64);
         let now = now.unwrap_or_else(|| shard.clock.now());
@@ -382,7 +396,7 @@ impl NativeConnection<'_> {
         if self.intake.poll(task).is_ready() {
             return Poll::Ready(Ok(Event::Reserved));
         }
-        if self.may_read() && self.intake.waits_for_room() {
+        if self.may_read() && self.intake.waits_for_room(|| self.shared.shard.clock.now()) {
             return self.poll_event(task);
         }
         if !self.may_read() {

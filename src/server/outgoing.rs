@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
 
 use super::timing::{Answered, Began};
 use crate::api::native::NativeFrame;
-use crate::rt::Socket;
+use crate::rt::{MemoryGate, Socket};
 
 /// Frames in the order in which they leave.
 #[derive(Default)]
@@ -18,6 +19,8 @@ pub struct Outgoing {
     sent: usize,
     /// Bytes that the kernel has not.
     bytes: usize,
+    /// Of the frames, from the front, those that were made fit to wait.
+    settled: usize,
 }
 
 struct Queued {
@@ -54,7 +57,8 @@ impl Outgoing {
         self.frames.is_empty()
     }
 
-    /// Sends what the socket takes now; `Ready` with how many bytes it took, 0 if there are none.
+    /// Sends what the socket takes now; `Ready` with how many bytes it took and whether a frame's last was among them, 0 if
+    /// there are none.
     ///
     /// - `on_sent`: called for each answer that has gone to its last byte.
     pub fn poll_write(
@@ -62,9 +66,9 @@ impl Outgoing {
         socket: &mut Socket,
         task: &mut Context<'_>,
         on_sent: impl FnMut(Began, Answered),
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<io::Result<(usize, bool)>> {
         if self.is_empty() {
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(Ok((0, false)));
         }
         let sent = {
             let slices = self.slices();
@@ -73,8 +77,17 @@ impl Outgoing {
         if sent == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        let frames = self.frames.len();
         self.advance(sent, on_sent);
-        Poll::Ready(Ok(sent))
+        Poll::Ready(Ok((sent, self.frames.len() < frames)))
+    }
+
+    /// Makes all frames fit to wait for a client that takes no more now.
+    pub fn settle(&mut self, answers: &Rc<MemoryGate>) {
+        for Queued { frame, .. } in self.frames.range_mut(self.settled..) {
+            frame.settle(answers);
+        }
+        self.settled = self.frames.len();
     }
 
     /// What is to be sent next, piece by piece.
@@ -115,6 +128,7 @@ impl Outgoing {
             }
             self.sent -= frame.len();
             self.frames.pop_front();
+            self.settled = self.settled.saturating_sub(1);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::admin::{self, Ask, BoundAdmin, Known, Step};
 use super::connection;
 use super::connections::{Admission, Shared, lock};
-use super::memory::MemoryGate;
+use super::memory::request_gate;
 use super::memory_limit::available_memory;
 use super::native;
 use super::supervisor;
@@ -175,7 +175,7 @@ async fn run_shard(own: rt::Shard, seed: Seed) {
     if own.id == ShardId(0) {
         rt::spawn(Queue::Background, "log limits", tell_lost_lines());
     }
-    let gate = MemoryGate::new(seed.request_bytes);
+    let gate = request_gate(seed.request_bytes);
     let (measured, budget) = (gate.clone(), seed.request_bytes);
     shard.metrics.memory_budget_requests.set(budget as i64);
     shard.on_measure(move |metrics| metrics.memory_requests.set(measured.used() as i64));

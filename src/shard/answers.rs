@@ -9,31 +9,11 @@
 //! An answer that waits for its client is counted with the pages that it keeps. Past half of the budget it gets copies of what
 //! it needs of pages that it needs little of (see [`ReadData::compact`](super::fetch::ReadData::compact)).
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::rt::{Receiver, Sender, oneshot};
+use super::Shard;
+use crate::rt::MemoryGate;
 use crate::types::Micros;
-
-/// The budget of one shard's connections. Shared with what other owners of the cache's memory leave.
-pub struct Answers {
-    limit: usize,
-    used: Cell<usize>,
-    waiting: RefCell<VecDeque<Waiting>>,
-}
-
-struct Waiting {
-    asked: usize,
-    since: Micros,
-    sender: Sender<AnswerMemory>,
-}
-
-/// Memory taken for one answer; it goes back when this is dropped.
-pub struct AnswerMemory {
-    answers: Rc<Answers>,
-    bytes: usize,
-}
 
 /// Of what is left of the first half of the budget, one answer gets this part at most,
 const PART_OF_HALF: usize = 4;
@@ -47,120 +27,29 @@ const FIRST_PART: usize = 8;
 /// Readers that wait in line for longer are starved.
 const STARVED_US: u64 = 1_000_000;
 
-impl Answers {
-    /// - `limit`: bytes for all answers that are not sent.
-    pub fn new(limit: usize) -> Rc<Answers> {
-        Rc::new(Answers {
-            limit,
-            used: Cell::new(0),
-            waiting: RefCell::default(),
-        })
-    }
-
-    /// Takes memory for an answer, now or in turn: for one of `asked` bytes or fewer, and for a first batch always.
-    pub fn reserve(self: &Rc<Self>, asked: usize, now: Micros) -> Receiver<AnswerMemory> {
-        let (sender, receiver) = oneshot();
-        self.waiting.borrow_mut().push_back(Waiting {
-            asked,
-            since: now,
-            sender,
-        });
-        self.grant();
-        receiver
-    }
-
-    /// Takes memory for an answer if there is some at once.
-    pub fn try_reserve(self: &Rc<Self>, asked: usize) -> Option<AnswerMemory> {
-        match self.waiting.borrow().is_empty() {
-            true => self.share(asked).map(|bytes| self.take(bytes)),
-            false => None,
-        }
-    }
-
-    /// Takes `bytes` at once, past the limit if need be: they are in memory already.
-    pub fn take(self: &Rc<Self>, bytes: usize) -> AnswerMemory {
-        self.used.set(self.used.get() + bytes);
-        AnswerMemory {
-            answers: self.clone(),
-            bytes,
-        }
-    }
-
-    /// Whether with `more` bytes more than half of the budget were taken.
-    pub fn is_short(&self, more: usize) -> bool {
-        self.used.get() + more > self.limit / 2
-    }
-
-    /// Bytes taken now.
-    pub fn used(&self) -> usize {
-        self.used.get()
-    }
-
-    /// Whether somebody has waited for memory for long.
-    pub fn is_starved(&self, now: Micros) -> bool {
-        let waiting = self.waiting.borrow();
-        let mut waiting = waiting.iter().filter(|w| !w.sender.is_closed());
-        waiting
-            .next()
-            .is_some_and(|first| now.since(first.since) > STARVED_US)
-    }
-
-    /// What an answer that asks for so many bytes gets now; `None` if a first batch has no room.
-    fn share(&self, asked: usize) -> Option<usize> {
-        let left = self.limit.saturating_sub(self.used.get());
-        let left_of_half = (self.limit / 2).saturating_sub(self.used.get());
-        let share = (left_of_half / PART_OF_HALF).max(left / PART_OF_REST);
-        let first = FIRST_BYTES.min(self.limit / FIRST_PART);
-        let bytes = asked.min(share).max(first);
-        // Where nothing is taken there is nothing to wait for.
-        (bytes <= left || self.used.get() == 0).then_some(bytes)
-    }
-
-    fn grant(self: &Rc<Self>) {
-        loop {
-            let next = {
-                let mut waiting = self.waiting.borrow_mut();
-                let Some(front) = waiting.front() else { return };
-                // Whoever went away only leaves the line.
-                let share = match front.sender.is_closed() {
-                    true => None,
-                    false => match self.share(front.asked) {
-                        Some(bytes) => Some(bytes),
-                        None => return,
-                    },
-                };
-                let front = waiting.pop_front().expect("it has a front");
-                share.map(|bytes| (front.sender, bytes))
-            };
-            if let Some((sender, bytes)) = next {
-                let _ = sender.send(self.take(bytes));
-            }
-        }
-    }
+/// The gate of so many bytes for all answers that are not sent. Shared with what other owners of the cache's memory leave.
+pub(super) fn answers(limit: usize) -> Rc<MemoryGate> {
+    MemoryGate::new(limit, share)
 }
 
-impl AnswerMemory {
-    /// Bytes that it stands for now.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The answer turned out to take so many bytes.
-    pub fn resize(&mut self, bytes: usize) {
-        let used = &self.answers.used;
-        used.set(used.get() - self.bytes + bytes);
-        let shrank = bytes < self.bytes;
-        self.bytes = bytes;
-        if shrank {
-            self.answers.grant();
-        }
-    }
+/// What an answer that asks for so many bytes gets now; `None` if a first batch has no room.
+fn share(limit: usize, used: usize, asked: usize) -> Option<usize> {
+    let left = limit.saturating_sub(used);
+    let left_of_half = (limit / 2).saturating_sub(used);
+    let share = (left_of_half / PART_OF_HALF).max(left / PART_OF_REST);
+    let first = FIRST_BYTES.min(limit / FIRST_PART);
+    let bytes = asked.min(share).max(first);
+    (bytes <= left || used == 0).then_some(bytes)
 }
 
-impl Drop for AnswerMemory {
-    fn drop(&mut self) {
-        self.answers.used.set(self.answers.used.get() - self.bytes);
-        self.answers.grant();
+fn is_starved(answers: &MemoryGate, now: Micros) -> bool {
+    answers.longest_wait(now) > STARVED_US
+}
+
+impl Shard {
+    /// Whether somebody has waited for memory for an answer for long.
+    pub fn are_readers_starved(&self, now: Micros) -> bool {
+        is_starved(&self.answers, now)
     }
 }
 
@@ -169,10 +58,11 @@ mod tests {
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;
+    use crate::rt::{Receiver, Reservation};
 
     const MB: usize = 1 << 20;
 
-    fn granted(waiting: &mut Receiver<AnswerMemory>) -> Option<AnswerMemory> {
+    fn granted(waiting: &mut Receiver<Reservation>) -> Option<Reservation> {
         block_on(poll_once(waiting)).map(|granted| granted.expect("the gate stands"))
     }
 
@@ -180,7 +70,7 @@ mod tests {
     /// Method: readers that ask for 50 MB each and give nothing back.
     #[test]
     fn many_that_give_nothing_back_stay_inside_and_leave_a_share() {
-        let answers = Answers::new(512 * MB);
+        let answers = answers(512 * MB);
         let mut held = Vec::new();
         for _ in 0..10 {
             held.push(answers.try_reserve(50 * MB).expect("there is room"));
@@ -206,14 +96,14 @@ mod tests {
 
     #[test]
     fn who_waits_goes_on_in_turn_when_an_answer_is_sent() {
-        let answers = Answers::new(8 * MB);
+        let answers = answers(8 * MB);
         let first = answers.take(8 * MB);
         let mut one = answers.reserve(MB, Micros(0));
         let mut two = answers.reserve(1, Micros(5));
         assert!(granted(&mut one).is_none() && granted(&mut two).is_none());
         assert!(answers.try_reserve(1).is_none(), "nobody overtakes");
-        assert!(!answers.is_starved(Micros(STARVED_US)));
-        assert!(answers.is_starved(Micros(STARVED_US + 1)));
+        assert!(!is_starved(&answers, Micros(STARVED_US)));
+        assert!(is_starved(&answers, Micros(STARVED_US + 1)));
         drop(first);
         let (one, two) = (granted(&mut one), granted(&mut two));
         assert_eq!(one.map(|held| held.bytes()), Some(MB));
@@ -223,19 +113,19 @@ mod tests {
 
     #[test]
     fn whoever_went_away_holds_up_nobody() {
-        let answers = Answers::new(8 * MB);
+        let answers = answers(8 * MB);
         let mut first = answers.take(8 * MB);
         let gone = answers.reserve(MB, Micros(0));
         let mut next = answers.reserve(MB, Micros(2 * STARVED_US));
         drop(gone);
-        assert!(!answers.is_starved(Micros(2 * STARVED_US)));
+        assert!(!is_starved(&answers, Micros(2 * STARVED_US)));
         first.resize(7 * MB);
         assert!(granted(&mut next).is_some());
     }
 
     #[test]
     fn a_budget_smaller_than_a_batch_serves_one_after_the_other() {
-        let answers = Answers::new(1_000);
+        let answers = answers(1_000);
         let mut held = answers.try_reserve(500).expect("alone");
         held.resize(50_000);
         assert!(answers.try_reserve(500).is_none());

@@ -93,7 +93,7 @@ impl Shard {
             uncleanable,
             failed,
         } = left_alone;
-        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
+        let replicas = self.all_replicas();
         let now = self.clock.wall();
         let (mut largest, mut uncleanable_bytes) = (0.0_f64, 0);
         uncleanable.retain(|(topic, partition)| self.replica(*topic, *partition).is_some());

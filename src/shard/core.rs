@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use slab::Slab;
 
-use super::answers::Answers;
+use super::answers::answers;
 use super::calls::{Answer, Calls};
 use super::controller::Controller;
 use super::coordinators::Coordinators;
@@ -27,7 +27,9 @@ use crate::metadata::{Image, MetadataRecord, ProducerIdBlock, shard_of};
 use crate::metrics::{Metrics, Stage, Stages};
 use crate::protocol::ErrorCode;
 use crate::record::Codecs;
-use crate::rt::{self, Clock, Inbox, Mailbox, Notify, Queue, RawAccepted, Receiver, Sender};
+use crate::rt::{
+    self, Clock, Inbox, Mailbox, MemoryGate, Notify, Queue, RawAccepted, Receiver, Sender,
+};
 use crate::storage::{Committed, LogId, Store};
 use crate::types::{NodeId, PartitionIndex, ShardId, TopicId};
 
@@ -61,7 +63,7 @@ pub struct Shard {
     pub(super) producers_warned: Warned,
     pub(super) reads: RefCell<Slab<Reader>>,
     /// What is read for this shard's connections and not sent yet.
-    pub answers: Rc<Answers>,
+    pub answers: Rc<MemoryGate>,
     /// The slowest requests of this shard's connections.
     pub slow: SlowRing,
     pub(super) on_list: RefCell<Option<ListConnections>>,
@@ -112,7 +114,7 @@ impl Shard {
             budget,
             producers_warned: Warned::default(),
             reads: RefCell::default(),
-            answers: Answers::new(budget.answers()),
+            answers: answers(budget.answers()),
             slow: SlowRing::default(),
             on_list: RefCell::new(None),
             on_turn: RefCell::new(None),

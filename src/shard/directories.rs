@@ -30,7 +30,7 @@ impl Shard {
             stop("the first log directory, which holds the metadata, has failed");
         }
         self.store.take_offline(directory);
-        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
+        let replicas = self.all_replicas();
         let mut failed = Vec::new();
         for replica in replicas {
             if replica.log.is_offline() && !replica.is_deleted() {

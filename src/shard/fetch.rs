@@ -129,39 +129,31 @@ const WORTH_PART: usize = 4;
 /// and at any time.
 const WORTH_PART_EVER: usize = 16;
 
-/// The slice, or where it is less than a `part` of what it keeps, a copy.
-fn kept(slice: Slice, part: usize) -> Slice {
-    match slice.len() >= slice.pinned_bytes() / part {
-        true => slice,
-        false => Slice::copy_of(&slice),
+/// Puts a copy in the place of a slice that is less than a `part` of what it keeps.
+fn slim(slice: &mut Slice, part: usize) {
+    if slice.len() < slice.pinned_bytes() / part {
+        *slice = Slice::copy_of(slice);
     }
 }
 
 impl ReadData {
     /// What a read found. Of pages from a file, of which little is needed, a copy is: a reader of many partitions would else
     /// keep a whole chunk of each while it waits for the others.
-    pub(super) fn of(slices: Slices) -> ReadData {
-        let kept = |slice: Slice| match slice.was_read() {
-            true => kept(slice, WORTH_PART_EVER),
-            false => slice,
-        };
-        ReadData::Here(slices.into_iter().map(kept).collect())
+    pub(super) fn of(mut slices: Slices) -> ReadData {
+        for slice in slices.iter_mut().filter(|slice| slice.was_read()) {
+            slim(slice, WORTH_PART_EVER);
+        }
+        ReadData::Here(slices)
     }
 
-    /// The same bytes for one who takes them slowly: what is needed of a page that is kept for little of it is copied.
-    pub fn compact(self) -> ReadData {
+    /// Has the same bytes for one who takes them slowly: what is needed of a page that is kept for little of it is copied.
+    pub fn compact(&mut self) {
         match self {
-            ReadData::Empty => ReadData::Empty,
-            ReadData::Here(slices) => {
-                let kept = |slice| kept(slice, WORTH_PART);
-                ReadData::Here(slices.into_iter().map(kept).collect())
+            ReadData::Here(slices) => slices.iter_mut().for_each(|slice| slim(slice, WORTH_PART)),
+            ReadData::There(foreign) if foreign.len() < foreign.pinned_bytes() / WORTH_PART => {
+                *self = ReadData::Here(foreign.chunks().map(Slice::copy_of).collect());
             }
-            ReadData::There(foreign) if foreign.len() >= foreign.pinned_bytes() / WORTH_PART => {
-                ReadData::There(foreign)
-            }
-            ReadData::There(foreign) => {
-                ReadData::Here(foreign.chunks().map(Slice::copy_of).collect())
-            }
+            ReadData::There(_) | ReadData::Empty => {}
         }
     }
 

@@ -421,7 +421,7 @@ async fn adopt(
                 .await?;
             let producers = recover(&log, &codecs, Clock::Real.wall()).await?;
             ids.extend(producers.iter().map(|(id, _)| id));
-            log.write_snapshot(log.end_offset(), &producers.snapshot())
+            log.write_snapshot(log.end_offset(), &producers.copied().encode_file())
                 .await?;
             store.finish_segments(&log).await?;
             let newest = log.latest_epoch().unwrap_or(LeaderEpoch::NONE);

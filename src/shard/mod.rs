@@ -47,7 +47,6 @@ mod start;
 mod verification;
 mod waiters;
 
-pub use answers::{AnswerMemory, Answers};
 pub use controller::QuorumState;
 pub use coordinators::Internal;
 pub use core::Shard;

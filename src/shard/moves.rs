@@ -150,14 +150,14 @@ impl Shard {
 
     /// Goes on with the moves of this shard's replicas that earlier runs were asked for. Once, when partitions are open.
     pub(super) async fn resume_moves(self: &Rc<Self>) {
-        for wanted in self.store.wanted_moves() {
+        for (directory, wanted) in self.store.wanted_moves() {
             if self.owner(wanted.topic_id, wanted.partition.0) == self.id {
-                self.resume_move(&wanted).await;
+                self.resume_move(directory, wanted).await;
             }
         }
     }
 
-    async fn resume_move(self: &Rc<Self>, wanted: &WantedMove) {
+    async fn resume_move(self: &Rc<Self>, directory: usize, wanted: &WantedMove) {
         let replica = self.replica(wanted.topic_id, wanted.partition.0);
         let is_known = |replica: &Rc<Replica>| {
             let all = self.moves.all();
@@ -172,7 +172,7 @@ impl Shard {
                 tracing::info!("goes on moving {}", replica.log.partition());
                 self.queue_move(Move {
                     replica,
-                    directory: wanted.directory,
+                    directory,
                     progress: wanted.progress(),
                 });
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::replica::Replica;
-use crate::partition::CopiedProducers;
+use crate::partition::{CopiedProducers, EncodedProducers};
 use crate::rt;
 use crate::types::{Offset, ProducerId, Timestamp};
 
@@ -23,8 +23,8 @@ impl Replica {
     pub async fn write_producers(&self) -> u64 {
         let taken = self.take_producers();
         let (offset, told_bytes) = (taken.offset, taken.told_bytes);
-        let state = taken.encode().await;
-        let written = self.log.write_told_snapshot(offset, told_bytes, &state);
+        let producers = taken.encode().await;
+        let written = self.log.write_told_snapshot(offset, told_bytes, &producers);
         if let Err(error) = written.await {
             tracing::error!(
                 "{}-{}: producer snapshot: {error}",
@@ -32,7 +32,7 @@ impl Replica {
                 self.partition
             );
         }
-        state.len() as u64
+        (producers.state.len() + producers.kafka_rows.len()) as u64
     }
 
     /// The producers as they are now, and what they are told of.
@@ -69,15 +69,15 @@ pub(super) struct TakenProducers {
 
 impl TakenProducers {
     /// Their bytes; of many, made beside the shard.
-    pub async fn encode(self) -> Vec<u8> {
+    pub async fn encode(self) -> EncodedProducers {
         if self.producers.len() <= ENCODED_AT_ONCE {
-            return self.producers.encode();
+            return self.producers.encode_file();
         }
         let producers = Arc::new(self.producers);
         let there = producers.clone();
-        let encoded = rt::blocking(move || there.encode()).await;
+        let encoded = rt::blocking(move || there.encode_file()).await;
         // Without a thread to be had it takes a long turn.
-        encoded.unwrap_or_else(|_| producers.encode())
+        encoded.unwrap_or_else(|_| producers.encode_file())
     }
 }
 

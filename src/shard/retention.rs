@@ -27,7 +27,7 @@ impl Shard {
 
     /// One round over this shard's partitions, one after the other.
     async fn retain(&self) {
-        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
+        let replicas = self.all_replicas();
         for replica in replicas {
             match replica.retain(self).await {
                 // The directory failed, or the shard is being closed: both are told where they happen.
@@ -66,8 +66,10 @@ impl Replica {
         let taken = self.take_producers();
         if !taken.producers.is_empty() {
             let (offset, told_bytes) = (taken.offset, taken.told_bytes);
-            let state = taken.encode().await;
-            let written = self.log.write_snapshot_synced(offset, told_bytes, &state);
+            let producers = taken.encode().await;
+            let written = self
+                .log
+                .write_snapshot_synced(offset, told_bytes, &producers);
             match written.await {
                 // Room comes first: without the snapshot, a crash before the next one forgets these producers.
                 Err(error) if error.is_full() => {}
@@ -152,16 +154,11 @@ fn segments(log: &Log) -> Vec<SegmentFacts> {
     log.segments().iter().map(facts).collect()
 }
 
-/// A segment without timestamps is as old as its last write, as Kafka goes by its file's.
 fn facts(segment: &SegmentInfo) -> SegmentFacts {
-    let newest = match segment.max_timestamp {
-        Timestamp(..0) => segment.written,
-        newest => newest,
-    };
     SegmentFacts {
         base: segment.base,
         size: segment.size,
-        newest,
+        newest: segment.newest,
     }
 }
 

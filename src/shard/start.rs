@@ -129,7 +129,7 @@ impl Shard {
 
     /// Makes everything durable and marks the directories clean. Nothing is served after.
     pub async fn close(&self) {
-        let replicas: Vec<_> = self.replicas.borrow().values().cloned().collect();
+        let replicas = self.all_replicas();
         // Parked requests are answered by this commit before their snapshots are taken.
         let committed = self.store.commit().await;
         self.on_committed(committed);

@@ -88,14 +88,19 @@ impl ChunkCache {
     pub fn limit(&mut self, budget: usize) -> bool {
         self.budget_max = budget;
         for _ in 0..EVICTED_AT_ONCE {
-            if self.size <= budget || self.slots.len() <= 1 {
+            if !self.is_over(budget) {
                 break;
             }
             self.evict_one();
         }
         // Whoever inserts meanwhile lets no more go than it brings.
         self.budget = self.budget.min(self.size.max(budget));
-        self.size <= budget || self.slots.len() <= 1
+        !self.is_over(budget)
+    }
+
+    /// Whether chunks are to go: the last one stays, whatever it holds.
+    fn is_over(&self, budget: usize) -> bool {
+        self.size > budget && self.slots.len() > 1
     }
 
     /// Has it hold so many bytes at least, as far as it may grow.
@@ -127,7 +132,7 @@ impl ChunkCache {
                 });
             }
         }
-        while self.size > self.budget && self.slots.len() > 1 {
+        while self.is_over(self.budget) {
             self.evict_one();
         }
     }

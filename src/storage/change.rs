@@ -1,6 +1,7 @@
 //! What changes a log other than by appending: truncation, snapshots, side files, the clean close.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -8,11 +9,12 @@ use smallvec::SmallVec;
 use super::checkpoint::{LogEntry, NotedProducers};
 use super::chores::Chore;
 use super::error::StorageError;
-use super::frame::{self, Kind};
 use super::log::{Log, Stage};
 use super::names::{EPOCH_CHECKPOINT, FileKind};
+use super::producers_file;
 use super::segment::Segment;
 use super::small;
+use crate::partition::EncodedProducers;
 use crate::types::Offset;
 
 /// Bytes of a segment that its index files need not know: little to walk.
@@ -158,28 +160,31 @@ impl Log {
         log.producers = Some(NotedProducers { offset, state });
     }
 
-    /// Stores `state`, the producers' state at `offset` of the log, so that recovery replays only what comes after.
+    /// Stores the `producers` as they were at `offset` of the log, so that recovery replays only what comes after.
     ///
     /// Not synced, and it need not be: a torn snapshot is not used, one past the recovered end is removed.
-    pub async fn write_snapshot(&self, offset: Offset, state: &[u8]) -> Result<(), StorageError> {
+    pub async fn write_snapshot(
+        &self,
+        offset: Offset,
+        producers: &EncodedProducers,
+    ) -> Result<(), StorageError> {
         let told_bytes = self.untold_bytes();
-        self.write_told_snapshot(offset, told_bytes, state).await
+        self.write_told_snapshot(offset, told_bytes, producers)
+            .await
     }
 
-    /// [`Log::write_snapshot`] of a state that was taken some time ago.
+    /// [`Log::write_snapshot`] of producers that were taken some time ago.
     ///
-    /// - `told_bytes`: [`Log::untold_bytes`] when it was taken.
+    /// - `told_bytes`: [`Log::untold_bytes`] when they were taken.
     pub async fn write_told_snapshot(
         &self,
         offset: Offset,
         told_bytes: u64,
-        state: &[u8],
+        producers: &EncodedProducers,
     ) -> Result<(), StorageError> {
-        let (file, bytes) = self.snapshot_file(offset, state);
+        let (file, bytes) = self.snapshot_file(offset, producers);
         let written = small::write(&self.shared.disk, &file, &bytes).await;
-        written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
-        self.note_snapshot(offset, told_bytes);
-        Ok(())
+        self.note_snapshot(offset, told_bytes, &file, written)
     }
 
     /// [`Log::write_told_snapshot`] before what it tells of is deleted: synced, but for its name, which is durable with the
@@ -188,25 +193,29 @@ impl Log {
         &self,
         offset: Offset,
         told_bytes: u64,
-        state: &[u8],
+        producers: &EncodedProducers,
     ) -> Result<(), StorageError> {
-        let (file, bytes) = self.snapshot_file(offset, state);
+        let (file, bytes) = self.snapshot_file(offset, producers);
         let written = small::write_synced(&self.shared.disk, &file, &bytes).await;
-        written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
-        self.note_snapshot(offset, told_bytes);
-        Ok(())
+        self.note_snapshot(offset, told_bytes, &file, written)
     }
 
-    fn snapshot_file(&self, offset: Offset, state: &[u8]) -> (PathBuf, Vec<u8>) {
+    fn snapshot_file(&self, offset: Offset, producers: &EncodedProducers) -> (PathBuf, Vec<u8>) {
         let file = FileKind::Snapshot.path(&self.state().path, offset);
-        let bytes = frame::encode(Kind::Producers, offset.0 as u64, state);
-        (file, bytes)
+        (file, producers_file::encode(offset, producers))
     }
 
-    /// A snapshot is in its file; the oldest goes.
+    /// Where a snapshot was `written` to its file, the oldest goes.
     ///
     /// - `told_bytes`: what was appended when it was taken; more may have come since.
-    fn note_snapshot(&self, offset: Offset, told_bytes: u64) {
+    fn note_snapshot(
+        &self,
+        offset: Offset,
+        told_bytes: u64,
+        file: &Path,
+        written: io::Result<()>,
+    ) -> Result<(), StorageError> {
+        written.map_err(|error| self.shared.failed(self.dir(), file, error))?;
         let path = self.state().path.clone();
         let mut gone: SmallVec<[Offset; 2]> = SmallVec::new();
         {
@@ -224,6 +233,7 @@ impl Log {
             let path = FileKind::Snapshot.path(&path, offset);
             self.shared.add_chore(Chore::Remove { path });
         }
+        Ok(())
     }
 
     /// The newest state of the producers that can be read, and its offset; [`Log::recover`] then replays from there.
@@ -246,11 +256,10 @@ impl Log {
             else {
                 continue;
             };
-            if let Some(frame) =
-                frame::decode(Kind::Producers, &bytes).filter(|f| f.sequence == offset.0 as u64)
-            {
+            let found = producers_file::decode(offset, &bytes);
+            if let Some(state) = found.ok().and_then(|found| found.state) {
                 self.state.borrow_mut().replay_from = Some(offset);
-                return Ok(Some((offset, Bytes::copy_from_slice(frame.payload))));
+                return Ok(Some((offset, Bytes::copy_from_slice(state))));
             }
         }
         self.state.borrow_mut().replay_from = noted.as_ref().map(|noted| noted.offset);

@@ -2,7 +2,7 @@
 //! names devices anew then, but a disk keeps its serial number and an array its UUID.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where a block device says who it is, best first: volumes of LVM and dm-crypt, arrays, NVMe, SCSI and SATA, virtual disks.
 const NAMES: [&str; 6] = [
@@ -26,7 +26,7 @@ const NO_NAME: &str = "-";
 ///   themselves (btrfs).
 /// - The name is `-` where neither it nor all disks beneath it have one; its size alone is little, but better than nothing.
 pub(super) fn device_id(root: &Path, device: u64, source: &str) -> String {
-    let (major, minor) = numbers(device);
+    let (major, minor) = (libc::major(device), libc::minor(device));
     let numbered = root.join(format!("sys/dev/block/{major}:{minor}"));
     let node = match (numbered.canonicalize(), source.strip_prefix("/dev/")) {
         (Ok(node), _) => node,
@@ -67,20 +67,15 @@ fn name(node: &Path, layers: usize) -> Option<(String, bool)> {
     if own.is_some() {
         return own;
     }
-    let mut beneath: Vec<PathBuf> = entries(&node.join("slaves"));
-    beneath.sort();
-    let names = beneath.iter().map(|node| {
-        let (name, _) = name(&node.canonicalize().ok()?, layers.checked_sub(1)?)?;
+    let beneath = fs::read_dir(node.join("slaves")).into_iter();
+    let names = beneath.flatten().flatten().map(|entry| {
+        let node = entry.path().canonicalize().ok()?;
+        let (name, _) = name(&node, layers.checked_sub(1)?)?;
         Some(name)
     });
     let mut names = names.collect::<Option<Vec<_>>>()?;
     names.sort();
     (!names.is_empty()).then(|| (names.join("+"), false))
-}
-
-fn entries(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
 }
 
 /// A file's text as one line, without blanks around words; `None`: there is none.
@@ -93,13 +88,6 @@ fn line(path: &Path) -> Option<String> {
         .collect();
     let words: Vec<&str> = printed.split_whitespace().collect();
     (!words.is_empty()).then(|| words.join("_"))
-}
-
-/// Major and minor number, as makedev(3) puts them together.
-fn numbers(device: u64) -> (u64, u64) {
-    let major = (device >> 8) & 0xfff | (device >> 32) & !0xfff;
-    let minor = device & 0xff | (device >> 12) & !0xff;
-    (major, minor)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::place::{JournalDir, LeftJournal};
 use super::placement::Load;
 use super::replay::{Known, replay};
 use super::sync_cost::{SyncCost, sync_cost};
-use super::wanted::{Wanted, wanted};
+use super::wanted::{WantedMove, wanted};
 use crate::rt::{Disk, Entry};
 use crate::types::{NodeId, Str, Uuid};
 
@@ -48,7 +48,7 @@ pub(super) struct DirectoryImage {
     /// Directories on their way out when the last run ended.
     pub leftovers: Vec<PathBuf>,
     /// Directories of moves that did not end.
-    pub wanted: Vec<Wanted>,
+    pub wanted: Vec<WantedMove>,
     pub generation: u64,
     /// Of the logs that lie here: one that moved away or was deleted may still stand in the file.
     pub cleaned: CleanedOffsets,

@@ -78,12 +78,17 @@ impl Header {
 
 /// A whole frame in memory of its own.
 pub(super) fn encode(kind: Kind, sequence: u64, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(FRAME_HEADER_BYTES + payload.len());
+    append(&mut out, kind, sequence, payload);
+    out
+}
+
+/// A whole frame after what is there.
+pub(super) fn append(out: &mut Vec<u8>, kind: Kind, sequence: u64, payload: &[u8]) {
     let mut header = Header::new(kind, sequence, payload.len());
     header.add(payload);
-    let mut out = Vec::with_capacity(FRAME_HEADER_BYTES + payload.len());
     out.extend_from_slice(&header.finish());
     out.extend_from_slice(payload);
-    out
 }
 
 /// The frame that `bytes` begin with; `None` if there is none of that kind whose CRC holds.

@@ -209,10 +209,8 @@ impl Marks {
 pub struct SegmentInfo {
     pub base: Offset,
     pub size: u64,
-    /// −1 where no record carries one.
-    pub max_timestamp: Timestamp,
-    /// When it was last appended to, or at latest: the wall clock's time.
-    pub written: Timestamp,
+    /// The largest timestamp; where no record carries one, when it was last appended to, or at latest.
+    pub newest: Timestamp,
 }
 
 impl State {
@@ -221,6 +219,17 @@ impl State {
         self.segments
             .partition_point(|s| s.base <= offset)
             .checked_sub(1)
+    }
+
+    /// A timestamp of the segment of this number, or where its records carry none (−1), when it was last appended to by the
+    /// wall clock, as Kafka goes by its file's time.
+    pub fn or_written(&self, stamped: i64, number: usize) -> i64 {
+        match (stamped, self.segments.get(number + 1)) {
+            (0.., _) => stamped,
+            // It was written until that was begun.
+            (_, Some(next)) => next.created,
+            (_, None) => self.segments[number].appended,
+        }
     }
 
     pub fn segment_at(&self, base: Offset) -> Option<&Segment> {
@@ -441,16 +450,12 @@ impl Log {
     /// The segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let state = self.state();
-        let next = state.segments.iter().skip(1).map(|next| next.created);
-        let active = state.segments.back().map(|s| s.appended);
-        let written = next.chain(active);
-        let info = |(s, written): (&Segment, i64)| SegmentInfo {
+        let info = |(number, s): (usize, &Segment)| SegmentInfo {
             base: s.base,
             size: s.size as u64,
-            max_timestamp: Timestamp(s.max_timestamp),
-            written: Timestamp(written),
+            newest: Timestamp(state.or_written(s.max_timestamp, number)),
         };
-        state.segments.iter().zip(written).map(info).collect()
+        state.segments.iter().enumerate().map(info).collect()
     }
 
     /// A time that the batch at `offset` is not from after, by what is in memory: the largest timestamp up to the next entry of
@@ -467,12 +472,8 @@ impl Log {
             let next = times.partition_point(|entry| entry.relative < relative);
             times.get(next).map(|entry| entry.timestamp)
         });
-        let written = match state.segments.get(number + 1) {
-            Some(next) => next.created,
-            None => segment.appended,
-        };
         let stamped = known.unwrap_or(segment.max_timestamp);
-        Some(Timestamp(if stamped < 0 { written } else { stamped }))
+        Some(Timestamp(state.or_written(stamped, number)))
     }
 
     pub fn config(&self) -> LogConfig {

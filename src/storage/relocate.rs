@@ -71,6 +71,11 @@ impl MoveProgress {
         self.offset.get()
     }
 
+    /// Where the copy of the log of this name is made, in a log directory.
+    pub(super) fn place_in(&self, directory: &Path, name: &str) -> &PathBuf {
+        self.place.get_or_init(|| future_path(directory, name))
+    }
+
     /// `at` of `written` bytes of the segment `base..end` are there. What offset that is is not looked up: in between, records
     /// count as equally long.
     fn reach(&self, base: Offset, end: Offset, at: u32, written: u32) {
@@ -130,9 +135,7 @@ impl Store {
         }
         self.shared.dirs[directory].check()?;
         let parent = &self.shared.dirs[directory].path;
-        let place = progress
-            .place
-            .get_or_init(|| future_path(parent, &log.name));
+        let place = progress.place_in(parent, &log.name);
         let relocation = Relocation {
             log,
             shared: &self.shared,

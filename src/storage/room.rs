@@ -32,16 +32,24 @@ pub fn reserve_bytes(space: Space) -> u64 {
     (space.total_bytes / RESERVE_PART).min(RESERVE_BYTES_MAX)
 }
 
-fn spare_bytes(space: Space) -> u64 {
+/// Bytes of a file system's free space that work which can wait may take.
+pub fn spare_bytes(space: Space) -> u64 {
     let spared = RESERVES_SPARED * reserve_bytes(space);
     space.available_bytes.saturating_sub(spared)
 }
 
-fn no_room(path: &Path, bytes: u64, spare: u64) -> StorageError {
+fn must_spare(space: Space, path: &Path, bytes: u64) -> Result<(), StorageError> {
+    let spare = spare_bytes(space);
+    if spare >= bytes {
+        return Ok(());
+    }
     let why = format!(
         "no room: {bytes} bytes are wanted, and {spare} may be taken; the rest of the disk is kept for appends and deletions"
     );
-    StorageError::io(path)(io::Error::new(io::ErrorKind::StorageFull, why))
+    Err(StorageError::io(path)(io::Error::new(
+        io::ErrorKind::StorageFull,
+        why,
+    )))
 }
 
 impl Shared {
@@ -79,10 +87,7 @@ impl Shared {
         let Some(space) = self.space_of(dir, bytes).await else {
             return Ok(());
         };
-        let spare = spare_bytes(space);
-        if spare < bytes {
-            return Err(no_room(path, bytes, spare));
-        }
+        must_spare(space, path, bytes)?;
         self.dirs[dir].took(bytes);
         Ok(())
     }
@@ -91,14 +96,9 @@ impl Shared {
     ///
     /// - `Err`: as with [`Shared::take_spare_room`].
     pub async fn check_spare_room(&self, dir: usize, bytes: u64) -> Result<(), StorageError> {
-        let directory = &self.dirs[dir];
-        let Ok(space) = self.disk.space(&directory.path).await else {
-            return Ok(());
-        };
-        directory.note_space(space, self.clock.now());
-        match spare_bytes(space) {
-            spare if spare < bytes => Err(no_room(&directory.path, bytes, spare)),
-            _ => Ok(()),
+        match self.ask_space(dir).await {
+            Some(space) => must_spare(space, &self.dirs[dir].path, bytes),
+            None => Ok(()),
         }
     }
 
@@ -136,6 +136,12 @@ impl Shared {
                 return Some(space);
             }
         }
+        self.ask_space(dir).await
+    }
+
+    /// Asks the file system.
+    async fn ask_space(&self, dir: usize) -> Option<Space> {
+        let (directory, now) = (&self.dirs[dir], self.clock.now());
         let space = self.disk.space(&directory.path).await.ok()?;
         directory.note_space(space, now);
         Some(space)

@@ -372,11 +372,7 @@ impl Shared {
         while !self.limit_tails(bytes) {
             yield_if_needed().await;
         }
-        loop {
-            let is_done = self.chunks.borrow_mut().limit(bytes);
-            if is_done {
-                return;
-            }
+        while !self.chunks.borrow_mut().limit(bytes) {
             yield_if_needed().await;
         }
     }

@@ -23,17 +23,7 @@ use crate::types::{PartitionIndex, TopicId, Uuid};
 pub struct WantedMove {
     pub topic_id: TopicId,
     pub partition: PartitionIndex,
-    /// The number of the directory that the log goes to.
-    pub directory: usize,
     place: PathBuf,
-}
-
-/// Which log a directory is wanted for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Wanted {
-    pub place: PathBuf,
-    pub topic_id: TopicId,
-    pub partition: PartitionIndex,
 }
 
 impl WantedMove {
@@ -62,9 +52,7 @@ impl Store {
         progress: &MoveProgress,
     ) -> Result<(), StorageError> {
         let parent = &self.shared.dirs[directory].path;
-        let place = progress
-            .place
-            .get_or_init(|| future_path(parent, log.name()));
+        let place = progress.place_in(parent, log.name());
         let text = format!("{} {}\n", log.topic_id, log.partition.partition);
         let file = place.join(WANTED_MOVE);
         let disk = &self.shared.disk;
@@ -106,18 +94,10 @@ impl Store {
         }
     }
 
-    /// The moves that earlier runs did not end.
-    pub fn wanted_moves(&self) -> Vec<WantedMove> {
+    /// The moves that earlier runs did not end, each with the number of the directory that the log goes to.
+    pub fn wanted_moves(&self) -> impl Iterator<Item = (usize, &WantedMove)> {
         let images = self.directories.images().iter().enumerate();
-        let wanted = images.flat_map(|(directory, image)| {
-            image.wanted.iter().map(move |wanted| WantedMove {
-                topic_id: wanted.topic_id,
-                partition: wanted.partition,
-                directory,
-                place: wanted.place.clone(),
-            })
-        });
-        wanted.collect()
+        images.flat_map(|(dir, image)| image.wanted.iter().map(move |wanted| (dir, wanted)))
     }
 }
 
@@ -132,12 +112,12 @@ pub(super) fn future_path(directory: &Path, name: &str) -> PathBuf {
 }
 
 /// Which log a directory that a move left is wanted for; `None`: for none.
-pub(super) async fn wanted(disk: &Disk, place: PathBuf) -> Option<Wanted> {
+pub(super) async fn wanted(disk: &Disk, place: PathBuf) -> Option<WantedMove> {
     let bytes = disk.read_file(&place.join(WANTED_MOVE)).await.ok()?;
     let text = String::from_utf8_lossy(&bytes);
     // A crash may leave the padding of the write.
     let (topic_id, partition) = text.trim_end_matches('\0').trim().split_once(' ')?;
-    Some(Wanted {
+    Some(WantedMove {
         topic_id: topic_id.parse().ok()?,
         partition: PartitionIndex(partition.parse().ok()?),
         place,

@@ -14,7 +14,9 @@ use ringlog::protocol::alter_replica_log_dirs::{
 use ringlog::protocol::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
-use ringlog::protocol::describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResult};
+use ringlog::protocol::describe_log_dirs::{
+    DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResult,
+};
 use ringlog::protocol::{ErrorCode, Records};
 use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs, split};
 use ringlog::types::{Prng, Timestamp};
@@ -111,12 +113,17 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 
 /// One record of so many bytes that no codec makes smaller, dated now: retention must not take it.
 pub fn record(prng: &mut Prng, bytes: usize) -> Bytes {
+    keyed(None, bytes, prng)
+}
+
+/// The same under a key.
+pub fn keyed(key: Option<&str>, bytes: usize, prng: &mut Prng) -> Bytes {
     let mut value = vec![0; bytes];
     prng.fill(&mut value);
     let mut builder = BatchBuilder::new(Codec::None, bytes + 100);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.expect("after 1970").as_millis() as i64;
-    builder.append(Timestamp(now), None, Some(&value), &[]);
+    builder.append(Timestamp(now), key.map(str::as_bytes), Some(&value), &[]);
     builder.build(&BatchSeal::default(), &mut Codecs::new())
 }
 
@@ -136,18 +143,19 @@ pub fn directories(client: &mut Client) -> Vec<DescribeLogDirsResult> {
     answer.expect("answered").results
 }
 
+/// The rows of a topic's partitions in a directory.
+pub fn rows(client: &mut Client, directory: &Path, topic: &str) -> Vec<DescribeLogDirsPartition> {
+    let all = directories(client).into_iter();
+    let mut ours = all.filter(|d| d.log_dir.as_str() == directory.to_string_lossy());
+    let topics = ours.next().expect("a log directory").topics.into_iter();
+    let of_topic = topics.filter(|t| t.name.as_str() == topic);
+    of_topic.flat_map(|t| t.partitions).collect()
+}
+
 /// The topic's partitions in a directory.
 pub fn partitions_in(client: &mut Client, directory: &Path, topic: &str) -> BTreeSet<i32> {
-    let all = directories(client);
-    let ours = all
-        .iter()
-        .find(|d| d.log_dir.as_str() == directory.to_string_lossy());
-    let topics = ours.expect("a log directory").topics.iter();
-    let of_topic = topics.filter(|t| t.name.as_str() == topic);
-    of_topic
-        .flat_map(|t| &t.partitions)
-        .map(|p| p.partition_index)
-        .collect()
+    let rows = rows(client, directory, topic);
+    rows.iter().map(|row| row.partition_index).collect()
 }
 
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

@@ -11,9 +11,7 @@ use ringlog::protocol::add_partitions_to_txn::{
 };
 use ringlog::protocol::describe_transactions::DescribeTransactionsRequest;
 use ringlog::protocol::end_txn::{EndTxnRequest, EndTxnResponse};
-use ringlog::protocol::fetch::{
-    AbortedTransaction, FetchPartition, FetchRequest, FetchTopic, PartitionData,
-};
+use ringlog::protocol::fetch::{AbortedTransaction, FetchRequest, PartitionData};
 use ringlog::protocol::find_coordinator::FindCoordinatorRequest;
 use ringlog::protocol::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ringlog::protocol::list_transactions::ListTransactionsRequest;
@@ -29,7 +27,7 @@ use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs, Producer, records,
 use ringlog::types::{ProducerEpoch, ProducerId, Str, Timestamp};
 
 use crate::broker::{Broker, free_port};
-use crate::wire::Client;
+use crate::wire::{Client, fetch_request};
 
 const TOPIC: &str = "ledger";
 const GROUP: &str = "readers";
@@ -231,20 +229,8 @@ impl Writer {
 /// What one Fetch of a reader of what is committed brings.
 fn fetch(client: &mut Client, offset: i64) -> PartitionData {
     let request = FetchRequest {
-        max_wait_ms: 0,
-        max_bytes: 1 << 20,
         isolation_level: 1,
-        topics: vec![FetchTopic {
-            topic: TOPIC.into(),
-            partitions: vec![FetchPartition {
-                partition: 0,
-                fetch_offset: offset,
-                partition_max_bytes: 1 << 20,
-                ..Default::default()
-            }],
-            ..Default::default()
-        }],
-        ..Default::default()
+        ..fetch_request(TOPIC, 0, offset, 1 << 20, 0)
     };
     let mut answer = client.call(12, &request).expect("answered");
     let topic = answer.responses.pop();

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ringlog::protocol::Records;
 use ringlog::protocol::api_versions::ApiVersionsRequest;
-use ringlog::protocol::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ringlog::protocol::fetch::FetchRequest;
 use ringlog::protocol::metadata::{MetadataRequest, MetadataRequestTopic};
 use ringlog::protocol::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs};
 use ringlog::types::{Prng, Timestamp};
 
 use crate::broker::{Broker, free_port};
-use crate::wire::{Client, read_frame, request_bytes};
+use crate::wire::{Client, fetch_request, read_frame, request_bytes};
 
 /// What a flood may add to the broker's memory: its budget for requests in flight and what an allocator keeps.
 const GROWTH_MAX: u64 = 512 << 20;
@@ -175,27 +175,11 @@ fn produce(partition_bytes: usize) -> Vec<u8> {
 }
 
 fn fetch(offset: i64) -> Vec<u8> {
-    let want = FetchPartition {
-        partition: 0,
-        fetch_offset: offset,
-        partition_max_bytes: 1 << 20,
-        ..Default::default()
+    let request = FetchRequest {
+        max_bytes: 50 << 20,
+        ..fetch_request("large", 0, offset, 1 << 20, 0)
     };
-    let topic = FetchTopic {
-        topic: "large".into(),
-        partitions: vec![want],
-        ..Default::default()
-    };
-    request_bytes(
-        12,
-        &FetchRequest {
-            max_wait_ms: 0,
-            min_bytes: 1,
-            max_bytes: 50 << 20,
-            topics: vec![topic],
-            ..Default::default()
-        },
-    )
+    request_bytes(12, &request)
 }
 
 #[test]

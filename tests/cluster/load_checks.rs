@@ -7,9 +7,8 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::broker::{Broker, Ended, free_port, run_to_end};
+use crate::load_result::{json as read, number, text};
 use crate::watching::Watched;
 
 fn load(address: &str, options: &[&str]) -> Ended {
@@ -41,14 +40,13 @@ fn a_metrics_endpoint_tells_what_the_broker_writes_to_its_devices() {
         "--metrics",
         &metrics,
         "--json",
-        json.to_str().expect("UTF-8"),
+        text(&json),
         "--html",
-        html.to_str().expect("UTF-8"),
+        text(&html),
     ];
     let ended = load(&address, &options);
     assert!(ended.status.success(), "{}", ended.output);
-    let report: Value = serde_json::from_slice(&fs::read(&json).expect("a file")).expect("JSON");
-    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{report}"));
+    let report = read(&json);
     // Acknowledged is what is on the device, and it is sampled a little before the last of it.
     let written = number(&report["broker"]["written_bytes"]);
     assert!((4e6..100e6).contains(&written), "{written}");
@@ -66,7 +64,7 @@ fn a_metrics_endpoint_tells_what_the_broker_writes_to_its_devices() {
 fn a_run_that_fails_leaves_the_results_of_an_earlier_one() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let paths = ["a.json", "a.html"].map(|name| dir.path().join(name));
-    let [json, html] = paths.each_ref().map(|path| path.to_str().expect("UTF-8"));
+    let [json, html] = paths.each_ref().map(|path| text(path));
     for path in &paths {
         fs::write(path, "earlier").expect("a file");
     }
@@ -84,13 +82,13 @@ fn a_run_that_fails_leaves_the_results_of_an_earlier_one() {
 fn a_dry_run_checks_what_a_run_would_and_tells_it_in_words() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (file, logs) = (dir.path().join("scenario.toml"), dir.path().join("logs"));
-    let text = format!(
+    let keys = format!(
         "rate = \"2k\"\ngroups = 2\nlabel = \"nightly\"\nhdr-log = \"{}\"\n\
         [[at]]\nat = \"3s\"\nrun = \"kill -STOP 7\"\n",
         logs.display()
     );
-    fs::write(&file, text).expect("a file");
-    let scenario = file.to_str().expect("UTF-8");
+    fs::write(&file, keys).expect("a file");
+    let scenario = text(&file);
     let dry = |options: &[&str]| load(&nobody(), &[&["--dry-run"][..], options].concat());
     let shown = dry(&["--scenario", scenario]);
     assert!(shown.status.success(), "{}", shown.output);
@@ -108,7 +106,7 @@ fn a_dry_run_checks_what_a_run_would_and_tells_it_in_words() {
     assert!(search.output.contains(goal), "{}", search.output);
 
     let missing = dir.path().join("no/such/file");
-    let unwritable = dry(&["--json", missing.to_str().expect("UTF-8")]);
+    let unwritable = dry(&["--json", text(&missing)]);
     assert_eq!(unwritable.status.code(), Some(1), "{}", unwritable.output);
     assert!(unwritable.output.contains("no/such/file"));
     for (options, wanted) in [
@@ -170,7 +168,7 @@ fn runs_to_topics_that_are_kept_in_different_ways_are_told_apart() {
         ("flushed", &[]),
     ] {
         let file = dir.path().join(format!("{}.json", files.len()));
-        let path = file.to_str().expect("UTF-8").to_owned();
+        let path = text(&file).to_owned();
         let options = [
             "--topic",
             name,
@@ -183,8 +181,7 @@ fn runs_to_topics_that_are_kept_in_different_ways_are_told_apart() {
         ];
         let ended = load(&address, &[&options[..], more].concat());
         assert!(ended.status.success(), "{}", ended.output);
-        let report: Value =
-            serde_json::from_slice(&fs::read(&file).expect("a file")).expect("JSON");
+        let report = read(&file);
         assert_eq!(report["settings"]["replication_factor"], 1, "{report}");
         let flush = &report["settings"]["topic_configs"]["flush.messages"];
         match name {

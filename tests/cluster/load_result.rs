@@ -32,18 +32,18 @@ fn ended(command: &mut Command) -> Ended {
     run_to_end(command, Duration::from_secs(60))
 }
 
-fn json(path: &Path) -> Value {
+pub fn json(path: &Path) -> Value {
     let text = fs::read_to_string(path).expect("the command has written it");
     serde_json::from_str(&text).expect("JSON")
 }
 
-fn number(value: &Value) -> f64 {
+pub fn number(value: &Value) -> f64 {
     value
         .as_f64()
         .unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("a temporary path is UTF-8")
 }
 

@@ -6,41 +6,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use ringlog::protocol::ErrorCode;
 use ringlog::protocol::describe_log_dirs::DescribeLogDirsPartition;
-use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs};
-use ringlog::types::{Prng, Timestamp};
+use ringlog::rt::space;
+use ringlog::types::Prng;
 
 use crate::broker::{Broker, free_port};
-use crate::disks::{Mount, alter, directories, eventually, partitions_in, put, record};
+use crate::disks::{Mount, alter, eventually, keyed, partitions_in, put, record, rows};
 use crate::throttle::throttle;
 use crate::wire::Client;
 
 const STORAGE: i16 = ErrorCode::KafkaStorageError as i16;
-
-/// One record under a key, which no codec makes smaller.
-fn keyed(key: &str, bytes: usize, prng: &mut Prng) -> Bytes {
-    let mut value = vec![0; bytes];
-    prng.fill(&mut value);
-    let mut builder = BatchBuilder::new(Codec::None, bytes + 100);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.expect("after 1970").as_millis() as i64;
-    builder.append(Timestamp(now), Some(key.as_bytes()), Some(&value), &[]);
-    builder.build(&BatchSeal::default(), &mut Codecs::new())
-}
-
-/// The rows of a topic's partitions in a directory.
-fn rows(client: &mut Client, directory: &Path, topic: &str) -> Vec<DescribeLogDirsPartition> {
-    let all = directories(client).into_iter();
-    let mut ours = all.filter(|d| d.log_dir.as_str() == directory.to_string_lossy());
-    let topics = ours.next().expect("a log directory").topics.into_iter();
-    let of_topic = topics.filter(|t| t.name.as_str() == topic);
-    of_topic.flat_map(|t| t.partitions).collect()
-}
 
 /// Which of the directories a partition lies in.
 fn home(client: &mut Client, paths: &[PathBuf; 2], partition: i32) -> usize {
@@ -155,7 +133,7 @@ fn how_far_a_log_is_clean_moves_and_goes_with_it() {
     client.create_topic("t", 1).expect("made");
     let mut prng = Prng::new(2);
     for i in 0..40 {
-        let batch = keyed(&format!("key {}", i % 3), 100_000, &mut prng);
+        let batch = keyed(Some(&format!("key {}", i % 3)), 100_000, &mut prng);
         put(&mut client, "t", 0, &batch).expect("room");
     }
     let was_at = home(&mut client, &paths, 0);
@@ -198,20 +176,6 @@ fn a_move_that_has_no_room_is_refused() {
     assert!(!partitions_in(&mut client, &mount.path, "t").contains(&large));
 }
 
-/// Bytes that a file system has to give.
-fn free_bytes(path: &Path) -> u64 {
-    let told = Command::new("stat")
-        .args(["-f", "-c", "%a %S"])
-        .arg(path)
-        .output();
-    let told = told.expect("stat runs").stdout;
-    let told = String::from_utf8(told).expect("text");
-    let mut numbers = told
-        .split_whitespace()
-        .map(|n| n.parse::<u64>().expect("a number"));
-    numbers.next().expect("blocks") * numbers.next().expect("their size")
-}
-
 /// Goal: compaction never takes the last of a disk, which the metadata lives by: a broker whose next metadata record found
 /// no room stopped. Method: a small file system filled with a compacted topic's records, while the cleaner works and
 /// topics are made.
@@ -231,13 +195,17 @@ fn compaction_leaves_the_last_room_to_the_metadata() {
     let mut client = broker.client();
     client.create_topic("t", 1).expect("made");
     let (mut prng, mut least, mut keys) = (Prng::new(4), u64::MAX, 0);
+    let free_bytes = || {
+        let space = space(&mount.path).expect("a file system");
+        space.available_bytes
+    };
     let mut refused = None;
     while refused.is_none() {
         keys += 1;
         assert!(keys < 2000, "the disk never fills");
-        let batch = keyed(&format!("key {keys}"), 400_000, &mut prng);
+        let batch = keyed(Some(&format!("key {keys}")), 400_000, &mut prng);
         refused = put(&mut client, "t", 0, &batch).err();
-        least = least.min(free_bytes(&mount.path));
+        least = least.min(free_bytes());
     }
     let until = Instant::now() + Duration::from_secs(4);
     let mut made = 0;
@@ -248,7 +216,7 @@ fn compaction_leaves_the_last_room_to_the_metadata() {
             .create_topic(&name, 1)
             .expect("the metadata has room");
         client.delete_topic(&name).expect("the metadata has room");
-        least = least.min(free_bytes(&mount.path));
+        least = least.min(free_bytes());
     }
     broker.assert_running();
     // A reserve is a fiftieth; checkpoints and metadata take a little of it.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringlog::protocol::ErrorCode;
-use ringlog::protocol::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ringlog::protocol::fetch::FetchRequest;
 use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs, Producer};
 use ringlog::types::{ProducerEpoch, ProducerId, Timestamp};
 
 use crate::broker::{Broker, free_port};
-use crate::wire::Client;
+use crate::wire::{Client, fetch_request};
 
 const OVERRIDES: [&str; 3] = [
     "log.retention.ms=1000",
@@ -101,22 +101,9 @@ fn a_fetch_that_waits_on_what_is_deleted_is_answered_at_once() {
     client.create_topic("t", 1).unwrap();
     let producer = client.producer_id().unwrap();
     client.produce("t", 0, batch(producer, 0)).unwrap();
-    let want = FetchPartition {
-        partition: 0,
-        fetch_offset: 0,
-        partition_max_bytes: 1 << 20,
-        ..Default::default()
-    };
     let request = FetchRequest {
-        max_wait_ms: 15_000,
         min_bytes: 1 << 20,
-        max_bytes: 1 << 20,
-        topics: vec![FetchTopic {
-            topic: "t".into(),
-            partitions: vec![want],
-            ..Default::default()
-        }],
-        ..Default::default()
+        ..fetch_request("t", 0, 0, 1 << 20, 15_000)
     };
     let began = Instant::now();
     let answer = client.call(12, &request).unwrap();
@@ -128,8 +115,8 @@ fn a_fetch_that_waits_on_what_is_deleted_is_answered_at_once() {
 }
 
 /// Goal: logs that cannot be compacted do not keep the cleaner from the others of their shard.
-/// Method: a bit flipped in each of eight logs and none in the ninth; all is compacted or given up in one pass, while the
-/// cleaner rests for longer than that after each.
+/// Method: a bit flipped in each of eight logs and none in the ninth. The cleaner rests after each pass; one log a pass would
+/// take three rests, as one of two shards has four or more. The first pass may come before all logs are known: two will do.
 #[test]
 fn a_log_that_cannot_be_compacted_does_not_hold_up_the_others() {
     const ROTTEN: i32 = 8;
@@ -178,5 +165,5 @@ fn a_log_that_cannot_be_compacted_does_not_hold_up_the_others() {
     };
     let first = wait_for(&|| told() != (0, 0));
     let last = wait_for(&|| told() == (ROTTEN, 1));
-    assert!(last - first < rest, "{}", broker.output());
+    assert!(last - first < 2 * rest, "{}", broker.output());
 }

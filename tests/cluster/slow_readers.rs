@@ -9,14 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringlog::protocol::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use ringlog::protocol::fetch::FetchResponse;
 use ringlog::protocol::{Reader, Records, read_response};
 use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs};
 use ringlog::types::Timestamp;
 use socket2::{Domain, Socket, Type};
 
 use crate::broker::{Broker, free_port};
-use crate::wire::{Client, read_frame, request_bytes};
+use crate::wire::{Client, fetch_request, read_frame, request_bytes};
 
 const PARTITIONS: i32 = 4;
 const VALUE_BYTES: usize = 1_000_000;
@@ -53,28 +53,14 @@ fn fill(client: &mut Client, count: i64) {
 }
 
 fn fetch(partition: i32, offset: i64, bytes_max: i32) -> Vec<u8> {
-    let want = FetchPartition {
-        partition,
-        fetch_offset: offset,
-        partition_max_bytes: bytes_max,
-        ..Default::default()
-    };
-    let request = FetchRequest {
-        max_wait_ms: 500,
-        min_bytes: 1,
-        max_bytes: bytes_max,
-        topics: vec![FetchTopic {
-            topic: "cold".into(),
-            partitions: vec![want],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    request_bytes(FETCH, &request)
+    request_bytes(
+        FETCH,
+        &fetch_request("cold", partition, offset, bytes_max, 500),
+    )
 }
 
 /// A connection whose kernel takes little for it.
-fn narrow(address: SocketAddr) -> TcpStream {
+pub fn narrow(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(16 << 10).expect("an option");
     socket.connect(&address.into()).expect("accepted");

@@ -1,10 +1,11 @@
 //! Starting where something is wrong, and stopping as asked: a clear word and the right exit status, never a hang.
 
 use std::fs;
+use std::io;
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -287,27 +288,42 @@ fn sigterm_and_sigint_stop_it_cleanly_and_the_data_stays() {
     }
 }
 
+/// The socket of systemd's that a broker tells how it is.
+struct Supervisor {
+    path: PathBuf,
+    socket: UnixDatagram,
+}
+
+impl Supervisor {
+    fn new(dir: &Path) -> Supervisor {
+        let path = dir.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        Supervisor { path, socket }
+    }
+
+    fn hear(&self) -> io::Result<String> {
+        let mut heard = [0; 64];
+        let length = self.socket.recv(&mut heard)?;
+        Ok(String::from_utf8_lossy(&heard[..length]).into_owned())
+    }
+}
+
 /// What `Type=notify` of a systemd unit waits for: without it the service would never count as started.
 #[test]
 fn its_supervisor_is_told_when_it_serves_and_when_it_stops() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    let mut heard = [0; 64];
-    let mut hear = || {
-        let length = socket.recv(&mut heard).expect("the broker tells");
-        String::from_utf8_lossy(&heard[..length]).into_owned()
-    };
+    let supervisor = Supervisor::new(dir.path());
+    let hear = || supervisor.hear().expect("the broker tells");
     let port = free_port();
     let mut command = command(port, &dir.path().join("data"), &[]);
-    let mut broker = Broker::start_command(port, command.env("NOTIFY_SOCKET", &path));
+    let mut broker = Broker::start_command(port, command.env("NOTIFY_SOCKET", &supervisor.path));
     assert_eq!(hear(), "READY=1");
     broker.signal(libc::SIGTERM);
     assert_eq!(hear(), "STOPPING=1");
     assert!(broker.wait(SOON).status.success());
     // A socket that is gone costs a line and nothing else.
-    drop(socket);
+    drop(supervisor);
     let mut broker = Broker::start_command(port, &mut command);
     broker.signal(libc::SIGTERM);
     let ended = broker.wait(SOON);
@@ -322,18 +338,12 @@ fn its_supervisor_is_told_when_it_serves_and_when_it_stops() {
 #[test]
 fn its_supervisor_hears_again_and_again_that_its_shards_turn() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    let mut heard = [0; 64];
-    let mut hear = || {
-        let length = socket.recv(&mut heard).expect("the broker tells");
-        String::from_utf8_lossy(&heard[..length]).into_owned()
-    };
+    let supervisor = Supervisor::new(dir.path());
+    let hear = || supervisor.hear().expect("the broker tells");
     let port = free_port();
     let mut command = command(port, &dir.path().join("data"), &[]);
     command
-        .env("NOTIFY_SOCKET", &path)
+        .env("NOTIFY_SOCKET", &supervisor.path)
         .env("WATCHDOG_USEC", "400000");
     let mut broker = Broker::start_command(port, &mut command);
     while hear() != "READY=1" {}
@@ -354,9 +364,9 @@ fn its_supervisor_hears_again_and_again_that_its_shards_turn() {
     let mut said = Vec::new();
     broker.signal(libc::SIGTERM);
     assert!(broker.wait(SOON).status.success());
-    socket.set_nonblocking(true).unwrap();
-    while let Ok(length) = socket.recv(&mut heard) {
-        said.push(String::from_utf8_lossy(&heard[..length]).into_owned());
+    supervisor.socket.set_nonblocking(true).unwrap();
+    while let Ok(word) = supervisor.hear() {
+        said.push(word);
     }
     let after = said
         .iter()

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ringlog::protocol::describe_producers::{
     DescribeProducersRequest, ProducerState, TopicRequest,
 };
-use ringlog::protocol::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
+use ringlog::protocol::fetch::{FetchRequest, PartitionData};
 use ringlog::protocol::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ringlog::protocol::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
@@ -21,7 +21,7 @@ use ringlog::record::{BatchBuilder, BatchSeal, Codec, Codecs, Producer};
 use ringlog::types::{ProducerEpoch, ProducerId, Str, Timestamp};
 
 use crate::broker::{Broker, free_port};
-use crate::wire::Client;
+use crate::wire::{Client, fetch_request};
 
 pub const TOPIC: &str = "transactions";
 pub const UNVERIFIED: &[&str] = &["transaction.partition.verification.enable=false"];
@@ -94,23 +94,29 @@ pub fn mark(client: &mut Client, id: i64, coordinator_epoch: i32, commit: bool) 
     ErrorCode::from_code(code).expect("a code of Kafka's")
 }
 
+/// Writes records that must be taken. Their base offset.
+pub fn write(
+    client: &mut Client,
+    id: i64,
+    base_sequence: i32,
+    count: i32,
+    is_transactional: bool,
+) -> i64 {
+    let written = batch(id, base_sequence, count, is_transactional);
+    let (error, offset) = produce(client, is_transactional.then_some("x"), written);
+    assert_eq!(error, ErrorCode::None);
+    offset
+}
+
+/// Ends a transaction, which must be done.
+pub fn end(client: &mut Client, id: i64, commit: bool) {
+    assert_eq!(mark(client, id, 0, commit), ErrorCode::None);
+}
+
 fn fetch(client: &mut Client, offset: i64, committed: bool, wait_ms: i32) -> PartitionData {
     let request = FetchRequest {
-        max_wait_ms: wait_ms,
-        min_bytes: 1,
-        max_bytes: 1 << 20,
         isolation_level: i8::from(committed),
-        topics: vec![FetchTopic {
-            topic: TOPIC.into(),
-            partitions: vec![FetchPartition {
-                partition: 0,
-                fetch_offset: offset,
-                partition_max_bytes: 1 << 20,
-                ..Default::default()
-            }],
-            ..Default::default()
-        }],
-        ..Default::default()
+        ..fetch_request(TOPIC, 0, offset, 1 << 20, wait_ms)
     };
     let mut answer = client.call(12, &request).expect("answered");
     let mut topic = answer.responses.pop().expect("one topic");

@@ -242,26 +242,37 @@ impl Client {
         bytes_max: i32,
         wait_ms: i32,
     ) -> io::Result<PartitionData> {
-        let want = FetchPartition {
-            partition,
-            fetch_offset: offset,
-            partition_max_bytes: bytes_max,
-            ..Default::default()
-        };
-        let request = FetchRequest {
-            max_wait_ms: wait_ms,
-            min_bytes: 1,
-            max_bytes: bytes_max,
-            topics: vec![FetchTopic {
-                topic: topic.into(),
-                partitions: vec![want],
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
+        let request = fetch_request(topic, partition, offset, bytes_max, wait_ms);
         let mut answer = self.call(FETCH, &request)?;
         let data = answer.responses.pop().and_then(|mut t| t.partitions.pop());
         data.ok_or_else(|| bad(("an empty answer", answer.error_code)))
+    }
+}
+
+/// A Fetch of one partition, which is answered as soon as there is anything.
+pub fn fetch_request(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    bytes_max: i32,
+    wait_ms: i32,
+) -> FetchRequest {
+    let want = FetchPartition {
+        partition,
+        fetch_offset: offset,
+        partition_max_bytes: bytes_max,
+        ..Default::default()
+    };
+    FetchRequest {
+        max_wait_ms: wait_ms,
+        min_bytes: 1,
+        max_bytes: bytes_max,
+        topics: vec![FetchTopic {
+            topic: topic.into(),
+            partitions: vec![want],
+            ..Default::default()
+        }],
+        ..Default::default()
     }
 }
 

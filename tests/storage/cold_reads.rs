@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once, yield_now};
+use ringlog::partition::EncodedProducers;
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, SimClock, SimDisk, run_local, sleep};
 use ringlog::storage::{Directories, Log, LogConfig, Store, StoreConfig, join_bounded};
@@ -59,7 +60,9 @@ async fn fill_and_close(store: &Store, log: &Log, batches: i64, seed: u64) {
     }
     assert!(store.commit().await.failed.is_empty());
     let end = log.end_offset();
-    log.write_snapshot(end, b"none").await.expect("writes");
+    log.write_snapshot(end, &EncodedProducers::default())
+        .await
+        .expect("writes");
     store.close().await.expect("closes");
 }
 
@@ -312,7 +315,7 @@ fn how_old_a_batch_is_at_least_is_known_without_the_disk() {
     }
     assert_eq!(told(&log, 64), None, "nothing is there yet");
     assert!(block_on(store.commit()).failed.is_empty());
-    block_on(log.write_snapshot(Offset(64), b"none")).expect("writes");
+    block_on(log.write_snapshot(Offset(64), &EncodedProducers::default())).expect("writes");
     block_on(store.close()).expect("closes");
     drop((store, log));
     let (store, log) = opened();

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_lite::future::{block_on, yield_now, zip};
+use ringlog::partition::EncodedProducers;
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, Faulty, SimClock, SimDisk};
 use ringlog::storage::{
@@ -291,10 +292,12 @@ impl World {
                 17 => self.move_start(i, &logs[i]).await?,
                 18 => {
                     let end = logs[i].end_offset();
-                    let state = end.0.to_be_bytes();
-                    match self.prng.below(2) {
-                        0 => logs[i].write_snapshot(end, &state).await?,
-                        _ => logs[i].note_producers(end, Bytes::copy_from_slice(&state)),
+                    let (state, kafka_rows) = (end.0.to_be_bytes().to_vec(), Vec::new());
+                    if self.prng.below(2) == 0 {
+                        let producers = EncodedProducers { state, kafka_rows };
+                        logs[i].write_snapshot(end, &producers).await?;
+                    } else {
+                        logs[i].note_producers(end, Bytes::from(state));
                     }
                     let checkpointed = store.checkpoint().await;
                     self.trace(format_args!(

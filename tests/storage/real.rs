@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::future::zip;
+use ringlog::partition::{BatchFacts, EncodedProducers, MarkerFacts, ProducerTable};
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, run_local};
 use ringlog::storage::{Directories, Log, LogConfig, Recovered, StorageError, Store, StoreConfig};
 use ringlog::types::{
-    LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, Str, Timestamp, TopicPartition, Uuid,
+    LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, ProducerEpoch, ProducerId, Str, Timestamp,
+    TopicPartition, Uuid,
 };
 
 use crate::batches::batch;
@@ -94,7 +96,8 @@ fn a_log_on_a_real_disk_survives_restarts_and_kafka_reads_it() {
         assert!(recovered.scanned_bytes > 0);
         assert_eq!(content(&log).await, held);
         append(&log, &mut prng, &mut codecs, 9000);
-        log.write_snapshot(log.end_offset(), b"producers")
+        let producers = producers();
+        log.write_snapshot(log.end_offset(), &producers)
             .await
             .expect("writes");
         store.close().await.expect("closes");
@@ -109,7 +112,7 @@ fn a_log_on_a_real_disk_survives_restarts_and_kafka_reads_it() {
         assert_eq!(content(&log).await, held);
         assert_eq!(
             log.latest_snapshot().await.expect("reads"),
-            Some((Offset(603), Bytes::from_static(b"producers")))
+            Some((Offset(603), Bytes::from(producers.state.clone())))
         );
         let found = log
             .offset_for_timestamp(Timestamp(1501), Offset(603))
@@ -156,6 +159,40 @@ fn a_log_on_a_real_disk_survives_restarts_and_kafka_reads_it() {
     kafka_dumps(&files, 603);
 }
 
+/// Two that wrote batches, one of them in a transaction that is open, and one of which only a marker is known.
+fn producers() -> EncodedProducers {
+    let mut table = ProducerTable::default();
+    let facts = |id, is_transactional| BatchFacts {
+        producer_id: ProducerId(id),
+        producer_epoch: ProducerEpoch(2),
+        base_sequence: 40,
+        count: 3,
+        max_timestamp: Timestamp(1501),
+        is_transactional,
+        bumps_epoch: false,
+    };
+    table.on_appended(&facts(70, false), Offset(500), Timestamp(9000));
+    table.on_appended(&facts(71, true), Offset(503), Timestamp(9000));
+    let marker = MarkerFacts {
+        producer_id: ProducerId(72),
+        producer_epoch: ProducerEpoch(5),
+        coordinator_epoch: 3,
+        committed: true,
+        timestamp: Timestamp(1502),
+    };
+    table.on_marker(&marker, Offset(506), Timestamp(9000));
+    table.copied().encode_file()
+}
+
+/// What Kafka's tool says of them.
+const PRODUCERS: [&str; 3] = [
+    "producerId: 70 producerEpoch: 2 coordinatorEpoch: -1 currentTxnFirstOffset: OptionalLong.empty lastTimestamp: 1501 \
+     firstSequence: 40 lastSequence: 42 lastOffset: 502 offsetDelta: 2 timestamp: 1501",
+    "producerId: 71 producerEpoch: 2 coordinatorEpoch: -1 currentTxnFirstOffset: OptionalLong[503] lastTimestamp: 1501 \
+     firstSequence: 40 lastSequence: 42 lastOffset: 505 offsetDelta: 2 timestamp: 1501",
+    "producerId: 72 producerEpoch: 5 coordinatorEpoch: 3 currentTxnFirstOffset: OptionalLong.empty lastTimestamp: 1502",
+];
+
 /// Kafka's own dump tool over every segment and index; skipped, saying so, where Kafka is not at hand.
 fn kafka_dumps(files: &[std::path::PathBuf], records: usize) {
     let Some(class_path) = std::env::var_os("KAFKA_CLASSPATH") else {
@@ -164,7 +201,7 @@ fn kafka_dumps(files: &[std::path::PathBuf], records: usize) {
     };
     let wanted = |f: &&std::path::PathBuf| {
         f.extension()
-            .is_some_and(|e| e == "log" || e == "index" || e == "timeindex")
+            .is_some_and(|e| e == "log" || e == "index" || e == "timeindex" || e == "snapshot")
     };
     let names: Vec<_> = files
         .iter()
@@ -197,6 +234,12 @@ fn kafka_dumps(files: &[std::path::PathBuf], records: usize) {
         .filter(|l| l.trim_start().starts_with("| offset:"))
         .count();
     assert_eq!(seen, records, "records that Kafka's tool sees");
+    let producers: Vec<_> = text
+        .lines()
+        .filter(|l| l.starts_with("producerId: "))
+        .map(str::trim_end)
+        .collect();
+    assert_eq!(producers, PRODUCERS);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use super::Started;
 use crate::api::Times;
+use crate::api::context::settle;
 use crate::protocol::ErrorCode;
+use crate::rt::{MemoryGate, Reservation};
 use crate::shard::{ReadData, Shard};
 use crate::types::Str;
 use crate::wire::{Agreed, Control, ErrorV1, FRAME_HEADER_BYTES, Frame, FrameLimits, encode};
@@ -29,6 +31,8 @@ pub struct NativeFrame {
     pub data_bytes: usize,
     /// What is known of where its time went.
     pub times: Times,
+    /// What it and the frames pushed with it take of the shard's memory for answers, until it is dropped.
+    memory: Option<Reservation>,
 }
 
 /// A request's work after its start.
@@ -68,7 +72,22 @@ impl NativeFrame {
             data,
             data_bytes,
             times: Times::default(),
+            memory: None,
         }
+    }
+
+    /// The same, with memory that was reserved for it.
+    pub(super) fn holding(self, memory: Reservation) -> NativeFrame {
+        NativeFrame {
+            memory: Some(memory),
+            ..self
+        }
+    }
+
+    /// Makes it fit to wait for a client that does not take it at once: all that it keeps of the cache is counted.
+    pub fn settle(&mut self, answers: &Rc<MemoryGate>) {
+        let data = std::slice::from_mut(&mut self.data);
+        settle(data, self.head.capacity(), &mut self.memory, answers);
     }
 
     /// The same, with where its time went.

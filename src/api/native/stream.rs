@@ -12,7 +12,7 @@ use super::{Refusal, isolation};
 use crate::metrics::{Stage, Stages};
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
-use crate::rt::{self, Signal};
+use crate::rt::{self, Reservation, Signal};
 use crate::shard::{PartitionRead, ReadData, ReadItem, ReadRequest, Shard, WatchItem};
 use crate::types::{LeaderEpoch, Micros, Offset, TopicId, Uuid};
 use crate::wire::{AbortedV1, BatchesV1, FrameLimits, SubscribeV1};
@@ -63,6 +63,8 @@ pub struct Pushes {
 
 /// A body is not longer than this, whatever the client allows: what one slow reader holds pinned.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// Nor what is pushed at once while half of the memory for answers is taken, but for a single batch.
+const SHORT_BYTES_MAX: usize = 64 << 10;
 /// Waiting, the partitions are looked at this often though nothing was told of them.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -150,23 +152,50 @@ impl Stream {
                 stages.add(Stage::Wait, shard.clock.now().since(since));
                 continue;
             }
+            let mut memory = self.memory(left as usize, &mut stages).await;
             let order = self.order();
-            let request = self.request(&order, self.max_bytes.min(left as usize));
+            let max_bytes = self.push_bytes(left as usize).min(memory.bytes());
+            let request = self.request(&order, max_bytes);
             let reads = shard.read(request, &mut stages).await;
+            memory.resize(reads.iter().map(|read| read.data.bytes()).sum());
             let seen = self.watch_items(&order, &reads);
-            let frames = self.take(&order, reads);
-            if !frames.is_empty() {
+            let mut frames = self.take(&order, reads);
+            if let Some(last) = frames.pop() {
+                frames.push(last.holding(memory));
                 return Some(Pushes {
                     frames,
                     began,
                     stages,
                 });
             }
+            drop(memory);
             let since = shard.clock.now();
             self.wait(seen).await;
             stages.add(Stage::Wait, shard.clock.now().since(since));
         }
         None
+    }
+
+    /// How much is pushed at once: where memory is short, little, for nobody knows yet who takes it.
+    fn push_bytes(&self, left: usize) -> usize {
+        let most = match self.shard.answers.is_short(0) {
+            true => SHORT_BYTES_MAX,
+            false => BODY_BYTES_MAX,
+        };
+        self.max_bytes.min(left).min(most)
+    }
+
+    /// Memory for what is pushed next, which is waited for in turn. It is for a first batch at least.
+    async fn memory(&self, left: usize, stages: &mut Stages) -> Reservation {
+        let bytes = self.push_bytes(left);
+        let Shard { answers, clock, .. } = &*self.shard;
+        if let Some(memory) = answers.try_reserve(bytes) {
+            return memory;
+        }
+        let since = clock.now();
+        let memory = answers.reserve(bytes, since).await;
+        stages.add(Stage::Wait, clock.now().since(since));
+        memory.unwrap_or_else(|_| answers.take(0))
     }
 
     /// The places of the live parts, in the order in which they are read.

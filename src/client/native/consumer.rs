@@ -7,13 +7,12 @@ use std::task::{Context, Poll};
 
 use rkyv::Archived;
 
-use crate::client::consumer::Fetched;
+use crate::client::consumer::{Fetched, whole};
 use crate::client::error::ClientError;
 use crate::client::isolation::{Aborted, Isolation};
 use crate::client::offsets::Place;
 use crate::client::parked::Parked;
 use crate::protocol::ErrorCode;
-use crate::record::split;
 use crate::types::{Offset, ProducerId};
 use crate::wire::{AbortedV1, BatchesV1, Frame, SubscribeV1, SubscribedV1};
 
@@ -274,16 +273,11 @@ impl NativeConsumer {
     }
 }
 
-/// The offset after whole batches that are read from `from` on; `Err` says why they are none.
+/// The offset after `batches`, which must be whole; `Err` says why they are not.
 fn end_of(batches: &[u8], from: Offset) -> Result<Offset, String> {
-    let (mut next, mut cut) = (from, split(batches));
-    for batch in &mut cut {
-        let batch = batch.map_err(|error| error.to_string())?;
-        next = batch.header.next_offset().max(next);
-    }
-    match cut.position() == batches.len() {
-        true => Ok(next),
-        false => Err("a batch that is cut short".to_owned()),
+    match whole(batches, from)? {
+        (next, end) if end == batches.len() => Ok(next),
+        _ => Err("a batch that is cut short".to_owned()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::pattern::{Area, Bound, Direction, Figure, Pattern, Run, Sync, beside}
 use crate::host::{Class, Host, files};
 use crate::rt::{Disk, Unnamed, blocking};
 use crate::storage::{
-    Figures, MEASURED_FILE, Machine, Measured, PAST_MAX, PLACES_BOUNDS, reserve_bytes,
+    Figures, MEASURED_FILE, Machine, Measured, PAST_MAX, PLACES_BOUNDS, spare_bytes,
 };
 
 /// Bounds of one directory's test, and what of it.
@@ -275,9 +275,7 @@ impl DiskResult {
 async fn area_bytes(directory: &Path, options: &DiskOptions) -> Result<u64, String> {
     let space = Disk::Ring.space(directory).await;
     let space = space.map_err(|error| format!("{}: {error}", directory.display()))?;
-    let free = space
-        .available_bytes
-        .saturating_sub(2 * reserve_bytes(space));
+    let free = spare_bytes(space);
     let bytes = (options.bytes / AREA_PART).min(free / AREA_PART);
     let bytes = bytes.min(AREA_BYTES.1) / MIB * MIB;
     if bytes < AREA_BYTES.0 {

@@ -65,6 +65,7 @@ struct Scrape {
 }
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
+type Row<'a> = (&'static Metric, Labels<'a>, &'a Value);
 
 /// What is told by one of Kafka's names.
 struct Aliased<'a> {
@@ -75,7 +76,7 @@ struct Aliased<'a> {
 }
 
 impl Scrape {
-    fn rows(&self) -> impl Iterator<Item = (&'static Metric, Labels<'_>, &Value)> {
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let fixed = self.snapshot.rows();
         let fixed = fixed.map(|row| (row.metric, row.metric.labels.to_vec(), row.value));
         let sampled = self.snapshot.samples().map(|sample| {
@@ -86,18 +87,18 @@ impl Scrape {
         fixed.chain(sampled)
     }
 
-    fn aliased(&self) -> BTreeMap<&'static str, Aliased<'_>> {
+    fn aliased<'a>(&self, rows: &[Row<'a>]) -> BTreeMap<&'static str, Aliased<'a>> {
         let mut by_name = BTreeMap::new();
-        for (metric, labels, value) in self.rows() {
+        for (metric, labels, value) in rows {
             for alias in metric.kafka {
                 if alias.is_asked && self.kafka == KafkaNames::Usual {
                     continue;
                 }
-                let Some(labels) = alias.labels(&labels) else {
+                let Some(labels) = alias.labels(labels) else {
                     continue;
                 };
                 let kind = alias.kind(metric);
-                let value = match (kind, value) {
+                let value = match (kind, *value) {
                     (Kind::Counter, Value::Histogram(counts)) => Value::Counter(counts.count()),
                     (_, value) => value.clone(),
                 };
@@ -119,9 +120,8 @@ impl<'a> Aliased<'a> {
             self.names.push(name);
         }
         // Kafka counts as one what has rows here by its state.
-        let known = self.rows.iter_mut().take(1);
-        let mut known = known.filter(|(known, _)| known.is_empty() && labels.is_empty());
-        match known.next() {
+        let first = self.rows.first_mut();
+        match first.filter(|(known, _)| known.is_empty() && labels.is_empty()) {
             Some((_, sum)) => sum.merge(&value),
             None => self.rows.push((labels, value)),
         }
@@ -134,8 +134,9 @@ impl<'a> Aliased<'a> {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let mut by_name: HashMap<&str, Vec<(Labels<'_>, &Value)>> = HashMap::new();
-        for (metric, labels, value) in self.rows() {
+        let all: Vec<Row<'_>> = self.rows().collect();
+        let mut by_name: HashMap<&str, Vec<(&Labels<'_>, &Value)>> = HashMap::new();
+        for (metric, labels, value) in &all {
             let rows = by_name.entry(metric.name).or_default();
             rows.push((labels, value));
         }
@@ -144,12 +145,11 @@ impl Collector for Scrape {
                 continue;
             };
             let mut metric = descriptor(&mut encoder, family.name, family.help, family.kind)?;
-            let rows = rows.iter().map(|(labels, value)| (labels, *value));
-            encode_rows(&mut metric, rows, |encoder, value| {
+            encode_rows(&mut metric, rows.iter().copied(), |encoder, value| {
                 encode_value(encoder, family.unit, value)
             })?;
         }
-        for (name, family) in self.aliased() {
+        for (name, family) in self.aliased(&all) {
             let mut metric = descriptor(&mut encoder, name, &family.help(), family.kind)?;
             let rows = family.rows.iter().map(|(labels, value)| (labels, value));
             encode_rows(&mut metric, rows, encode_aliased)?;

@@ -90,18 +90,15 @@ pub(super) struct View {
 impl View {
     pub fn of(state: &State) -> View {
         let mut rolled = Vec::with_capacity(state.segments.len().saturating_sub(1));
-        for (segment, next) in state.segments.iter().zip(state.segments.iter().skip(1)) {
+        let pairs = state.segments.iter().zip(state.segments.iter().skip(1));
+        for (number, (segment, next)) in pairs.enumerate() {
             rolled.push(Source {
                 base: segment.base,
                 end: next.base,
                 size: segment.size,
                 created: segment.created,
                 first_timestamp: segment.first_timestamp,
-                newest: match segment.max_timestamp {
-                    // It was written until the next one was begun.
-                    ..0 => next.created,
-                    newest => newest,
-                },
+                newest: state.or_written(segment.max_timestamp, number),
             });
         }
         let unwritten = state.segments.iter().find(|s| s.written < s.size);

@@ -74,6 +74,15 @@ struct Pace {
     bytes: u64,
 }
 
+/// The batches of a segment, one after the other.
+struct Batches<'a> {
+    log: &'a Log,
+    source: &'a Source,
+    file: Rc<File>,
+    window: Window,
+    position: u32,
+}
+
 /// The segment being written.
 pub(super) struct Output {
     pub file: File,
@@ -256,17 +265,8 @@ impl Log {
     ) -> Result<bool, CompactError> {
         let from = first.max(source.base);
         transactions.expect(self.aborted_in(from, source.end).await?);
-        let file = self.source_file(source).await?;
-        let mut window = Window::default();
-        let mut position = 0;
-        while position < source.size {
-            let size = self
-                .next_batch(&mut window, &file, source, position)
-                .await?
-                .len();
-            pace.spend(size).await?;
-            let bytes = window.held(position as u64, size);
-            position += size as u32;
+        let mut batches = self.batches(source).await?;
+        while let Some(bytes) = batches.next(pace).await? {
             let codecs = &mut *self.shared.codecs.borrow_mut();
             let header = *BatchHeader::view(bytes).expect("checked");
             if header.last_offset() < first {
@@ -336,17 +336,8 @@ impl Log {
         for source in group {
             let aborted = self.aborted_in(source.base, source.end).await?;
             sieve.transactions.expect(aborted);
-            let file = self.source_file(source).await?;
-            let mut window = Window::default();
-            let mut position = 0;
-            while position < source.size {
-                let size = self
-                    .next_batch(&mut window, &file, source, position)
-                    .await?
-                    .len();
-                pace.spend(size).await?;
-                let bytes = window.held(position as u64, size);
-                position += size as u32;
+            let mut batches = self.batches(source).await?;
+            while let Some(bytes) = batches.next(pace).await? {
                 let sifted = sieve.sift(bytes, end, &mut self.shared.codecs.borrow_mut());
                 let kept = match sifted.map_err(|e| corrupt(source, &e))? {
                     Sifted::Same => output.put(bytes, config),
@@ -387,40 +378,19 @@ impl Log {
         })
     }
 
-    async fn source_file(&self, source: &Source) -> Result<Rc<File>, CompactError> {
-        match self.shared.file(self, source.base, false).await {
-            Ok(file) => Ok(file),
-            Err(StorageError::Offline) => Err(CompactError::Interrupted),
-            Err(error) => Err(CompactError::Storage(error)),
-        }
-    }
-
-    /// Has the batch at `position` in the window, and checks it.
-    async fn next_batch<'w>(
-        &self,
-        window: &'w mut Window,
-        file: &File,
-        source: &Source,
-        position: u32,
-    ) -> Result<&'w [u8], CompactError> {
-        let turn = match window.has_batch(position as u64) {
-            true => None,
-            false => Some(self.compaction_turn().await),
+    async fn batches<'a>(&'a self, source: &'a Source) -> Result<Batches<'a>, CompactError> {
+        let file = match self.shared.file(self, source.base, false).await {
+            Ok(file) => file,
+            Err(StorageError::Offline) => return Err(CompactError::Interrupted),
+            Err(error) => return Err(CompactError::Storage(error)),
         };
-        let read = window
-            .batch(file, position as u64, source.size as u64)
-            .await;
-        drop(turn);
-        let bytes = match read {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Err(corrupt(source, &"no batch where one must be")),
-            Err(error) => return Err(self.shared.failed(self.dir(), file.path(), error).into()),
-        };
-        let codecs = &mut *self.shared.codecs.borrow_mut();
-        match check_slice(bytes, &Limits::log(), codecs) {
-            Ok(_) => Ok(bytes),
-            Err(error) => Err(corrupt(source, &error)),
-        }
+        Ok(Batches {
+            log: self,
+            source,
+            file,
+            window: Window::default(),
+            position: 0,
+        })
     }
 
     /// Waits until the device may be given one more read or write of a compaction.
@@ -491,6 +461,39 @@ impl Log {
             return CompactError::Interrupted;
         }
         self.shared.failed_beside(self.dir(), path, error).into()
+    }
+}
+
+impl Batches<'_> {
+    /// The next one, checked.
+    async fn next(&mut self, pace: &mut Pace) -> Result<Option<&[u8]>, CompactError> {
+        let (log, source, at) = (self.log, self.source, u64::from(self.position));
+        if self.position >= source.size {
+            return Ok(None);
+        }
+        let turn = match self.window.has_batch(at) {
+            true => None,
+            false => Some(log.compaction_turn().await),
+        };
+        let read = self
+            .window
+            .batch(&self.file, at, u64::from(source.size))
+            .await;
+        drop(turn);
+        let bytes = match read {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(corrupt(source, &"no batch where one must be")),
+            Err(error) => {
+                let failed = log.shared.failed(log.dir(), self.file.path(), error);
+                return Err(failed.into());
+            }
+        };
+        let size = bytes.len();
+        let checked = check_slice(bytes, &Limits::log(), &mut log.shared.codecs.borrow_mut());
+        checked.map_err(|error| corrupt(source, &error))?;
+        self.position += size as u32;
+        pace.spend(size).await?;
+        Ok(Some(self.window.held(at, size)))
     }
 }
 

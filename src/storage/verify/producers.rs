@@ -1,21 +1,12 @@
 //! Producer snapshots, ours and Kafka's, held against the batches below them.
-//!
-//! Kafka's file, big-endian:
-//!
-//! | offset | size | field |
-//! |---|---|---|
-//! | 0 | 2 | version: 1 |
-//! | 2 | 4 | CRC-32C of all that follows |
-//! | 6 | 4 | count of producers |
-//! | 10 | 46 each | id 8, epoch 2, last sequence 4, last offset 8, offset delta 4, timestamp 8, coordinator epoch 4, first offset of its transaction 8 (−1: none) |
 
 use std::path::Path;
 
 use hashbrown::HashMap;
 
-use crate::partition::ProducerTable;
+use crate::partition::{KAFKA_ROW_BYTES, ProducerTable};
 use crate::record::BatchHeader;
-use crate::storage::frame::{self, Kind};
+use crate::storage::producers_file::{self, Found};
 use crate::types::{Offset, ProducerId};
 
 /// What a walk of the log knows of a producer.
@@ -33,9 +24,6 @@ struct Told {
     last_sequence: i32,
     last_offset: i64,
 }
-
-const KAFKA_ENTRY_BYTES: usize = 46;
-const KAFKA_HEADER_BYTES: usize = 10;
 
 impl Default for Seen {
     fn default() -> Seen {
@@ -69,9 +57,12 @@ pub(super) fn check(
     start: Option<Offset>,
 ) -> Result<(), String> {
     let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
-    let told = match bytes.starts_with(&frame::MAGIC) {
-        true => own(&bytes, at)?,
-        false => kafkas(&bytes)?,
+    let told = match producers_file::decode(at, &bytes)? {
+        Found {
+            kafka_rows,
+            state: Some(state),
+        } => own(state, kafka_rows)?,
+        Found { kafka_rows, .. } => kafkas(kafka_rows.unwrap_or_default()),
     };
     for told in told {
         let id = told.id;
@@ -109,13 +100,12 @@ pub(super) fn check(
     Ok(())
 }
 
-fn own(bytes: &[u8], at: Offset) -> Result<Vec<Told>, String> {
-    let frame = frame::decode(Kind::Producers, bytes).ok_or("its checksum does not fit")?;
-    if frame.sequence != at.0 as u64 {
-        return Err(format!("a snapshot of offset {}", frame.sequence));
-    }
-    let table = ProducerTable::from_snapshot(frame.payload);
+fn own(state: &[u8], kafka_rows: Option<&[u8]>) -> Result<Vec<Told>, String> {
+    let table = ProducerTable::from_snapshot(state);
     let table = table.map_err(|_| "not a snapshot of producers")?;
+    if kafka_rows.is_some_and(|rows| rows != table.copied().kafka_rows()) {
+        return Err("its two parts tell of different producers".to_owned());
+    }
     let told = table.iter().map(|(id, entry)| Told {
         id,
         epoch: entry.epoch.0,
@@ -125,30 +115,15 @@ fn own(bytes: &[u8], at: Offset) -> Result<Vec<Told>, String> {
     Ok(told.collect())
 }
 
-fn kafkas(bytes: &[u8]) -> Result<Vec<Told>, String> {
-    let head = bytes
-        .get(..KAFKA_HEADER_BYTES)
-        .ok_or("too short for a snapshot")?;
-    let version = i16::from_be_bytes(head[..2].try_into().expect("two bytes"));
-    if version != 1 {
-        return Err(format!("snapshot version {version}, which is not known"));
-    }
-    let crc = u32::from_be_bytes(head[2..6].try_into().expect("four bytes"));
-    if crc != crc32c::crc32c(&bytes[6..]) {
-        return Err("its checksum does not fit".to_owned());
-    }
-    let count = u32::from_be_bytes(head[6..].try_into().expect("four bytes")) as usize;
-    let entries = bytes[KAFKA_HEADER_BYTES..].chunks_exact(KAFKA_ENTRY_BYTES);
-    if entries.len() != count || !entries.remainder().is_empty() {
-        return Err(format!("{count} producers do not fill it"));
-    }
-    let told = entries.map(|raw| Told {
+/// The rows are those of [`CopiedProducers::kafka_rows`](crate::partition::CopiedProducers::kafka_rows).
+fn kafkas(rows: &[u8]) -> Vec<Told> {
+    let told = rows.chunks_exact(KAFKA_ROW_BYTES).map(|row| Told {
         id: ProducerId(i64::from_be_bytes(
-            raw[..8].try_into().expect("eight bytes"),
+            row[..8].try_into().expect("eight bytes"),
         )),
-        epoch: i16::from_be_bytes(raw[8..10].try_into().expect("two bytes")),
-        last_sequence: i32::from_be_bytes(raw[10..14].try_into().expect("four bytes")),
-        last_offset: i64::from_be_bytes(raw[14..22].try_into().expect("eight bytes")),
+        epoch: i16::from_be_bytes(row[8..10].try_into().expect("two bytes")),
+        last_sequence: i32::from_be_bytes(row[10..14].try_into().expect("four bytes")),
+        last_offset: i64::from_be_bytes(row[14..22].try_into().expect("eight bytes")),
     });
-    Ok(told.collect())
+    told.collect()
 }

@@ -10,15 +10,13 @@ use ringlog::client::{
     ClientError, Cluster, ClusterOptions, Consumer, ConsumerOptions, Isolation, Place, Producer,
     ProducerOptions,
 };
-use ringlog::protocol::ErrorCode;
 use ringlog::record::{Codec, Codecs, Header, records};
 use ringlog::rt;
 use ringlog::types::{Offset, Timestamp};
 
 use super::{Both, NOW, batch, kafka_numbers, native, of_partition, read_numbers};
 use crate::broker::free_port;
-use crate::transactions;
-use crate::wire::Client;
+use crate::transactions::{self, end, write};
 
 #[test]
 fn what_one_wire_writes_the_other_reads() {
@@ -182,16 +180,6 @@ fn a_consumer_of_what_is_committed_sees_no_open_and_no_aborted_transaction_of_th
     let both = Both::start(dir.path(), transactions::UNVERIFIED);
     both.create(transactions::TOPIC, 1);
     let mut kafka = both.broker.client();
-    let write = |kafka: &mut Client, id, sequence, count, is_transactional: bool| {
-        let written = transactions::batch(id, sequence, count, is_transactional);
-        let transactional_id = is_transactional.then_some("x");
-        let (error, offset) = transactions::produce(kafka, transactional_id, written);
-        assert_eq!(error, ErrorCode::None);
-        offset
-    };
-    let end = |kafka: &mut Client, id, commit| {
-        assert_eq!(transactions::mark(kafka, id, 0, commit), ErrorCode::None);
-    };
     // 7 aborts at 6 and 9 is of no transaction; 8 commits at 7, and 7 its second one at 9. 8 begins anew at 10.
     write(&mut kafka, 7, 0, 2, true);
     write(&mut kafka, 8, 0, 3, true);

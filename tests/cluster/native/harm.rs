@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ringlog::client::Place;
 use ringlog::client::native::{NativeConsumer, NativeConsumerOptions, Steering};
@@ -13,6 +15,7 @@ use ringlog::wire::*;
 use super::{
     Both, Raw, batch, frame_bytes, hello, native, numbers, of_partition, read_numbers, subscribe,
 };
+use crate::slow_readers::narrow;
 
 #[test]
 fn bytes_that_mean_harm_cost_their_own_connection_only() {
@@ -215,4 +218,74 @@ fn a_reader_that_does_not_read_holds_nobody_up_and_little_memory() {
             read[control.index as usize] += 1;
         }
     }
+}
+
+/// Goal: streams whose clients take nothing keep a bounded part of memory, each though it reads what nobody else does, and who
+/// reads is served. Method: little memory, more history than it holds, and a stream at each megabyte of it.
+#[test]
+fn streams_of_history_that_nobody_takes_stay_inside_the_budget() {
+    const MEMORY: u64 = 256 << 20;
+    /// Megabytes of a partition, and batches of each.
+    const PARTS: u64 = 60;
+    const BATCHES: u64 = 64;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let both = Both::start(dir.path(), &[&format!("memory.bytes={MEMORY}")]);
+    let before = both.broker.resident();
+    let topic_id = both.create("cold", 4);
+    let mut writer = both.raw();
+    for part in 0..PARTS {
+        let numbers = part * BATCHES..(part + 1) * BATCHES;
+        let rows: Vec<_> = (0..4)
+            .flat_map(|partition| numbers.clone().map(move |number| (partition, number)))
+            .map(|(partition, number)| (partition, batch(&[number], None, 16_000)))
+            .collect();
+        let answer = writer.produce(topic_id, &rows);
+        assert!(answer.iter().all(|row| row.error == 0), "{answer:?}");
+    }
+    let full = both.broker.resident();
+    let places = (0..PARTS * BATCHES)
+        .step_by(BATCHES as usize)
+        .flat_map(|offset| [0, 1, 2, 3].map(|place| (place, offset as i64)));
+    let readers: Vec<Raw> = places
+        .map(|(partition, offset)| {
+            let mut raw = Raw::over(narrow(both.native));
+            raw.greet(None);
+            let mut wanted = subscribe(topic_id, u64::MAX, &[offset]);
+            wanted.partitions[0].partition = partition;
+            raw.send(9, &wanted, b"");
+            raw
+        })
+        .collect();
+    thread::sleep(Duration::from_secs(3));
+    let held = both.broker.resident();
+    let (address, began) = (both.native, Instant::now());
+    rt::run_local(async move {
+        let client = native(address, Steering::ToOwner).await;
+        let options = NativeConsumerOptions::default();
+        let opened = NativeConsumer::open(client, "cold", None, Place::Beginning, options);
+        let mut consumer = opened.await.unwrap();
+        let all = read_numbers(&mut consumer, (4 * PARTS * BATCHES) as usize).await;
+        for partition in 0..4 {
+            assert_eq!(
+                of_partition(&all, partition),
+                (0..PARTS * BATCHES).collect::<Vec<_>>()
+            );
+        }
+    })
+    .expect("an executor");
+    let after = both.broker.resident();
+    println!(
+        "resident {} MiB before, {} with tails, {} with {} readers, {} after one has read all in {:?}",
+        before >> 20,
+        full >> 20,
+        held >> 20,
+        readers.len(),
+        after >> 20,
+        began.elapsed()
+    );
+    for resident in [held, after] {
+        assert!(resident < before + MEMORY, "{} MiB", resident >> 20);
+    }
+    let mut broker = both.broker;
+    broker.assert_running();
 }

@@ -102,11 +102,8 @@ fn a_list_of_aborted_transactions_is_not_longer_than_the_client_takes() {
     let topic_id = both.create(transactions::TOPIC, 1);
     let mut kafka = both.broker.client();
     for id in 0..ABORTED {
-        let written = transactions::batch(id, 0, 1, true);
-        let (error, _) = transactions::produce(&mut kafka, Some("x"), written);
-        assert_eq!(error, ErrorCode::None);
-        let marked = transactions::mark(&mut kafka, id, 0, false);
-        assert_eq!(marked, ErrorCode::None);
+        transactions::write(&mut kafka, id, 0, 1, true);
+        transactions::end(&mut kafka, id, false);
     }
     let request = SubscribeV1 {
         isolation: 1,

@@ -3,8 +3,6 @@
 use std::process::Command;
 use std::time::Duration;
 
-use ringlog::protocol::ErrorCode;
-
 use super::Both;
 use crate::broker::{free_port, run_to_end};
 use crate::transactions;
@@ -67,14 +65,10 @@ fn a_load_run_reads_what_is_committed_only_where_it_is_told_to() {
     both.create(transactions::TOPIC, 1);
     let mut kafka = both.broker.client();
     for (id, count, is_transactional) in [(7, 2, true), (8, 3, true), (9, 1, false)] {
-        let written = transactions::batch(id, 0, count, is_transactional);
-        let transactional_id = is_transactional.then_some("x");
-        let (error, _) = transactions::produce(&mut kafka, transactional_id, written);
-        assert_eq!(error, ErrorCode::None);
+        transactions::write(&mut kafka, id, 0, count, is_transactional);
     }
     for (id, commit) in [(7, false), (8, true)] {
-        let marked = transactions::mark(&mut kafka, id, 0, commit);
-        assert_eq!(marked, ErrorCode::None);
+        transactions::end(&mut kafka, id, commit);
     }
     for (isolation, wanted) in [("committed", 4), ("uncommitted", 6)] {
         let mut command = load(&both, transactions::TOPIC, &["--producers", "0"]);

@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use ringlog::protocol::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ringlog::protocol::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -24,7 +23,7 @@ use serde_json::Value as Json;
 use self::http::{Scrape, get, get_with};
 use crate::broker::{Broker, command, free_port, run_to_end};
 use crate::native::batch;
-use crate::wire::Client;
+use crate::wire::{Client, fetch_request};
 
 /// A broker with an admin listener on a port of its own.
 pub struct Watched {
@@ -300,19 +299,7 @@ fn a_broker_that_stops_is_not_ready() {
     assert_eq!(get(watched.admin, "/readyz").status, 200);
     // An answer that nobody takes, larger than the sockets hold: the stop waits some seconds for it.
     let mut slow = watched.broker.client();
-    let want = FetchPartition {
-        partition_max_bytes: 1 << 26,
-        ..Default::default()
-    };
-    let request = FetchRequest {
-        max_bytes: 1 << 26,
-        topics: vec![FetchTopic {
-            topic: "large".into(),
-            partitions: vec![want],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
+    let request = fetch_request("large", 0, 0, 1 << 26, 0);
     slow.send(11, &request).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));
     watched.broker.signal(libc::SIGTERM);

@@ -1,7 +1,7 @@
 //! What is checked on the histories: readers, crashes, planted bugs, time, journal, corruption, a full disk.
 
 use super::*;
-use ringlog::rt::{Faulty, Open};
+use ringlog::rt::{Faulty, Open, Space};
 use ringlog::storage::StorageError;
 
 const ENOSPC: i32 = 28;
@@ -213,25 +213,14 @@ fn a_corrupt_batch_ends_the_round_and_stays_as_it_is() {
 /// Want of space ends a round, and appends go on.
 #[test]
 fn a_full_disk_ends_the_round_only() {
-    let mut world = World::new(4);
-    world.journal_bytes = 0;
-    world.restart(true);
-    for _ in 0..80 {
-        world.write(None, false);
-    }
-    world.log.roll(Timestamp(world.now()));
-    world.write(None, false);
-    world.commit();
+    let mut world = with_a_round_due(4);
     block_on(world.store.checkpoint()).expect("checkpoints");
-    let used = block_on(Disk::Sim(world.sim.clone()).space(&PathBuf::from("/d0"))).expect("tells");
+    let used = space(&world);
     world
         .sim
         .set_capacity(used.total_bytes - used.available_bytes);
     let outcome = world.compact();
-    assert!(
-        matches!(&outcome, Err(CompactError::Storage(error)) if error.is_full()),
-        "{outcome:?}"
-    );
+    assert!(is_full(&outcome), "{outcome:?}");
     world.sim.set_capacity(1 << 40);
     world.write(None, false);
     world.commit();
@@ -243,8 +232,8 @@ fn a_full_disk_ends_the_round_only() {
     world.check();
 }
 
-/// A log whose next round rewrites something, on a disk that holds much else.
-fn on_a_large_disk(seed: u64) -> World {
+/// A log, without a journal, whose next round rewrites something.
+fn with_a_round_due(seed: u64) -> World {
     let mut world = World::new(seed);
     world.journal_bytes = 0;
     world.restart(true);
@@ -254,6 +243,12 @@ fn on_a_large_disk(seed: u64) -> World {
     world.log.roll(Timestamp(world.now()));
     world.write(None, false);
     world.commit();
+    world
+}
+
+/// The same on a disk that holds much else.
+fn on_a_large_disk(seed: u64) -> World {
+    let world = with_a_round_due(seed);
     let filled = async {
         world.store.checkpoint().await.expect("checkpoints");
         let disk = Disk::Sim(world.sim.clone());
@@ -262,6 +257,11 @@ fn on_a_large_disk(seed: u64) -> World {
     };
     block_on(filled).expect("there is room");
     world
+}
+
+fn space(world: &World) -> Space {
+    let disk = Disk::Sim(world.sim.clone());
+    block_on(disk.space(&PathBuf::from("/d0"))).expect("tells")
 }
 
 fn is_full(outcome: &Result<Option<Compacted>, CompactError>) -> bool {
@@ -273,7 +273,7 @@ fn is_full(outcome: &Result<Option<Compacted>, CompactError>) -> bool {
 #[test]
 fn a_round_leaves_the_last_room_to_others() {
     let mut world = on_a_large_disk(4);
-    let space = block_on(Disk::Sim(world.sim.clone()).space(&PathBuf::from("/d0"))).expect("tells");
+    let space = space(&world);
     let used = space.total_bytes - space.available_bytes;
     // A reserve is a fiftieth.
     world.sim.set_capacity(used * 100 / 97);
