@@ -20,6 +20,8 @@ type Slot = [u64; 3];
 
 /// Bytes of one slot: as many as an entry of Kafka's map has.
 const SLOT_BYTES: usize = size_of::<Slot>();
+/// The kernel gives memory in pieces of so many bytes at most, each cleared when it is first touched.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// How full the table gets: Kafka's `log.cleaner.io.buffer.load.factor`.
 const LOAD_MAX: f64 = 0.9;
 
@@ -34,6 +36,16 @@ impl KeyMap {
             count: 0,
             count_max: ((slots as f64 * LOAD_MAX) as usize).clamp(1, slots - 1),
         }
+    }
+
+    /// Places in the table, one in each piece of memory that the kernel gives at once.
+    pub fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.slots.len()).step_by(HUGE_PAGE_BYTES / SLOT_BYTES)
+    }
+
+    /// Before the first key: has the kernel give the memory around a place. The first keys would else wait for all of it at once.
+    pub fn touch(&mut self, place: usize) {
+        std::hint::black_box(&mut self.slots)[place][2] = 0;
     }
 
     /// Notes that `key` occurs at `offset`, later than all before. `false`: there is no room for one more key, and nothing
