@@ -132,16 +132,16 @@ impl Topic {
 
     /// The partition of that index.
     pub fn partition(&self, index: i32) -> Result<&Partition, ClientError> {
-        self.partitions
-            .iter()
-            .find(|partition| partition.index == index)
-            .ok_or_else(|| {
-                ClientError::Invalid(format!(
-                    "topic {} has no partition {index}: it has {}",
-                    self.name,
-                    self.partitions.len()
-                ))
-            })
+        let found = self
+            .partitions
+            .binary_search_by_key(&index, |partition| partition.index);
+        found.map(|at| &self.partitions[at]).map_err(|_| {
+            ClientError::Invalid(format!(
+                "topic {} has no partition {index}: it has {}",
+                self.name,
+                self.partitions.len()
+            ))
+        })
     }
 
     /// The leader of a partition; without one, a retriable error.

@@ -10,7 +10,7 @@ use super::super::keys::{KeySource, Keys, Spread};
 use super::super::payload::{Contents, Payload};
 use super::super::plan::{HEADERS_MAX, Plan};
 use super::super::schedule::Schedule;
-use super::super::tally::Tally;
+use super::super::tally::SharedTally;
 use super::super::template::{Form, Templates};
 use super::super::transact::Transact;
 use super::{Generator, Linger, Submitted};
@@ -134,7 +134,7 @@ impl Generator {
 
     /// Closed loop: makes a request's worth of records for every connection that has room, until so many bytes of values
     /// were made.
-    pub(super) fn fill(&mut self, now_ns: u64, value_bytes_max: u64, tally: &mut Tally) {
+    pub(super) fn fill(&mut self, now_ns: u64, value_bytes_max: u64, tally: &SharedTally) {
         for link in 0..self.links.len() {
             let mut slots = self.links[link].slots.iter();
             if !slots.any(|&slot| self.slots[slot].is_sendable()) {

@@ -1,5 +1,6 @@
 //! One producer of a run: makes records when they are due, batches them, sends them.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -21,7 +22,7 @@ use super::plan::{Delivery, Pace, Plan};
 use super::run::LoadError;
 use super::schedule::{Curve, Schedule};
 use super::slot::{Dues, Sealing, Slot};
-use super::tally::{Tally, Window};
+use super::tally::{SharedTally, Tally, Window};
 use super::target::{Layout, Place, Target};
 use super::transact::Transact;
 use super::worker::Worked;
@@ -148,17 +149,17 @@ impl Generator {
     /// Writes its part of the backlog, with nothing measured.
     pub async fn build_backlog(&mut self) -> Result<(), LoadError> {
         let share = self.plan.backlog_bytes() / self.plan.producers as u64;
-        let mut tally = Tally::new(NEVER);
+        let tally = SharedTally::new(Tally::new(NEVER));
         loop {
-            self.take_answers(&mut tally).await;
+            self.take_answers(&tally).await;
             let now_ns = self.shared.control.now_ns();
             self.timestamp = wall();
             let is_over = self.value_bytes >= share;
             if !is_over {
-                self.fill(now_ns, share, &mut tally);
+                self.fill(now_ns, share, &tally);
             }
-            self.turn_transaction(is_over, &mut tally).await;
-            self.submit(now_ns, Linger::Over, &mut tally);
+            self.turn_transaction(is_over, &tally).await;
+            self.submit(now_ns, Linger::Over, &tally);
             let failed = self.worked.failed_records;
             if self.fatal.is_none() && failed > 0 {
                 let why = format!("the backlog could not be written: {failed} records failed");
@@ -168,7 +169,7 @@ impl Generator {
                 return Err(error);
             }
             if self.shared.control.is_stopped() || (is_over && self.is_idle()) {
-                self.worked.backlog_records = tally.records_ever;
+                self.worked.backlog_records = tally.borrow().records_ever;
                 return Ok(());
             }
             self.follow(now_ns);
@@ -187,7 +188,9 @@ impl Generator {
     }
 
     /// Runs from the start to the end of the drain.
-    pub async fn run(mut self) -> Result<(Tally, Worked), LoadError> {
+    ///
+    /// - `tally`: of the thread. The first of its producers makes it when the start is known.
+    pub async fn run(&mut self, tally: &OnceCell<SharedTally>) -> Result<(), LoadError> {
         let (start_ns, window) = loop {
             match self.shared.control.begun() {
                 Some(begun) => break begun,
@@ -195,19 +198,17 @@ impl Generator {
                 None => rt::sleep(Duration::from_millis(1)).await,
             }
         };
-        let mut tally = self.shared.control.tally(window, Stream::Produced);
-        tally.records_ever = self.worked.backlog_records;
+        let made = || SharedTally::new(self.shared.control.tally(window, Stream::Produced));
+        let tally = tally.get_or_init(made);
+        tally.borrow_mut().records_ever += self.worked.backlog_records;
         if self.plan.pace == Pace::Silent {
-            return Ok(self.end(tally));
+            return Ok(());
         }
         let mut schedule = self.schedule(start_ns);
         let early = start_ns.saturating_sub(self.shared.control.now_ns());
         rt::sleep(Duration::from_nanos(early)).await;
-        while !self.step(&mut schedule, window, &mut tally).await {}
-        match self.fatal.take() {
-            Some(error) => Err(error),
-            None => Ok(self.end(tally)),
-        }
+        while !self.step(&mut schedule, window, tally).await {}
+        self.fatal.take().map_or(Ok(()), Err)
     }
 
     /// This producer's part of the open loop.
@@ -230,7 +231,7 @@ impl Generator {
         &mut self,
         schedule: &mut Option<Schedule>,
         window: Window,
-        tally: &mut Tally,
+        tally: &SharedTally,
     ) -> bool {
         self.take_answers(tally).await;
         let now_ns = self.shared.control.now_ns();
@@ -266,7 +267,7 @@ impl Generator {
         false
     }
 
-    async fn take_answers(&mut self, tally: &mut Tally) {
+    async fn take_answers(&mut self, tally: &SharedTally) {
         for index in 0..self.links.len() {
             while let Some(outcome) = self.links[index].take_answer().await {
                 self.settle(outcome, tally);
@@ -275,7 +276,7 @@ impl Generator {
     }
 
     /// Submits what is ready on every connection that has room.
-    fn submit(&mut self, now_ns: u64, linger: Linger, tally: &mut Tally) {
+    fn submit(&mut self, now_ns: u64, linger: Linger, tally: &SharedTally) {
         if self.transact.as_ref().is_some_and(|t| !t.is_joined()) {
             return;
         }

@@ -9,7 +9,7 @@ use super::super::plan::Delivery;
 use super::super::run::LoadError;
 use super::super::schedule::Schedule;
 use super::super::slot::{Batch, Dues};
-use super::super::tally::{Tally, Window};
+use super::super::tally::{SharedTally, Window};
 use super::super::worker::Worked;
 use super::Generator;
 
@@ -30,7 +30,7 @@ struct Times {
 
 impl Generator {
     /// Takes what became of a request.
-    pub(super) fn settle(&mut self, outcome: Outcome, tally: &mut Tally) {
+    pub(super) fn settle(&mut self, outcome: Outcome, tally: &SharedTally) {
         let times = Times {
             submitted_ns: outcome.submitted_ns,
             answered_ns: self.shared.control.now_ns(),
@@ -55,14 +55,14 @@ impl Generator {
         }
     }
 
-    fn acknowledged(&mut self, batch: Batch, times: Times, tally: &mut Tally) {
+    fn acknowledged(&mut self, batch: Batch, times: Times, tally: &SharedTally) {
         match &mut self.transact {
             Some(transact) => transact.pending.push((batch, times.submitted_ns)),
             None => self.count_acked(&batch, times, tally),
         }
     }
 
-    fn failed(&mut self, batch: Batch, times: Times, failure: Failure, tally: &mut Tally) {
+    fn failed(&mut self, batch: Batch, times: Times, failure: Failure, tally: &SharedTally) {
         if failure.is_of_the_leader() {
             self.slots[batch.slot].is_adrift = true;
             self.is_doubtful = true;
@@ -99,7 +99,7 @@ impl Generator {
     /// Lets partitions join the transaction, and ends it when it is full or nothing more comes.
     ///
     /// - `is_over`: no more records will be made.
-    pub(super) async fn turn_transaction(&mut self, is_over: bool, tally: &mut Tally) {
+    pub(super) async fn turn_transaction(&mut self, is_over: bool, tally: &SharedTally) {
         let Some(transact) = &mut self.transact else {
             return;
         };
@@ -123,7 +123,7 @@ impl Generator {
         self.abort(tally).await;
     }
 
-    async fn commit(&mut self, tally: &mut Tally) {
+    async fn commit(&mut self, tally: &SharedTally) {
         let transact = self.transact.as_mut().expect("the caller has one");
         match transact.commit().await {
             Ok(pending) => {
@@ -144,7 +144,7 @@ impl Generator {
         }
     }
 
-    async fn abort(&mut self, tally: &mut Tally) {
+    async fn abort(&mut self, tally: &SharedTally) {
         let transact = self.transact.as_mut().expect("the caller has one");
         let why = transact.failure.clone().unwrap_or_default();
         let why = format!("transaction aborted: {why}");
@@ -174,13 +174,14 @@ impl Generator {
         transact.is_some_and(|transact| !transact.has_room())
     }
 
-    fn count_acked(&mut self, batch: &Batch, times: Times, tally: &mut Tally) {
+    fn count_acked(&mut self, batch: &Batch, times: Times, tally: &SharedTally) {
         self.buffered_bytes -= batch.buffered_bytes;
         let now_ns = times.answered_ns;
         let count = batch.dues.count();
         self.shared.control.count_acked(count, now_ns);
         let waited_ns = batch.waited_ns(times.submitted_ns);
         self.shared.services.acked(batch.slot, waited_ns, now_ns);
+        let mut tally = tally.borrow_mut();
         tally.received(now_ns, count, batch.value_bytes);
         match &batch.dues {
             Dues::AtSubmit(count) => tally.latency(times.submitted_ns, now_ns, *count),
@@ -192,13 +193,14 @@ impl Generator {
         }
     }
 
-    fn count_failed(&mut self, batch: &Batch, submitted_ns: u64, why: &str, tally: &mut Tally) {
+    fn count_failed(&mut self, batch: &Batch, submitted_ns: u64, why: &str, tally: &SharedTally) {
         self.buffered_bytes -= batch.buffered_bytes;
         self.shared.control.count_errors(batch.dues.count());
         self.worked.failed_records += batch.dues.count();
         self.made[batch.slot].fail(batch.sequences());
         let waited_ns = batch.waited_ns(submitted_ns);
         self.shared.services.failed(batch.slot, waited_ns);
+        let mut tally = tally.borrow_mut();
         match &batch.dues {
             Dues::AtSubmit(count) => tally.failed(submitted_ns, *count, why),
             Dues::Each(dues) => {
@@ -214,7 +216,7 @@ impl Generator {
         &mut self,
         schedule: &mut Option<Schedule>,
         window: Window,
-        tally: &mut Tally,
+        tally: &SharedTally,
     ) {
         let mut unanswered = Vec::new();
         for link in &mut self.links {
@@ -229,6 +231,7 @@ impl Generator {
         }
         self.abandon_slots("not sent", window.start_ns, tally);
         if let Some(schedule) = schedule {
+            let mut tally = tally.borrow_mut();
             while schedule.next_ns() < window.end_ns {
                 self.shared.control.count_errors(1);
                 tally.failed(schedule.next_ns(), 1, "not sent");
@@ -238,7 +241,7 @@ impl Generator {
     }
 
     /// Counts what was made and never left as failed.
-    fn abandon_slots(&mut self, why: &str, submitted_ns: u64, tally: &mut Tally) {
+    fn abandon_slots(&mut self, why: &str, submitted_ns: u64, tally: &SharedTally) {
         for slot in 0..self.slots.len() {
             for batch in self.slots[slot].abandon(slot, &mut self.sealing) {
                 self.count_failed(&batch, submitted_ns, why, tally);
@@ -251,7 +254,7 @@ impl Generator {
     }
 
     /// What it has counted, for the run.
-    pub(super) fn end(mut self, tally: Tally) -> (Tally, Worked) {
+    pub fn end(mut self) -> Worked {
         for (slot, made) in self.made.iter_mut().enumerate() {
             made.count = self.slots[slot].made();
             made.rest = match self.plan.acks {
@@ -264,7 +267,7 @@ impl Generator {
         self.worked
             .ledger
             .extend(named.filter(|(_, made)| made.count > 0));
-        (tally, self.worked)
+        self.worked
     }
 }
 

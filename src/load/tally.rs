@@ -1,5 +1,6 @@
 //! What one producer or consumer of a run has counted.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub struct Window {
     pub end_ns: u64,
 }
 
-/// Counts of one worker; merged when all have ended.
+/// Counts of one thread; merged when all have ended.
 #[derive(Clone, Debug)]
 pub struct Tally {
     window: Window,
@@ -29,6 +30,10 @@ pub struct Tally {
     /// The same by interval, the drain included.
     pub series: Series,
 }
+
+/// The counts of all workers of one thread: a histogram of each would be a lot of memory, and of work where an interval ends.
+/// Never borrowed over an await.
+pub type SharedTally = RefCell<Tally>;
 
 impl Window {
     pub fn contains(self, ns: u64) -> bool {

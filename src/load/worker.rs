@@ -1,6 +1,6 @@
 //! The threads of a run: producers, readers, idle connections.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -19,7 +19,7 @@ use super::idle::{self, IdleFound};
 use super::leaders::Leaders;
 use super::reader;
 use super::run::LoadError;
-use super::tally::Tally;
+use super::tally::{SharedTally, Tally};
 use super::target::Target;
 
 /// What a producer knows of its own work, beside what the tally has.
@@ -176,9 +176,10 @@ async fn produce(shared: Arc<Shared>, thread: usize) -> Outcome {
         rt::sleep(Duration::from_millis(1)).await;
     }
     let count = generators.len();
-    let results: Rc<RefCell<Vec<Outcome>>> = Rc::default();
+    let tally: Rc<OnceCell<SharedTally>> = Rc::default();
+    let ended: Rc<RefCell<Vec<Result<Generator, LoadError>>>> = Rc::default();
     for mut generator in generators {
-        let (results, shared) = (results.clone(), shared.clone());
+        let (tally, ended, shared) = (tally.clone(), ended.clone(), shared.clone());
         rt::spawn(rt::Queue::Net, "load producer", async move {
             let built = match shared.plan.backlog_bytes() {
                 0 => Ok(()),
@@ -187,30 +188,31 @@ async fn produce(shared: Arc<Shared>, thread: usize) -> Outcome {
             generator.prepare();
             shared.control.worker_ready();
             let result = match built {
-                Ok(()) => generator.run().await,
+                Ok(()) => generator.run(&tally).await,
                 Err(error) => Err(error),
             };
             if result.is_err() {
                 shared.control.stop();
             }
-            results.borrow_mut().push(result);
+            ended.borrow_mut().push(result.map(|()| generator));
             shared.control.producer_ended();
         });
     }
-    while results.borrow().len() < count {
+    while ended.borrow().len() < count {
         if rt::task_stats().panicked > 0 {
             return Err(LoadError::Worker("a producer panicked".to_owned()));
         }
         rt::sleep(Duration::from_millis(5)).await;
     }
-    let mut results = results.take().into_iter();
-    let first = results.next().expect("a thread has at least one producer");
-    let (mut tally, mut worked) = first?;
-    for result in results {
-        let (other, more) = result?;
-        tally.merge(&other);
-        worked.merge(more);
+    // What each has made is gathered when none waits for an answer any more: with many partitions it takes its time.
+    let mut worked = Worked::default();
+    for generator in ended.take() {
+        worked.merge(generator?.end());
     }
+    let tally = tally
+        .get()
+        .expect("a producer that has ended well saw the start");
+    let tally = tally.borrow().clone();
     Ok((tally, worked))
 }
 

@@ -105,25 +105,28 @@ impl CopiedProducers {
         self.producers.is_empty()
     }
 
-    /// The bytes of version 2, by producer, so that equal tables give equal bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    /// One producer after the other, with its batches.
+    fn each(&self) -> impl Iterator<Item = (&ProducerV2, &[SeenBatch])> {
         let mut rest = &self.batches[..];
-        let producers = self.producers.iter().map(|(producer, count)| {
+        self.producers.iter().map(move |(producer, count)| {
             let (batches, after) = rest.split_at(*count);
             rest = after;
-            ProducerV2 {
-                batches: batches.to_vec(),
-                ..producer.clone()
-            }
+            (producer, batches)
+        })
+    }
+
+    /// The bytes of version 2, by producer, so that equal tables give equal bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let producers = self.each().map(|(producer, batches)| ProducerV2 {
+            batches: batches.to_vec(),
+            ..producer.clone()
         });
         let producers = producers.collect();
         let archive = rkyv::to_bytes::<Error>(&SnapshotV2 { producers })
             .expect("a vector of plain numbers always serialises");
         [&V2_PREFIX[..], &archive[..]].concat()
     }
-}
 
-impl CopiedProducers {
     /// All that a file of them holds.
     pub fn encode_file(&self) -> EncodedProducers {
         EncodedProducers {
@@ -137,10 +140,7 @@ impl CopiedProducers {
     /// epoch 4, first offset of the open transaction 8 (−1: none).
     pub fn kafka_rows(&self) -> Vec<u8> {
         let mut rows = Vec::with_capacity(KAFKA_ROW_BYTES * self.producers.len());
-        let mut rest = &self.batches[..];
-        for (producer, count) in &self.producers {
-            let (batches, after) = rest.split_at(*count);
-            rest = after;
+        for (producer, batches) in self.each() {
             let (sequence, offset, more) = match batches.last() {
                 None => (-1, -1, 0),
                 Some(last) => {

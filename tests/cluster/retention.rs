@@ -165,5 +165,6 @@ fn a_log_that_cannot_be_compacted_does_not_hold_up_the_others() {
     };
     let first = wait_for(&|| told() != (0, 0));
     let last = wait_for(&|| told() == (ROTTEN, 1));
+    // The first pass may come before all logs are known. A cleaner that rests after each failure rests eight times.
     assert!(last - first < 2 * rest, "{}", broker.output());
 }

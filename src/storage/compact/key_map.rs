@@ -15,7 +15,7 @@ pub(super) struct KeyMap {
 }
 
 /// Both halves of the hash, and one more than the offset. Zeros are an empty slot: memory that the allocator gives zeroed
-/// is not touched before a key comes to lie there.
+/// need not be written before a key comes to lie there.
 type Slot = [u64; 3];
 
 /// Bytes of one slot: as many as an entry of Kafka's map has.
