@@ -24,6 +24,8 @@ use crate::types::Offset;
 pub(super) enum Chore {
     /// A segment took its last append and is durable: cut its file to its size, write its indexes.
     Finish { log: LogId, base: Offset },
+    /// A segment was begun in the journal: bring it to a file of its own, and the one before to its end.
+    Begin { log: LogId },
     /// A segment holds many aborted transactions in memory: bring those that are durable to their file.
     StoreAborted { log: LogId, base: Offset },
     /// A journal file was left for the other: bring what it holds to the segments.
@@ -120,6 +122,10 @@ impl Shared {
                 Some(log) => log.finish_segment(*base).await,
                 None => Ok(()),
             },
+            Chore::Begin { log } => match self.log(*log) {
+                Some(log) => log.drain_or_stay().await,
+                None => Ok(()),
+            },
             Chore::StoreAborted { log, base } => match self.log(*log) {
                 Some(log) => {
                     let _inside = log.gate.enter().await;
@@ -163,14 +169,9 @@ impl Shared {
             .filter(|log| holds(log))
             .cloned()
             .collect();
-        let commits = logs.into_iter().map(|log| async move {
-            let outcome = log.drain().await;
-            if outcome.as_ref().is_err_and(StorageError::is_full) {
-                // Rounds try it again, so that the directory is found to have room when it has.
-                log.stay_dirty();
-            }
-            outcome
-        });
+        let commits = logs
+            .into_iter()
+            .map(|log| async move { log.drain_or_stay().await });
         try_join_bounded(commits, DRAINS_MAX as usize).await?;
         self.journals[dir].set_draining(file, false);
         Stats::add(&self.stats.drains, 1);
@@ -210,6 +211,15 @@ impl Shared {
 }
 
 impl Log {
+    async fn drain_or_stay(&self) -> Result<(), StorageError> {
+        let outcome = self.drain().await;
+        if outcome.as_ref().is_err_and(StorageError::is_full) {
+            // Rounds try it again, so that the directory is found to have room when it has.
+            self.stay_dirty();
+        }
+        outcome.map(|_| ())
+    }
+
     /// Cuts a rolled segment's file to its size and writes its indexes, as Kafka leaves them.
     pub(super) async fn finish_segment(&self, base: Offset) -> Result<(), StorageError> {
         let _inside = self.gate.enter().await;

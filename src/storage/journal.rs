@@ -13,8 +13,9 @@
 //! | | 4 + n | bytes of batches |
 //!
 //! A frame may be trusted if its CRC holds and its sequence is the first of its file or follows the one before it: what an
-//! earlier use of the file left behind does not follow. What a frame says is applied only to a segment file that is there
-//! and belongs to that topic. A file is used again only after all that it holds is durable in the segments.
+//! earlier use of the file left behind does not follow. What a frame says is applied only where it belongs to that topic, and
+//! to a segment file that is there or was not made before the crash (see [`super::replay`]). A file is used again only after
+//! all that it holds is durable in the segments.
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -54,7 +55,7 @@ pub(super) enum Route {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunFacts {
     pub bytes: usize,
-    /// All of it lies in one segment whose file is there.
+    /// All of it lies in one segment, whose file is there or will be: the log has others, so that its directory is durable.
     pub in_one_segment: bool,
 }
 

@@ -2,6 +2,12 @@
 //!
 //! Applying a round again changes nothing, so a crash in the middle of it does no harm. When all is durable the files are
 //! cleared, so that nothing of them is applied to what later lives write.
+//!
+//! A segment without a file was either begun in the journal and not brought to its file yet, or deleted since. It was begun
+//! there if the journal has it from its first byte, no file of the log is newer, and not all of it lies below the log's start.
+//! What deletes a segment sees to one of these: retention and DeleteRecords note the start first, and keep a newer file where
+//! they cannot; compaction keeps what is newer and the checkpoint knows what it replaces; a truncation clears the journal; a
+//! log that is deleted takes its directory along.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +17,7 @@ use hashbrown::HashMap;
 use super::error::StorageError;
 use super::join::try_join_bounded;
 use super::journal::{StoredRun, rounds};
-use super::names::{FileKind, PARTITION_METADATA, decode_partition_metadata};
+use super::names::{FileKind, PARTITION_METADATA, START_OFFSET, decode_partition_metadata};
 use crate::record::split;
 use crate::rt::{BLOCK_BYTES, Buffer, Disk, File, Open, block_ceil, block_floor};
 use crate::types::{Offset, TopicId};
@@ -51,18 +57,37 @@ pub(super) async fn replay(
         segments.entry((run.name, run.base)).or_default().push(run);
     }
     let mut applied = 0;
+    let mut begun: BTreeMap<&str, BTreeMap<Offset, Vec<StoredRun<'_>>>> = BTreeMap::new();
     let mut segments = segments.into_iter().peekable();
     while segments.peek().is_some() {
         let some = segments.by_ref().take(APPLY_DEPTH);
-        let applies = some.map(|((name, base), runs)| {
-            apply_known(disk, directory.join(name), base, runs, known.get(name))
+        let applies = some.map(|((name, base), runs)| async move {
+            let path = directory.join(name);
+            let runs = wanted(disk, &path, runs, known.get(name)).await;
+            let applied = apply(disk, &path, base, &runs, Open::WRITE).await?;
+            Ok(match applied {
+                Outcome::NoFile => (None, Some((name, base, runs))),
+                Outcome::Nothing => (None, None),
+                Outcome::Written(applied) => (Some(applied), None),
+            })
         });
-        let written = try_join_bounded(applies, APPLY_DEPTH).await?;
+        let (written, missing): (Vec<_>, Vec<_>) = try_join_bounded(applies, APPLY_DEPTH)
+            .await?
+            .into_iter()
+            .unzip();
+        for (name, base, runs) in missing.into_iter().flatten() {
+            begun.entry(name).or_default().insert(base, runs);
+        }
         // All together: the file system makes many changes durable at once.
         let syncs = written.into_iter().flatten().map(Applied::finish);
         let bytes = try_join_bounded(syncs, APPLY_DEPTH).await?;
         applied += bytes.into_iter().sum::<u64>();
     }
+    let makes = begun
+        .into_iter()
+        .map(|(name, segments)| make(disk, directory.join(name), segments));
+    let bytes = try_join_bounded(makes, APPLY_DEPTH).await?;
+    applied += bytes.into_iter().sum::<u64>();
     for file in files {
         clear(disk, file).await.map_err(StorageError::io(file))?;
     }
@@ -71,6 +96,15 @@ pub(super) async fn replay(
 
 /// Segments that runs are brought to side by side; as many files are open.
 const APPLY_DEPTH: usize = 256;
+
+/// What applying the runs of one segment came to.
+enum Outcome {
+    Written(Applied),
+    /// There were none.
+    Nothing,
+    /// The segment has no file.
+    NoFile,
+}
 
 /// A segment that was written, not yet durably.
 struct Applied {
@@ -100,45 +134,105 @@ pub(super) struct Known {
 impl Known {
     /// Whether all of a run is durable in its segment.
     fn holds(&self, run: &StoredRun<'_>) -> bool {
-        let last = split(run.bytes).map_while(Result::ok).last();
-        let end = last.map(|batch| batch.header.next_offset());
-        run.topic_id == self.topic_id && end.is_some_and(|end| end <= self.recovery_point)
+        run.topic_id == self.topic_id
+            && end_of(run.bytes).is_some_and(|end| end <= self.recovery_point)
     }
 }
 
-/// Applies those of one segment's runs that are of the topic whose directory it is, and not in the segment for certain.
-async fn apply_known(
-    disk: &Disk,
-    path: PathBuf,
-    base: Offset,
-    mut runs: Vec<StoredRun<'_>>,
-    known: Option<&Known>,
-) -> Result<Option<Applied>, StorageError> {
-    // A crash may have spoilt the file before the first segment was there.
-    let owner = topic_id(disk, &path).await;
-    let owner = owner.or(known.map(|known| known.topic_id));
-    runs.retain(|run| Some(run.topic_id) == owner && !known.is_some_and(|known| known.holds(run)));
-    apply(disk, &path, base, &runs).await
+/// The offset after a run's last record.
+fn end_of(run: &[u8]) -> Option<Offset> {
+    let last = split(run).map_while(Result::ok).last();
+    last.map(|batch| batch.header.next_offset())
 }
 
-/// Writes the runs of one segment into its file. A segment that is gone was deleted since.
+/// Whether a segment that has no file was begun in the journal; else it was deleted since.
+///
+/// - `runs`: what the journal holds of it, with their positions.
+/// - `newest`: the base of the newest file that its log has.
+/// - `floor`: what is below was deleted, or is in files for certain.
+pub(super) fn was_begun<'a>(
+    base: Offset,
+    runs: impl Iterator<Item = (u32, &'a [u8])> + Clone,
+    newest: Option<Offset>,
+    floor: Offset,
+) -> bool {
+    let is_newest = newest.is_none_or(|newest| newest < base);
+    let is_whole = runs.clone().any(|(position, _)| position == 0);
+    is_newest
+        && is_whole
+        && runs
+            .filter_map(|(_, run)| end_of(run))
+            .any(|end| end > floor)
+}
+
+/// Those of one segment's runs that are of the topic whose directory it is, and not in the segment for certain.
+async fn wanted<'a>(
+    disk: &Disk,
+    path: &Path,
+    mut runs: Vec<StoredRun<'a>>,
+    known: Option<&Known>,
+) -> Vec<StoredRun<'a>> {
+    // A crash may have spoilt the file before the first segment was there.
+    let owner = topic_id(disk, path).await;
+    let owner = owner.or(known.map(|known| known.topic_id));
+    runs.retain(|run| Some(run.topic_id) == owner && !known.is_some_and(|known| known.holds(run)));
+    runs
+}
+
+/// Makes the files of those of a log's segments without one that were begun in the journal. Returns the bytes of batches.
+///
+/// One after the other, and each durably: the next start takes what is missing below another for deleted.
+async fn make(
+    disk: &Disk,
+    path: PathBuf,
+    segments: BTreeMap<Offset, Vec<StoredRun<'_>>>,
+) -> Result<u64, StorageError> {
+    let entries = match disk.list(&path).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(StorageError::io(&path)(error)),
+    };
+    let files = entries.iter().filter_map(|e| FileKind::parse(&e.name));
+    let logs = files.filter(|(kind, _)| *kind == FileKind::Log);
+    let newest = logs.map(|(_, base)| base).max();
+    let noted = disk.read_file(&path.join(START_OFFSET)).await.ok();
+    let noted = noted.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
+    let start = noted.map_or(Offset::ZERO, Offset);
+    let mut bytes = 0;
+    for (base, runs) in segments {
+        let held = runs.iter().map(|run| (run.position, run.bytes));
+        if !was_begun(base, held, newest, start) {
+            continue;
+        }
+        if let Outcome::Written(made) = apply(disk, &path, base, &runs, Open::CREATE).await? {
+            bytes += made.finish().await?;
+            disk.sync_dir(&path)
+                .await
+                .map_err(StorageError::io(&path))?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Writes the runs of one segment into its file.
 async fn apply(
     disk: &Disk,
     path: &Path,
     base: Offset,
     runs: &[StoredRun<'_>],
-) -> Result<Option<Applied>, StorageError> {
+    how: Open,
+) -> Result<Outcome, StorageError> {
     let end = runs
         .iter()
         .map(|run| run.position as u64 + run.bytes.len() as u64)
         .max();
     let (Some(first), Some(end)) = (runs.iter().map(|run| run.position).min(), end) else {
-        return Ok(None);
+        return Ok(Outcome::Nothing);
     };
     let name = FileKind::Log.path(path, base);
-    let file = match disk.open(&name, Open::WRITE).await {
+    let file = match disk.open(&name, how).await {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Outcome::NoFile),
         Err(error) => return Err(StorageError::io(&name)(error)),
     };
     let start = block_floor(first as u64);
@@ -156,7 +250,7 @@ async fn apply(
     file.write(buffer.freeze(), start)
         .await
         .map_err(StorageError::io(&name))?;
-    Ok(Some(Applied {
+    Ok(Outcome::Written(Applied {
         file,
         bytes: runs.iter().map(|run| run.bytes.len() as u64).sum(),
     }))
@@ -174,4 +268,31 @@ async fn clear(disk: &Disk, path: &Path) -> std::io::Result<()> {
         file.datasync().await?;
     }
     file.close().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{BatchBuilder, BatchSeal, Codec, Codecs};
+    use crate::types::Timestamp;
+
+    #[test]
+    fn a_segment_without_a_file_was_begun_in_the_journal_or_deleted() {
+        let mut builder = BatchBuilder::new(Codec::None, 100);
+        for _ in 0..3 {
+            builder.append(Timestamp(1), None, Some(b"value"), &[]);
+        }
+        let batch = builder.build(&BatchSeal::default(), &mut Codecs::new());
+        // Offsets 40 to 42.
+        let run = [&40i64.to_be_bytes()[..], &batch[8..]].concat();
+        let begun = |position, newest: Option<i64>, floor| {
+            let runs = [(position, &run[..])].into_iter();
+            was_begun(Offset(40), runs, newest.map(Offset), Offset(floor))
+        };
+        assert!(begun(0, None, 0));
+        assert!(begun(0, Some(39), 42));
+        assert!(!begun(61, Some(39), 0), "its front came to a file once");
+        assert!(!begun(0, Some(41), 0), "a newer one came to a file");
+        assert!(!begun(0, None, 43), "all of it lies below the start");
+    }
 }

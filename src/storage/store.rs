@@ -413,6 +413,8 @@ impl Store {
                 }
             }
         }
+        // Rolled segments may have come from the journal to their ends just now.
+        self.shared.run_chores().await;
         self.finish_logs().await?;
         for dir in 0..self.shared.dirs.len() {
             if !self.shared.dirs[dir].is_offline() {

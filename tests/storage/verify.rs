@@ -225,12 +225,9 @@ fn what_a_kill_leaves_mends_and_what_the_journal_holds_counts() {
     fs::write(newest, torn).expect("writable");
     fs::remove_file(dir.path().join("ringlog-journal-0-0")).expect("the journal goes");
     let report = verify(dir.path());
-    assert_eq!(
-        (report.damage(), report.partitions[0].faults.mending),
-        (0, 1),
-        "{:?}",
-        whats(&report)
-    );
+    // What was to be told of a rolled segment beside it may be missing too.
+    let mending = report.partitions[0].faults.mending;
+    assert!(report.damage() == 0 && mending >= 1, "{:?}", whats(&report));
     flip(&logs[0], 300);
     assert_eq!(verify(dir.path()).damage(), 1);
 }

@@ -1,6 +1,6 @@
 //! What a log directory says of its partitions: checkpoints, journals, the metadata log; and Kafka's own such files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use crate::storage::names::{
     CHECKPOINT_PREFIX, CLEANED_OFFSETS, FileKind, KAFKA_CLEAN, META_PROPERTIES,
 };
 use crate::storage::place::{JOURNAL_PROPERTIES, apart};
+use crate::storage::replay::was_begun;
 use crate::types::{Offset, TopicId};
 
 /// The metadata log's place in a log directory.
@@ -29,14 +30,15 @@ pub(super) struct Context {
     pub cleaned: HashSet<String>,
     /// Where no checkpoint speaks of a partition: whether its directory was closed cleanly.
     clean: bool,
-    runs: HashMap<(String, Offset), Vec<Run>>,
+    /// What the journals hold, by partition and segment.
+    runs: HashMap<String, BTreeMap<Offset, Vec<Run>>>,
     pub faults: Faults,
 }
 
 struct Run {
     sequence: u64,
     topic_id: TopicId,
-    position: u64,
+    position: u32,
     bytes: Vec<u8>,
 }
 
@@ -102,12 +104,35 @@ impl Context {
 
     /// What the journals hold of a segment.
     pub fn overlay(&self, name: &str, topic_id: Option<TopicId>, base: Offset) -> Overlay {
-        let runs = self.runs.get(&(name.to_owned(), base));
+        let runs = self.runs.get(name).and_then(|segments| segments.get(&base));
         let own = runs
             .into_iter()
             .flatten()
             .filter(|run| Some(run.topic_id) == topic_id);
-        Overlay(own.map(|run| (run.position, run.bytes.clone())).collect())
+        let placed = own.map(|run| (u64::from(run.position), run.bytes.clone()));
+        Overlay(placed.collect())
+    }
+
+    /// Bases of the segments that were begun in the journals and have no file yet.
+    ///
+    /// - `newest`: the newest that has one.
+    /// - `start`: of the log, as noted in its directory.
+    pub fn begun(
+        &self,
+        name: &str,
+        topic_id: Option<TopicId>,
+        newest: Option<Offset>,
+        start: Offset,
+    ) -> Vec<Offset> {
+        let known = self.entries.get(name);
+        let floor = known.map_or(start, |(entry, _)| start.max(entry.recovery_point));
+        let segments = self.runs.get(name).into_iter().flatten();
+        let begun = segments.filter(|(base, runs)| {
+            let own = runs.iter().filter(|run| Some(run.topic_id) == topic_id);
+            let own = own.map(|run| (run.position, &run.bytes[..]));
+            was_begun(**base, own, newest, floor)
+        });
+        begun.map(|(base, _)| *base).collect()
     }
 
     fn checkpoints(&mut self, files: impl Iterator<Item = PathBuf>) -> io::Result<()> {
@@ -177,17 +202,17 @@ impl Context {
             }
             for (sequence, runs) in rounds {
                 for run in runs {
-                    let key = (run.name.to_owned(), run.base);
-                    self.runs.entry(key).or_default().push(Run {
+                    let segments = self.runs.entry(run.name.to_owned()).or_default();
+                    segments.entry(run.base).or_default().push(Run {
                         sequence,
                         topic_id: run.topic_id,
-                        position: run.position as u64,
+                        position: run.position,
                         bytes: run.bytes.to_vec(),
                     });
                 }
             }
         }
-        for runs in self.runs.values_mut() {
+        for runs in self.runs.values_mut().flat_map(BTreeMap::values_mut) {
             runs.sort_by_key(|run| run.sequence);
         }
         Ok(())

@@ -31,6 +31,10 @@ struct Walk {
     report: PartitionReport,
     /// Side files may be older than the log, and the log's tail torn.
     unclean: bool,
+    /// What is below is told by the checkpoint.
+    told_end: Offset,
+    /// All of the present segment lies there.
+    is_told: bool,
     gaps_allowed: bool,
     next_offset: Option<Offset>,
     /// The base of the segment before.
@@ -89,13 +93,19 @@ impl Verifier<'_> {
             || self.compacted.contains(&topic)
             || context.cleaned.contains(name);
         walk.unclean = !context.is_clean(name);
+        walk.told_end = context
+            .entries
+            .get(name)
+            .map_or(Offset::ZERO, |(entry, _)| entry.recovery_point);
         if !self.options.online {
             walk.snapshots = snapshots.into();
             let topic_id =
                 walk.partition_metadata(path, context.entries.get(name).map(|e| e.0.topic_id));
             walk.read_epochs(path);
-            walk.read_start(path);
+            let start = walk.read_start(path);
             walk.orphans(path, &names, &segments);
+            let newest = segments.last().copied();
+            segments.extend(context.begun(name, topic_id, newest, start));
             self.segments(&mut walk, path, &segments, |base| {
                 context.overlay(name, topic_id, base)
             })?;
@@ -122,6 +132,8 @@ impl Verifier<'_> {
                 continue;
             }
             let is_last = i + 1 == bases.len() && !self.options.online;
+            let next = bases.get(i + 1);
+            walk.is_told = next.is_some_and(|&next| next <= walk.told_end);
             match self.segment(walk, &file, Some(base), overlay(base), is_last) {
                 // Deleted, or replaced by compaction.
                 Err(error) if self.options.online && error.kind() == io::ErrorKind::NotFound => {
@@ -142,7 +154,7 @@ impl Verifier<'_> {
         is_last: bool,
     ) -> io::Result<()> {
         let mut reader = SegmentReader::open_with(file, overlay)?;
-        let mut side = SideFiles::read(file, base, walk.unclean && is_last);
+        let mut side = SideFiles::read(file, base, walk.unclean && !walk.is_told);
         walk.report.segments += 1;
         walk.begins(file, base);
         let (mut told, len) = (0, reader.len());
@@ -188,6 +200,8 @@ impl Walk {
                 ..PartitionReport::default()
             },
             unclean: false,
+            told_end: Offset::ZERO,
+            is_told: false,
             gaps_allowed,
             next_offset: None,
             segment: None,
@@ -262,13 +276,18 @@ impl Walk {
         }
     }
 
-    fn read_start(&mut self, path: &Path) {
+    /// Where the log starts, as far as that is noted.
+    fn read_start(&mut self, path: &Path) -> Offset {
         let file = path.join(START_OFFSET);
         let Ok(text) = std::fs::read_to_string(&file) else {
-            return;
+            return Offset::ZERO;
         };
-        if text.trim().parse::<i64>().is_err() {
-            self.fault(&file, None, None, "no offset in it".to_owned());
+        match text.trim().parse() {
+            Ok(offset) => Offset(offset),
+            Err(_) => {
+                self.fault(&file, None, None, "no offset in it".to_owned());
+                Offset::ZERO
+            }
         }
     }
 

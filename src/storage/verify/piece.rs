@@ -37,7 +37,8 @@ pub(super) struct Overlay(pub Vec<(u64, Vec<u8>)>);
 
 /// A file as it is with its overlay, read through a window.
 struct Source {
-    file: File,
+    /// `None`: there is none yet.
+    file: Option<File>,
     /// Of the file, and of it with what the overlay adds.
     file_len: u64,
     len: u64,
@@ -57,17 +58,27 @@ impl SegmentReader {
 
     /// A segment of which some lies in the journal only.
     pub(super) fn open_with(path: &Path, overlay: Overlay) -> io::Result<SegmentReader> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("not a file"));
-        }
+        let file = match File::open(path) {
+            // All of it lies there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !overlay.0.is_empty() => None,
+            opened => Some(opened?),
+        };
+        let file_len = match &file {
+            None => 0,
+            Some(file) => {
+                let metadata = file.metadata()?;
+                if !metadata.is_file() {
+                    return Err(io::Error::other("not a file"));
+                }
+                metadata.len()
+            }
+        };
         let ends = overlay.0.iter().map(|(at, bytes)| at + bytes.len() as u64);
-        let len = ends.max().unwrap_or(0).max(metadata.len());
+        let len = ends.max().unwrap_or(0).max(file_len);
         Ok(SegmentReader {
             source: Source {
                 file,
-                file_len: metadata.len(),
+                file_len,
                 len,
                 overlay,
                 window: Vec::new(),
@@ -169,8 +180,9 @@ impl Source {
         self.window.resize(size, 0);
         self.window_start = position;
         let in_file = self.file_len.saturating_sub(position).min(size as u64) as usize;
-        self.file
-            .read_exact_at(&mut self.window[..in_file], position)?;
+        if let Some(file) = &self.file {
+            file.read_exact_at(&mut self.window[..in_file], position)?;
+        }
         let end = position + size as u64;
         for (at, bytes) in &self.overlay.0 {
             let from = position.max(*at);
