@@ -225,9 +225,12 @@ fn what_a_kill_leaves_mends_and_what_the_journal_holds_counts() {
     fs::write(newest, torn).expect("writable");
     fs::remove_file(dir.path().join("ringlog-journal-0-0")).expect("the journal goes");
     let report = verify(dir.path());
-    // What was to be told of a rolled segment beside it may be missing too.
-    let mending = report.partitions[0].faults.mending;
-    assert!(report.damage() == 0 && mending >= 1, "{:?}", whats(&report));
+    // A rolled segment's index may not have been written yet: nothing else may be told beside the torn batch.
+    let told = whats(&report);
+    let torn = told.iter().filter(|what| what.contains(".log: ")).count();
+    let behind = told.iter().filter(|what| what.contains(".txnindex: "));
+    let others = told.len() - torn - behind.count();
+    assert_eq!((report.damage(), torn, others), (0, 1, 0), "{told:?}");
     flip(&logs[0], 300);
     assert_eq!(verify(dir.path()).damage(), 1);
 }
