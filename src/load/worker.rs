@@ -209,11 +209,11 @@ async fn produce(shared: Arc<Shared>, thread: usize) -> Outcome {
     for generator in ended.take() {
         worked.merge(generator?.end());
     }
-    let tally = tally
-        .get()
+    let tally = Rc::into_inner(tally)
+        .expect("the producers have ended")
+        .into_inner()
         .expect("a producer that has ended well saw the start");
-    let tally = tally.borrow().clone();
-    Ok((tally, worked))
+    Ok((tally.into_inner(), worked))
 }
 
 /// A record that is made later than this is as late as this.

@@ -16,7 +16,8 @@ use super::epochs::Epochs;
 use super::error::StorageError;
 use super::names::{
     EPOCH_CHECKPOINT, FileKind, KAFKA_CLEAN, META_PROPERTIES, PARTITION_METADATA, START_OFFSET,
-    decode_partition_metadata, deleted_directory, encode_partition_metadata, parse_partition,
+    decode_partition_metadata, deleted_directory, encode_partition_metadata, encode_start_offset,
+    parse_partition,
 };
 use super::verify::Hole;
 use crate::record::filling;
@@ -168,7 +169,7 @@ impl KafkaPartition {
         let metadata = encode_partition_metadata(topic_id);
         write_synced(&staging.join(PARTITION_METADATA), &metadata)?;
         if let Some(start) = self.start {
-            write_synced(&staging.join(START_OFFSET), &format!("{start}\n"))?;
+            write_synced(&staging.join(START_OFFSET), &encode_start_offset(start))?;
         }
         sync_dir(&staging)?;
         fs::rename(&staging, &home).map_err(StorageError::io(&home))?;

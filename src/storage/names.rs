@@ -143,6 +143,16 @@ pub(super) fn decode_partition_metadata(text: &str) -> Option<TopicId> {
     })
 }
 
+/// The text of [`START_OFFSET`].
+pub(super) fn encode_start_offset(start: Offset) -> String {
+    format!("{start}\n")
+}
+
+/// The offset in a [`START_OFFSET`]; `None` if it holds none.
+pub(super) fn decode_start_offset(text: &str) -> Option<Offset> {
+    text.trim().parse().ok().map(Offset)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,5 +207,12 @@ mod tests {
         assert_eq!(decode_partition_metadata(&text), Some(id));
         assert_eq!(decode_partition_metadata(&(text + "\0\0")), Some(id));
         assert_eq!(decode_partition_metadata("version: 0\n"), None);
+    }
+
+    #[test]
+    fn a_start_offset_is_a_line_of_digits() {
+        assert_eq!(encode_start_offset(Offset(42)), "42\n");
+        assert_eq!(decode_start_offset("42\n"), Some(Offset(42)));
+        assert_eq!(decode_start_offset("4 2"), None);
     }
 }

@@ -8,13 +8,16 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::chores::Chore;
 use super::compact::{Compaction, FoundSwaps};
 use super::directories::Found;
 use super::epochs::Epochs;
 use super::error::StorageError;
 use super::journal::JOURNAL_FILES;
 use super::log::{Log, LogConfig, Marks, NOT_JOURNALED, Stage, State};
-use super::names::{DELETED_FILE_SUFFIX, EPOCH_CHECKPOINT, FileKind, START_OFFSET};
+use super::names::{
+    DELETED_FILE_SUFFIX, EPOCH_CHECKPOINT, FileKind, START_OFFSET, decode_start_offset,
+};
 use super::read::copy_out;
 use super::removal::Removal;
 use super::segment::{Incoming, Segment};
@@ -101,6 +104,7 @@ pub(super) fn initial_state(
         state.segments = entry.segments.iter().map(Segment::from_entry).collect();
         if let Some(last) = state.segments.back_mut() {
             last.aborted.cover_to(entry.recovery_point);
+            last.finished = false;
         }
         state.note_durable_end();
         state.producers = entry.producers;
@@ -192,6 +196,19 @@ impl Log {
         Ok(recovered)
     }
 
+    /// What the last life rolled and did not come to finish is finished, once its aborted transactions are known.
+    pub(super) fn finish_rolled(&self) {
+        let state = self.state();
+        let rolled = state.segments.len().saturating_sub(1);
+        let unfinished = state.segments.iter().take(rolled).filter(|s| !s.finished);
+        for segment in unfinished {
+            self.shared.add_chore(Chore::Finish {
+                log: self.id,
+                base: segment.base,
+            });
+        }
+    }
+
     /// Lists the directory, once.
     pub(super) async fn list(&self) -> Result<(), StorageError> {
         if self.state().listing.is_some() {
@@ -248,9 +265,7 @@ impl Log {
         let path = self.state().path.clone();
         let has_start = self.state().listing.as_ref().is_some_and(|l| l.has_start);
         let start_file = self.text_if(has_start, path.join(START_OFFSET)).await;
-        let start = start_file
-            .and_then(|text| text.trim().parse().ok())
-            .map(Offset);
+        let start = start_file.and_then(|text| decode_start_offset(&text));
         self.remove_below(start).await?;
         let no_epochs = self.state().epochs.entries().is_empty();
         let epochs_file = self.text_if(no_epochs, path.join(EPOCH_CHECKPOINT)).await;

@@ -17,7 +17,9 @@ use hashbrown::HashMap;
 use super::error::StorageError;
 use super::join::try_join_bounded;
 use super::journal::{StoredRun, rounds};
-use super::names::{FileKind, PARTITION_METADATA, START_OFFSET, decode_partition_metadata};
+use super::names::{
+    FileKind, PARTITION_METADATA, START_OFFSET, decode_partition_metadata, decode_start_offset,
+};
 use crate::record::split;
 use crate::rt::{BLOCK_BYTES, Buffer, Disk, File, Open, block_ceil, block_floor};
 use crate::types::{Offset, TopicId};
@@ -196,8 +198,8 @@ async fn make(
     let logs = files.filter(|(kind, _)| *kind == FileKind::Log);
     let newest = logs.map(|(_, base)| base).max();
     let noted = disk.read_file(&path.join(START_OFFSET)).await.ok();
-    let noted = noted.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
-    let start = noted.map_or(Offset::ZERO, Offset);
+    let noted = noted.and_then(|text| decode_start_offset(std::str::from_utf8(&text).ok()?));
+    let start = noted.unwrap_or(Offset::ZERO);
     let mut bytes = 0;
     for (base, runs) in segments {
         let held = runs.iter().map(|run| (run.position, run.bytes));

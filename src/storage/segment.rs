@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::aborted::Aborted;
+use super::aborted::{Aborted, AbortedSeal};
 use super::cache::CHUNK_BYTES;
 use super::checkpoint::SegmentEntry;
 use super::extent::Extents;
@@ -112,6 +112,8 @@ impl Segment {
             size: entry.size,
             written: entry.size,
             exists: true,
+            // The aborted transactions come last when a segment is finished.
+            finished: entry.seal.is_some() && entry.aborted.covered == AbortedSeal::NONE.covered,
             created: entry.created,
             first_timestamp: entry.first_timestamp,
             max_timestamp: entry.max_timestamp,

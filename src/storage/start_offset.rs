@@ -2,7 +2,7 @@
 
 use super::error::StorageError;
 use super::log::{Log, Stage, State};
-use super::names::START_OFFSET;
+use super::names::{START_OFFSET, encode_start_offset};
 use crate::types::Offset;
 
 /// What moving the start came to.
@@ -57,7 +57,7 @@ impl Log {
         if to > start {
             // Before any file goes: recovery then knows that what is missing below is no loss.
             let file = self.state().path.join(START_OFFSET);
-            let text = format!("{to}\n");
+            let text = encode_start_offset(to);
             let written = self.shared.disk.replace_file(&file, text.as_bytes()).await;
             written.map_err(|error| self.shared.failed(self.dir(), &file, error))?;
         }

@@ -36,7 +36,8 @@ impl Log {
     }
 
     /// Takes in the aborted transactions that recovery found in the batches it gave to its caller, in the order of their
-    /// markers. Once, before the first append.
+    /// markers. Once, before the first append. From here on segments that the last life rolled and left unfinished can be
+    /// finished: their indexes are whole.
     pub fn restore_aborted(&self, found: &[AbortedTransaction]) {
         let mut state = self.state.borrow_mut();
         for aborted in found {
@@ -47,6 +48,8 @@ impl Log {
                 segment.aborted.push(*aborted);
             }
         }
+        drop(state);
+        self.finish_rolled();
     }
 
     /// The aborted transactions that overlap `from..upper`, by their first offsets.

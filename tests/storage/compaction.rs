@@ -119,6 +119,10 @@ fn open(sim: &SimDisk, clock: &SimClock, journal_bytes: u64) -> (Store, Rc<Log>,
             .open_log(&partition, Uuid([3; 16]), log_config)
             .await
             .expect("opens");
+        // Else all of it is replayed, for its producers.
+        if let Some((_, state)) = log.latest_snapshot().await.expect("reads") {
+            producers = ProducerTable::from_noted(&state).expect("a snapshot");
+        }
         let mut found = Vec::new();
         log.recover(|batch| found.extend(replay(batch, &mut producers, &mut codecs)))
             .await
@@ -129,7 +133,7 @@ fn open(sim: &SimDisk, clock: &SimClock, journal_bytes: u64) -> (Store, Rc<Log>,
 }
 
 /// As the shard does it.
-fn replay(
+pub fn replay(
     batch: &RawBatch<'_>,
     producers: &mut ProducerTable,
     codecs: &mut Codecs,

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use ringlog::partition::ProducerTable;
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, run_local};
 use ringlog::storage::{
@@ -17,11 +18,14 @@ use ringlog::types::{
 };
 
 use crate::batches::{batch, marker, transactional};
+use crate::compaction::replay;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Closed,
     Killed,
+    /// With the first checkpoint still to come.
+    KilledEarly,
 }
 
 /// A directory with a log of several segments, transactions, two epochs and a producer snapshot.
@@ -84,8 +88,10 @@ fn fill_with(dir: &Path, end: End, journals: JournalDir) {
             let committed = store.commit().await;
             assert!(committed.failed.is_empty(), "{:?}", committed.failed);
         }
-        if end == End::Killed {
-            store.checkpoint().await.expect("checkpoints");
+        if end != End::Closed {
+            if end == End::Killed {
+                store.checkpoint().await.expect("checkpoints");
+            }
             // Small ones stay in the journal.
             for _ in 0..5 {
                 put(&batch(&[(3000, 100)], &mut prng, &mut codecs), 1);
@@ -233,6 +239,53 @@ fn what_a_kill_leaves_mends_and_what_the_journal_holds_counts() {
     assert_eq!((report.damage(), torn, others), (0, 1, 0), "{told:?}");
     flip(&logs[0], 300);
     assert_eq!(verify(dir.path()).damage(), 1);
+}
+
+/// Opens the directory as a start after a kill does, and closes it.
+fn start_and_close(dir: &Path) {
+    let path = dir.to_owned();
+    run_local(async move {
+        let disk = Disk::Ring;
+        let directories = Directories::prepare(&disk, &[path], NodeId(1), None)
+            .await
+            .expect("prepares");
+        let store = Store::open(disk, &directories, StoreConfig::default(), Clock::Real);
+        let place = TopicPartition {
+            topic: Str::from("orders"),
+            partition: PartitionIndex(0),
+        };
+        let log = store
+            .open_log(&place, Uuid([9; 16]), LogConfig::default())
+            .await
+            .expect("opens");
+        let (mut producers, mut codecs) = (ProducerTable::default(), Codecs::new());
+        let mut found = Vec::new();
+        log.recover(|batch| found.extend(replay(batch, &mut producers, &mut codecs)))
+            .await
+            .expect("recovers");
+        log.restore_aborted(&found);
+        store.close().await.expect("closes");
+    })
+    .expect("an executor");
+}
+
+#[test]
+fn indexes_past_the_checkpoint_mend_at_the_next_start() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    fill(dir.path(), End::KilledEarly);
+    for (ending, at) in [(".index", 7), (".timeindex", 4), (".txnindex", 17)] {
+        flip(&files(dir.path(), ending)[0], at);
+    }
+    let report = verify(dir.path());
+    let told = whats(&report).join("\n");
+    assert_eq!(report.damage(), 0, "{told}");
+    for ending in [".index: ", ".timeindex: ", ".txnindex: "] {
+        assert!(told.contains(ending), "{told}");
+    }
+    start_and_close(dir.path());
+    let report = verify(dir.path());
+    assert_eq!(whats(&report), [""; 0]);
+    assert_eq!(report.partitions[0].end, Some(Offset(137)));
 }
 
 #[test]

@@ -167,7 +167,11 @@ impl Log {
         file: Rc<crate::rt::File>,
     ) {
         segment.pinned = Some(file);
-        segment.aborted = Aborted::empty(segment.base);
+        // Where there is none, that is all there is to know: recovery has no marker to look for.
+        segment.aborted = match aborted.is_empty() {
+            true => Aborted::sealed(AbortedSeal::NONE),
+            false => Aborted::empty(segment.base),
+        };
         aborted
             .iter()
             .for_each(|entry| segment.aborted.push(*entry));
@@ -364,7 +368,10 @@ impl State {
             }
             self.segments.retain(|s| !(base..end).contains(&s.base));
             let at = self.segments.partition_point(|s| s.base < base);
-            self.segments.insert(at, Segment::from_entry(segment));
+            let mut segment = Segment::from_entry(segment);
+            // Its indexes may not have been written.
+            segment.finished = false;
+            self.segments.insert(at, segment);
         }
     }
 }

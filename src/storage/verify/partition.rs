@@ -19,7 +19,7 @@ use crate::storage::epochs::Epochs;
 use crate::storage::index::relative;
 use crate::storage::names::{
     EPOCH_CHECKPOINT, FileKind, PARTITION_METADATA, START_OFFSET, decode_partition_metadata,
-    parse_partition,
+    decode_start_offset, parse_partition,
 };
 use crate::types::{LeaderEpoch, Offset, ProducerId, TopicId};
 
@@ -33,8 +33,6 @@ struct Walk {
     unclean: bool,
     /// What is below is told by the checkpoint.
     told_end: Offset,
-    /// All of the present segment lies there.
-    is_told: bool,
     gaps_allowed: bool,
     next_offset: Option<Offset>,
     /// The base of the segment before.
@@ -47,6 +45,14 @@ struct Walk {
     /// Producer snapshots still to come, by offset.
     snapshots: VecDeque<Offset>,
     codecs: Codecs,
+}
+
+/// Where a segment lies in its log.
+struct Place {
+    /// At the end, where a torn tail may be.
+    is_last: bool,
+    /// Wholly in what the checkpoint tells.
+    is_told: bool,
 }
 
 impl Verifier<'_> {
@@ -62,7 +68,11 @@ impl Verifier<'_> {
         };
         let mut walk = Walk::new(path, self.options.compacted);
         let failed = |error| VerifyError::Io(path.to_owned(), error);
-        self.segment(&mut walk, path, base, Overlay::default(), true)
+        let place = Place {
+            is_last: true,
+            is_told: false,
+        };
+        self.segment(&mut walk, path, base, Overlay::default(), place)
             .map_err(failed)?;
         Ok(walk.report)
     }
@@ -133,8 +143,9 @@ impl Verifier<'_> {
             }
             let is_last = i + 1 == bases.len() && !self.options.online;
             let next = bases.get(i + 1);
-            walk.is_told = next.is_some_and(|&next| next <= walk.told_end);
-            match self.segment(walk, &file, Some(base), overlay(base), is_last) {
+            let is_told = next.is_some_and(|&next| next <= walk.told_end);
+            let place = Place { is_last, is_told };
+            match self.segment(walk, &file, Some(base), overlay(base), place) {
                 // Deleted, or replaced by compaction.
                 Err(error) if self.options.online && error.kind() == io::ErrorKind::NotFound => {
                     walk.next_offset = None;
@@ -151,10 +162,10 @@ impl Verifier<'_> {
         file: &Path,
         base: Option<Offset>,
         overlay: Overlay,
-        is_last: bool,
+        place: Place,
     ) -> io::Result<()> {
         let mut reader = SegmentReader::open_with(file, overlay)?;
-        let mut side = SideFiles::read(file, base, walk.unclean && !walk.is_told);
+        let mut side = SideFiles::read(file, base, walk.unclean && !place.is_told);
         walk.report.segments += 1;
         walk.begins(file, base);
         let (mut told, len) = (0, reader.len());
@@ -177,7 +188,7 @@ impl Verifier<'_> {
                 Piece::Reserved { len, .. } => walk.report.reserved_bytes += len,
                 Piece::Damaged { position, why } => {
                     let next = walk.next_offset;
-                    walk.torn(file, position, next, why, is_last);
+                    walk.torn(file, position, next, why, place.is_last);
                     // What comes after it cannot be found: the next segment begins anew.
                     walk.next_offset = None;
                     side.give_up();
@@ -201,7 +212,6 @@ impl Walk {
             },
             unclean: false,
             told_end: Offset::ZERO,
-            is_told: false,
             gaps_allowed,
             next_offset: None,
             segment: None,
@@ -282,13 +292,10 @@ impl Walk {
         let Ok(text) = std::fs::read_to_string(&file) else {
             return Offset::ZERO;
         };
-        match text.trim().parse() {
-            Ok(offset) => Offset(offset),
-            Err(_) => {
-                self.fault(&file, None, None, "no offset in it".to_owned());
-                Offset::ZERO
-            }
-        }
+        decode_start_offset(&text).unwrap_or_else(|| {
+            self.fault(&file, None, None, "no offset in it".to_owned());
+            Offset::ZERO
+        })
     }
 
     /// Indexes without their segment.

@@ -188,6 +188,37 @@ fn a_replayed_journal_leaves_compacted_segments_alone() {
     }
 }
 
+/// However much of a log was compacted, with or without aborted transactions: what a clean start reads is what it can
+/// know nothing of.
+#[test]
+fn a_start_does_not_read_what_was_compacted() {
+    for seed in 0..4 {
+        let mut world = World::new(seed);
+        for i in 0..60 {
+            world.write(None, false);
+            if i % 20 == 5 && seed % 2 == 1 {
+                world.write(Some(100), true);
+                world.end_transaction(100, false);
+            }
+        }
+        world.log.roll(Timestamp(world.now()));
+        world.write(None, false);
+        world.commit();
+        let compacted = world.compact().expect("nothing fails");
+        assert!(
+            compacted.is_some_and(|c| c.segments_before > 2),
+            "seed {seed}"
+        );
+        let snapshot = world.producers.copied().encode_file();
+        let end = world.log.end_offset();
+        block_on(world.log.write_snapshot(end, &snapshot)).expect("writes");
+        world.restart(true);
+        let reads = world.store.stats().reads;
+        assert!(reads <= 1, "seed {seed}: {reads} reads");
+        world.check();
+    }
+}
+
 /// A bad batch must not be read as a good one and written under a right checksum.
 #[test]
 fn a_corrupt_batch_ends_the_round_and_stays_as_it_is() {
