@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use hashbrown::HashSet;
+
 use super::log::LogId;
 use crate::rt::{Page, Slice};
 use crate::types::Offset;
@@ -13,8 +15,8 @@ pub const CHUNK_BYTES: u32 = 256 << 10;
 const BUDGET_MIN: usize = 64 << 20;
 /// Chunks that are let go in one turn: memory goes back to the kernel for each.
 const EVICTED_AT_ONCE: usize = 64;
-/// Evicted chunks that are remembered.
-const GHOSTS_MAX: usize = 512;
+/// Evicted chunks that are remembered at least; else as many as it may hold.
+const GHOSTS_MIN: usize = 512;
 
 /// Which chunk: of which life of which log (its generation changes when bytes are taken back), segment, number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,8 +33,9 @@ pub struct ChunkCache {
     /// What it may hold now; grows up to `budget_max` as chunks are missed that were here before.
     budget: usize,
     budget_max: usize,
-    /// Keys of the chunks that were evicted last.
+    /// Keys of the chunks that were evicted last, and the same for lookups, without those that came back.
     ghosts: VecDeque<ChunkKey>,
+    known_ghosts: HashSet<ChunkKey>,
     size: usize,
     slots: Vec<Slot>,
     /// In order, so that a log's are found together.
@@ -55,6 +58,7 @@ impl ChunkCache {
             budget: budget.min(BUDGET_MIN),
             budget_max: budget,
             ghosts: VecDeque::new(),
+            known_ghosts: HashSet::new(),
             size: 0,
             slots: Vec::new(),
             by_key: BTreeMap::new(),
@@ -108,9 +112,14 @@ impl ChunkCache {
         self.budget = self.budget.max(bytes.min(self.budget_max));
     }
 
+    /// Has it hold `bytes` more than it does, as far as it may grow: no chunk goes for them before that.
+    pub fn make_room(&mut self, bytes: usize) {
+        self.grow(self.size + bytes);
+    }
+
     /// Takes a chunk in, in place of an earlier and shorter reading of it.
     pub fn insert(&mut self, key: ChunkKey, page: Page) {
-        if self.ghosts.contains(&key) {
+        if self.known_ghosts.remove(&key) {
             self.budget = (self.budget + 2 * page.len()).min(self.budget_max);
         }
         self.size += page.len();
@@ -170,10 +179,14 @@ impl ChunkCache {
         // The newest takes its place: the hand goes by, or that would be the next to go.
         self.remove(self.hand);
         self.hand += 1;
-        if self.ghosts.len() == GHOSTS_MAX {
-            self.ghosts.pop_front();
+        let ghosts_max = GHOSTS_MIN.max(self.budget_max / CHUNK_BYTES as usize);
+        while self.ghosts.len() >= ghosts_max
+            && let Some(forgotten) = self.ghosts.pop_front()
+        {
+            self.known_ghosts.remove(&forgotten);
         }
         self.ghosts.push_back(gone);
+        self.known_ghosts.insert(gone);
     }
 
     fn remove(&mut self, i: usize) {
@@ -263,6 +276,33 @@ mod tests {
             }
         }
         assert_eq!(cache.budget, 16 * 4096);
+    }
+
+    #[test]
+    fn what_is_read_again_grows_the_cache_until_it_stays_in_it() {
+        let mut cache = ChunkCache::new(4_000 * 4096);
+        cache.budget = 16 * 4096;
+        let mut missed = [0; 3];
+        for missed in &mut missed {
+            for n in 0..400 {
+                if cache.find(key(n), 0, 1).is_none() {
+                    *missed += 1;
+                    cache.insert(key(n), page(0));
+                }
+            }
+        }
+        assert_eq!(missed, [400, 400 - 16, 0]);
+    }
+
+    #[test]
+    fn room_is_made_up_to_what_it_may_hold() {
+        let mut cache = ChunkCache::new(100 * 4096);
+        cache.budget = 4 * 4096;
+        for n in 0..200 {
+            cache.make_room(4096);
+            cache.insert(key(n), page(0));
+            assert_eq!(cache.size(), (n as usize + 1).min(100) * 4096);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::index::Index;
 use super::join::join_bounded;
 use super::lanes::IoClass;
 use super::loading::Begun;
-use super::log::Log;
+use super::log::{Log, Stage};
 use super::names::FileKind;
 use super::read::{Cursor, Missing, Stop, Wanted};
 use super::segment::{Incoming, Segment};
@@ -53,14 +53,6 @@ impl Log {
         let Some((key, from, to)) = self.chunk_bounds(base, number) else {
             return Ok(None);
         };
-        let active = self
-            .state()
-            .segments
-            .back()
-            .map(|segment| (segment.base, segment.size));
-        if let Some((_, size)) = active.filter(|(newest, _)| *newest == base) {
-            self.shared.missed_behind((size - from) as usize);
-        }
         let reading = match self.shared.loading.begin(key).await {
             Begun::WasRead(page) => {
                 let is_same = self.state().generation == key.generation;
@@ -83,9 +75,33 @@ impl Log {
             }
         }
         let page = outcome?;
+        if self.is_near_end(base, from) {
+            self.shared.missed_behind(page.len());
+        }
         self.shared.chunks.borrow_mut().insert(key, page.clone());
         reading.finish(page.clone());
         Ok(Some((key, page)))
+    }
+
+    /// Whether `from` of a segment lies so near to the log's end that memory could have kept it. What recovery reads is not
+    /// asked for again.
+    fn is_near_end(&self, base: Offset, from: u32) -> bool {
+        let state = self.state();
+        if state.stage != Stage::Open {
+            return false;
+        }
+        let reach = self.shared.reach();
+        let mut behind = 0;
+        for segment in state.segments.iter().rev() {
+            behind += segment.size as usize;
+            if segment.base <= base {
+                return behind <= reach + from as usize;
+            }
+            if behind > reach {
+                return false;
+            }
+        }
+        false
     }
 
     fn chunk_bounds(&self, base: Offset, number: u32) -> Option<(ChunkKey, u32, u32)> {

@@ -87,8 +87,10 @@ pub(super) struct Shared {
 const TAIL_TARGET_MIN: usize = 8 << 20;
 /// Of tails that are to be shorter, so much goes in one turn.
 const TAIL_TARGET_STEP_DOWN: usize = 16 << 20;
-/// A chunk that was missed behind a tail lengthens it by this much.
-const TAIL_TARGET_STEP: usize = super::cache::CHUNK_BYTES as usize / 16;
+/// A chunk that was missed behind a tail lengthens tails by this much: who stays behind by the same is soon reached.
+const TAIL_TARGET_STEP: usize = super::cache::CHUNK_BYTES as usize / 4;
+/// And the front of a block by this much.
+const TAIL_TARGET_STEP_OF_HEAD: usize = super::cache::CHUNK_BYTES as usize / 16;
 
 /// One of the store's log directories.
 pub(super) struct Directory {
@@ -387,22 +389,30 @@ impl Shared {
         self.tail_target.get() <= bytes
     }
 
-    /// A reader missed bytes that lie `behind` the end of a log. Tails grow where that brings them nearer to such readers; who
-    /// reads a log from far back would go past them all the same.
-    pub fn missed_behind(&self, behind: usize) {
+    /// A reader missed `bytes` not further behind the end of a log than memory could have kept. Tails grow, so that they come
+    /// nearer to such readers, and what was read now stays for others: who reads news is seldom alone. Who reads from further
+    /// back gets none of this; he would go past it all the same.
+    pub fn missed_behind(&self, bytes: usize) {
+        self.grow_tails(TAIL_TARGET_STEP);
+        self.chunks.borrow_mut().make_room(bytes);
+    }
+
+    fn grow_tails(&self, step: usize) {
         let target = self.tail_target.get();
-        if behind <= 2 * target {
-            let budget = self.tail_target_max.get();
-            self.tail_target
-                .set((target + TAIL_TARGET_STEP).min(budget).max(target));
-        }
+        let grown = (target + step).min(self.tail_target_max.get());
+        self.tail_target.set(grown.max(target));
+    }
+
+    /// How far behind the end of a log memory may reach, in bytes.
+    pub fn reach(&self) -> usize {
+        self.tail_target_max.get()
     }
 
     /// The front of a block had to be read for its log to go on there. Where tails are as many as may be, it was let go, and
     /// they get the room to keep it.
     pub fn missed_head(&self) {
         if self.tail_bytes.get() + EXTENT_BYTES_MAX >= self.tail_target.get() {
-            self.missed_behind(0);
+            self.grow_tails(TAIL_TARGET_STEP_OF_HEAD);
         }
     }
 
