@@ -30,7 +30,7 @@ pub struct ChunkKey {
 /// Chunks by key. What a reader holds stays alive after eviction, and is not counted here any more: whoever keeps an answer
 /// counts it.
 pub struct ChunkCache {
-    /// What it may hold now; grows up to `budget_max` as chunks are missed that were here before.
+    /// What it may hold now; grows up to `budget_max` as chunks are missed that were here before, or room is made.
     budget: usize,
     budget_max: usize,
     /// Keys of the chunks that were evicted last, and the same for lookups, without those that came back.

@@ -198,15 +198,18 @@ impl Log {
 
     /// What the last life rolled and did not come to finish is finished, once its aborted transactions are known.
     pub(super) fn finish_rolled(&self) {
+        for base in self.unfinished() {
+            let log = self.id;
+            self.shared.add_chore(Chore::Finish { log, base });
+        }
+    }
+
+    /// The rolled segments that [`Log::finish_segment`] has still to come to.
+    pub(super) fn unfinished(&self) -> Vec<Offset> {
         let state = self.state();
         let rolled = state.segments.len().saturating_sub(1);
         let unfinished = state.segments.iter().take(rolled).filter(|s| !s.finished);
-        for segment in unfinished {
-            self.shared.add_chore(Chore::Finish {
-                log: self.id,
-                base: segment.base,
-            });
-        }
+        unfinished.map(|s| s.base).collect()
     }
 
     /// Lists the directory, once.

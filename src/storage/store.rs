@@ -26,7 +26,7 @@ use super::shared::{Directory, Shared};
 use super::stats::{DeviceStats, StoreStats};
 use super::sync_cost::{SyncCost, SyncMode};
 use crate::rt::{Clock, Disk, Space, sleep, timeout, yield_if_needed};
-use crate::types::{Offset, ShardId, TopicId, TopicPartition, Uuid};
+use crate::types::{ShardId, TopicId, TopicPartition, Uuid};
 
 /// How a store is sized.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -443,14 +443,9 @@ impl Store {
         Ok(())
     }
 
-    /// Writes the indexes of all rolled segments of a log that was recovered, as if they had been rolled in this life.
+    /// Writes the indexes of the rolled segments of a log that was recovered now, not as a chore, and tells of faults.
     pub async fn finish_segments(&self, log: &Rc<Log>) -> Result<(), StorageError> {
-        let bases: Vec<Offset> = {
-            let state = log.state();
-            let rolled = state.segments.len().saturating_sub(1);
-            state.segments.iter().take(rolled).map(|s| s.base).collect()
-        };
-        for base in bases {
+        for base in log.unfinished() {
             log.finish_segment(base).await?;
         }
         Ok(())

@@ -3,14 +3,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ringlog::partition::ProducerTable;
 use ringlog::record::Codecs;
 use ringlog::rt::{Clock, Disk, run_local};
 use ringlog::storage::{
-    AbortedTransaction, Directories, DirectoryReport, JournalDir, LogConfig, Store, StoreConfig,
-    Verifier, VerifyError, VerifyOptions,
+    AbortedTransaction, Directories, DirectoryReport, JournalDir, Log, LogConfig, Store,
+    StoreConfig, Verifier, VerifyError, VerifyOptions,
 };
 use ringlog::types::{
     LeaderEpoch, NodeId, Offset, PartitionIndex, Prng, ProducerId, Str, Timestamp, TopicPartition,
@@ -28,6 +29,38 @@ enum End {
     KilledEarly,
 }
 
+/// A store and its log as a start has them, what is already in the directory included.
+async fn open(path: PathBuf, journals: &JournalDir) -> (Store, Rc<Log>) {
+    let disk = Disk::Ring;
+    let directories = Directories::prepare_with(&disk, &[path], NodeId(1), None, journals)
+        .await
+        .expect("prepares");
+    let config = StoreConfig {
+        journal_bytes: 1 << 20,
+        ..StoreConfig::default()
+    };
+    let store = Store::open(disk, &directories, config, Clock::Real);
+    let place = TopicPartition {
+        topic: Str::from("orders"),
+        partition: PartitionIndex(0),
+    };
+    let config = LogConfig {
+        segment_bytes: 120_000,
+        ..LogConfig::default()
+    };
+    let log = store
+        .open_log(&place, Uuid([9; 16]), config)
+        .await
+        .expect("opens");
+    let (mut producers, mut codecs) = (ProducerTable::default(), Codecs::new());
+    let mut found = Vec::new();
+    log.recover(|batch| found.extend(replay(batch, &mut producers, &mut codecs)))
+        .await
+        .expect("recovers");
+    log.restore_aborted(&found);
+    (store, log)
+}
+
 /// A directory with a log of several segments, transactions, two epochs and a producer snapshot.
 fn fill(dir: &Path, end: End) {
     fill_with(dir, end, JournalDir::Beside);
@@ -36,28 +69,7 @@ fn fill(dir: &Path, end: End) {
 fn fill_with(dir: &Path, end: End, journals: JournalDir) {
     let path = dir.to_owned();
     run_local(async move {
-        let disk = Disk::Ring;
-        let directories = Directories::prepare_with(&disk, &[path], NodeId(1), None, &journals)
-            .await
-            .expect("prepares");
-        let config = StoreConfig {
-            journal_bytes: 1 << 20,
-            ..StoreConfig::default()
-        };
-        let store = Store::open(disk, &directories, config, Clock::Real);
-        let place = TopicPartition {
-            topic: Str::from("orders"),
-            partition: PartitionIndex(0),
-        };
-        let config = LogConfig {
-            segment_bytes: 120_000,
-            ..LogConfig::default()
-        };
-        let log = store
-            .open_log(&place, Uuid([9; 16]), config)
-            .await
-            .expect("opens");
-        log.recover(|_| ()).await.expect("recovers");
+        let (store, log) = open(path, &journals).await;
         let (mut prng, mut codecs) = (Prng::new(5), Codecs::new());
         let put = |made: &ringlog::record::CheckedBatch, epoch: i32| {
             let at = log.end_offset();
@@ -241,34 +253,6 @@ fn what_a_kill_leaves_mends_and_what_the_journal_holds_counts() {
     assert_eq!(verify(dir.path()).damage(), 1);
 }
 
-/// Opens the directory as a start after a kill does, and closes it.
-fn start_and_close(dir: &Path) {
-    let path = dir.to_owned();
-    run_local(async move {
-        let disk = Disk::Ring;
-        let directories = Directories::prepare(&disk, &[path], NodeId(1), None)
-            .await
-            .expect("prepares");
-        let store = Store::open(disk, &directories, StoreConfig::default(), Clock::Real);
-        let place = TopicPartition {
-            topic: Str::from("orders"),
-            partition: PartitionIndex(0),
-        };
-        let log = store
-            .open_log(&place, Uuid([9; 16]), LogConfig::default())
-            .await
-            .expect("opens");
-        let (mut producers, mut codecs) = (ProducerTable::default(), Codecs::new());
-        let mut found = Vec::new();
-        log.recover(|batch| found.extend(replay(batch, &mut producers, &mut codecs)))
-            .await
-            .expect("recovers");
-        log.restore_aborted(&found);
-        store.close().await.expect("closes");
-    })
-    .expect("an executor");
-}
-
 #[test]
 fn indexes_past_the_checkpoint_mend_at_the_next_start() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -282,7 +266,12 @@ fn indexes_past_the_checkpoint_mend_at_the_next_start() {
     for ending in [".index: ", ".timeindex: ", ".txnindex: "] {
         assert!(told.contains(ending), "{told}");
     }
-    start_and_close(dir.path());
+    let path = dir.path().to_owned();
+    run_local(async move {
+        let (store, _) = open(path, &JournalDir::Beside).await;
+        store.close().await.expect("closes");
+    })
+    .expect("an executor");
     let report = verify(dir.path());
     assert_eq!(whats(&report), [""; 0]);
     assert_eq!(report.partitions[0].end, Some(Offset(137)));
