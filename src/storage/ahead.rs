@@ -47,7 +47,6 @@ pub(super) struct Place {
 pub(super) struct Ahead {
     readers: HashMap<Place, SmallVec<[Reader; 1]>>,
     due: Vec<(Place, Range<u32>)>,
-    is_running: bool,
 }
 
 /// Positions in the segment's file.
@@ -143,37 +142,23 @@ impl Ahead {
 }
 
 impl Shared {
-    /// Begins to read what is due. By a task of its own on the real disk; on a simulated one nothing is read ahead.
+    /// Begins to read what is due. By tasks of their own on the real disk; on a simulated one nothing is read ahead.
+    ///
+    /// A task for each window: how many reads are under way is bounded by the lanes, and a window never waits for the
+    /// slowest chunk of another.
     pub(super) fn start_reading_ahead(self: &Rc<Shared>) {
-        let mut ahead = self.ahead.borrow_mut();
-        if ahead.due.is_empty() || ahead.is_running {
+        let due = std::mem::take(&mut self.ahead.borrow_mut().due);
+        if let Disk::Sim(_) = self.disk {
             return;
         }
-        match self.disk {
-            Disk::Sim(_) => ahead.due.clear(),
-            Disk::Ring => {
-                ahead.is_running = true;
-                let shared = self.clone();
-                spawn(Queue::Storage, "reading ahead", async move {
-                    shared.read_ahead().await
-                });
-            }
-        }
-    }
-
-    async fn read_ahead(&self) {
-        loop {
-            let due = std::mem::take(&mut self.ahead.borrow_mut().due);
-            if due.is_empty() {
-                break;
-            }
-            let reads = due.into_iter().filter_map(|(place, range)| {
-                let log = self.log(place.log)?;
-                Some(async move { log.load_ahead(place, range).await })
+        for (place, range) in due {
+            let Some(log) = self.log(place.log) else {
+                continue;
+            };
+            spawn(Queue::Storage, "reading ahead", async move {
+                log.load_ahead(place, range).await
             });
-            join_bounded(reads, DEPTH).await;
         }
-        self.ahead.borrow_mut().is_running = false;
     }
 }
 
