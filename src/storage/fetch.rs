@@ -83,11 +83,11 @@ impl Log {
         Ok(Some((key, page)))
     }
 
-    /// Whether `from` of a segment lies so near to the log's end that memory could have kept it. What recovery reads is not
-    /// asked for again.
+    /// Whether memory could have kept what lies at `from` of a segment: it was appended in this life, and so near to the log's
+    /// end. A backlog that is read after a start is no reason to hold more of it.
     fn is_near_end(&self, base: Offset, from: u32) -> bool {
         let state = self.state();
-        if state.stage != Stage::Open {
+        if state.stage != Stage::Open || (base, from) < state.inherited {
             return false;
         }
         let reach = self.shared.reach();

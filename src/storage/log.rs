@@ -118,6 +118,8 @@ pub(super) struct State {
     pub durable_pos: Option<Mark>,
     /// The end of what each journal file holds and the segments do not; [`NOT_JOURNALED`] is nothing.
     pub journaled: [Offset; JOURNAL_FILES],
+    /// The segment and the position in it where the last life's records end: what lies behind was appended in this one.
+    pub inherited: (Offset, u32),
     /// The journal was given something of this log since it was last reset.
     pub in_journal: bool,
     /// Largest timestamp of that segment up to there, and the last offset of its batch.

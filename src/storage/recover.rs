@@ -77,6 +77,7 @@ pub(super) fn initial_state(
         uncut: None,
         broken_promise: false,
         durable_pos: None,
+        inherited: (Offset::ZERO, 0),
         journaled: [NOT_JOURNALED; JOURNAL_FILES],
         in_journal: false,
         durable_max: (-1, Offset(-1)),
@@ -187,6 +188,7 @@ impl Log {
             state.stage = Stage::Open;
             if let Some(active) = state.segments.back_mut() {
                 active.appended = self.shared.clock.wall().0;
+                state.inherited = (active.base, active.size);
             }
             std::mem::take(&mut state.broken_promise)
         };

@@ -229,6 +229,56 @@ fn tails_grow_for_readers_just_behind_them_and_not_for_a_scan() {
     assert_eq!(store.stats().reads, reads, "it is in the tail now");
 }
 
+#[test]
+fn what_is_read_grows_the_cache_where_memory_could_have_kept_it_and_not_after_a_start() {
+    const AT_FIRST: u64 = 64 << 20;
+    const BYTES: usize = 200_000;
+    const COUNT: usize = 450;
+    let sim = SimDisk::new(7);
+    let opened = || {
+        let clock = Clock::Sim(SimClock::starting_at(Timestamp(1_000_000)));
+        let config = StoreConfig {
+            cache_bytes: 1 << 30,
+            ..StoreConfig::default()
+        };
+        let disk = Disk::Sim(sim.clone());
+        block_on(open_with(disk, Path::new("/d"), clock, config))
+    };
+    let read_all = |log: &Log| {
+        let (mut next, end) = (Offset(0), log.end_offset());
+        while next < end {
+            let read = block_on(log.read(next, end, 500_000, true)).expect("reads");
+            next = read.end_offset();
+        }
+    };
+    let written = (BYTES * COUNT) as u64;
+    let (store, log) = opened();
+    let (mut prng, mut codecs) = (Prng::new(7), Codecs::new());
+    for _ in 0..COUNT {
+        let made = batch(&[(1000, BYTES)], &mut prng, &mut codecs);
+        let end = log.end_offset();
+        log.append(&made, end, LeaderEpoch(0), Timestamp(0))
+            .expect("there is room");
+        assert!(block_on(store.commit()).failed.is_empty());
+    }
+    read_all(&log);
+    let stats = store.stats();
+    let held = stats.tail_bytes + stats.chunk_bytes;
+    assert!(held >= written, "{held} of {written} bytes just written");
+    let end = log.end_offset();
+    block_on(log.write_snapshot(end, &EncodedProducers::default())).expect("writes");
+    block_on(store.close()).expect("closes");
+    drop((store, log));
+
+    let (store, log) = opened();
+    read_all(&log);
+    let held = store.stats().chunk_bytes;
+    assert!(held <= AT_FIRST, "{held} bytes of a backlog");
+    read_all(&log);
+    let held = store.stats().chunk_bytes;
+    assert!(held > AT_FIRST, "{held} bytes of what is read again");
+}
+
 /// The writes of a round end in any order. A chunk that is read meanwhile, for what is durable in front of them, must not
 /// hold what is in flight.
 #[test]
