@@ -75,7 +75,7 @@ impl Log {
             }
         }
         let page = outcome?;
-        if self.is_near_end(base, from) {
+        if self.could_be_kept(base, from) {
             self.shared.missed_behind(page.len());
         }
         self.shared.chunks.borrow_mut().insert(key, page.clone());
@@ -84,8 +84,8 @@ impl Log {
     }
 
     /// Whether memory could have kept what lies at `from` of a segment: it was appended in this life, and so near to the log's
-    /// end. A backlog that is read after a start is no reason to hold more of it.
-    fn is_near_end(&self, base: Offset, from: u32) -> bool {
+    /// end. A backlog that is read after a start is no reason to hold more of it, and what recovery reads is not asked for again.
+    fn could_be_kept(&self, base: Offset, from: u32) -> bool {
         let state = self.state();
         if state.stage != Stage::Open || (base, from) < state.inherited {
             return false;

@@ -50,13 +50,18 @@ async fn open_with(
     (store, log)
 }
 
+/// Appends a batch of one record of so many bytes.
+fn append(log: &Log, bytes: usize, prng: &mut Prng, codecs: &mut Codecs) {
+    let made = batch(&[(1000, bytes)], prng, codecs);
+    let end = log.end_offset();
+    log.append(&made, end, LeaderEpoch(0), Timestamp(0))
+        .expect("there is room");
+}
+
 async fn fill_and_close(store: &Store, log: &Log, batches: i64, seed: u64) {
     let (mut prng, mut codecs) = (Prng::new(seed), Codecs::new());
     for _ in 0..batches {
-        let made = batch(&[(1000, BATCH_BYTES)], &mut prng, &mut codecs);
-        let end = log.end_offset();
-        log.append(&made, end, LeaderEpoch(0), Timestamp(0))
-            .expect("there is room");
+        append(log, BATCH_BYTES, &mut prng, &mut codecs);
     }
     assert!(store.commit().await.failed.is_empty());
     let end = log.end_offset();
@@ -195,12 +200,9 @@ fn tails_grow_for_readers_just_behind_them_and_not_for_a_scan() {
     let clock = Clock::Sim(SimClock::starting_at(Timestamp(1_000_000)));
     let (store, log) = block_on(open(Disk::Sim(SimDisk::new(5)), Path::new("/d"), clock));
     let (mut prng, mut codecs) = (Prng::new(5), Codecs::new());
-    let mut append = |count: usize| {
+    let mut append_many = |count: usize| {
         for _ in 0..count {
-            let made = batch(&[(1000, BYTES)], &mut prng, &mut codecs);
-            let end = log.end_offset();
-            log.append(&made, end, LeaderEpoch(0), Timestamp(0))
-                .expect("there is room");
+            append(&log, BYTES, &mut prng, &mut codecs);
             assert!(block_on(store.commit()).failed.is_empty());
         }
     };
@@ -210,21 +212,21 @@ fn tails_grow_for_readers_just_behind_them_and_not_for_a_scan() {
         let from = Offset(end.0 - (bytes / BYTES) as i64);
         block_on(log.read(from, end, 1, true)).expect("reads");
     };
-    append(250);
+    append_many(250);
     for behind in (24..48).rev() {
         read_behind(behind << 20);
     }
-    append(1);
+    append_many(1);
     let scanned = store.stats().tail_bytes;
     assert!(scanned <= AT_FIRST + (1 << 20), "a scan: {scanned} bytes");
     for _ in 0..600 {
-        append(1);
+        append_many(1);
         read_behind(10 << 20);
     }
     let followed = store.stats().tail_bytes;
     assert!(followed >= 10 << 20, "a reader 10 MiB behind: {followed}");
     let reads = store.stats().reads;
-    append(1);
+    append_many(1);
     read_behind(10 << 20);
     assert_eq!(store.stats().reads, reads, "it is in the tail now");
 }
@@ -255,10 +257,7 @@ fn what_is_read_grows_the_cache_where_memory_could_have_kept_it_and_not_after_a_
     let (store, log) = opened();
     let (mut prng, mut codecs) = (Prng::new(7), Codecs::new());
     for _ in 0..COUNT {
-        let made = batch(&[(1000, BYTES)], &mut prng, &mut codecs);
-        let end = log.end_offset();
-        log.append(&made, end, LeaderEpoch(0), Timestamp(0))
-            .expect("there is room");
+        append(&log, BYTES, &mut prng, &mut codecs);
         assert!(block_on(store.commit()).failed.is_empty());
     }
     read_all(&log);
@@ -299,20 +298,17 @@ fn a_chunk_is_read_no_further_than_all_before_is_written() {
         };
         let (store, log) = block_on(open_with(disk, Path::new("/d"), clock, config));
         let (mut prng, mut codecs) = (Prng::new(seed), Codecs::new());
-        let mut append = |prng: &mut Prng| {
+        let mut append_round = |prng: &mut Prng| {
             for _ in 0..BATCHES {
-                let made = batch(&[(1000, BYTES)], prng, &mut codecs);
-                let end = log.end_offset();
-                log.append(&made, end, LeaderEpoch(0), Timestamp(0))
-                    .expect("there is room");
+                append(&log, BYTES, prng, &mut codecs);
             }
         };
-        append(&mut prng);
+        append_round(&mut prng);
         for round in 0..ROUNDS {
             let (durable, end) = (Offset(round * BATCHES), log.end_offset());
             let before = store.stats().reads;
             let reader = async {
-                append(&mut prng);
+                append_round(&mut prng);
                 for _ in 0..prng.below(4) {
                     yield_now().await;
                 }
