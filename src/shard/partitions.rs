@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::Shard;
 use super::markers;
@@ -56,6 +56,9 @@ enum Birth {
     Before,
 }
 
+/// What is in force for each topic that a group of metadata records touches, by name.
+type Configs = RefCell<HashMap<Str, Rc<TopicConfig>>>;
+
 /// What a group of metadata records asks of this shard.
 #[derive(Default)]
 struct Changes {
@@ -87,16 +90,18 @@ impl Shard {
         for replica in changes.removed {
             self.remove(replica).await;
         }
+        let configs = Configs::default();
         let opens = changes
             .added
             .into_iter()
-            .map(|(topic, partition)| self.open(topic, partition, Birth::Now));
+            .map(|(topic, partition)| self.open(topic, partition, Birth::Now, &configs));
         join_bounded(opens, OPEN_DEPTH).await;
         let led = changes.led.into_iter();
-        let follows = led.map(|(topic, partition)| self.follow_leader_epoch(topic, partition));
+        let follows =
+            led.map(|(topic, partition)| self.follow_leader_epoch(topic, partition, &configs));
         join_bounded(follows, OPEN_DEPTH).await;
         self.is_recovered.set(true);
-        self.reconfigure(&changes.configured, changes.broker_configured);
+        self.reconfigure(&changes.configured, changes.broker_configured, &configs);
         if !changes.topics.is_empty() {
             self.tell_coordinators(&changes.topics);
         }
@@ -157,7 +162,13 @@ impl Shard {
     }
 
     /// Opens a partition's log, recovers it, and takes the lead.
-    async fn open(self: &Rc<Self>, topic_id: TopicId, partition: i32, birth: Birth) {
+    async fn open(
+        self: &Rc<Self>,
+        topic_id: TopicId,
+        partition: i32,
+        birth: Birth,
+        configs: &Configs,
+    ) {
         let Some((name, leader_epoch)) = self.leadership(topic_id, partition) else {
             return;
         };
@@ -165,7 +176,7 @@ impl Shard {
             topic: name.clone(),
             partition: PartitionIndex(partition),
         };
-        let config = self.topic_config(&name);
+        let config = self.topic_config(&name, configs);
         let opened = async {
             let config = log_config(&config);
             let log = match self.is_recovered.get() && birth == Birth::Now {
@@ -209,14 +220,19 @@ impl Shard {
     }
 
     /// Follows a change of leader. A partition that nobody led, because its log was offline, is opened when it is led again.
-    async fn follow_leader_epoch(self: &Rc<Self>, topic_id: TopicId, partition: i32) {
+    async fn follow_leader_epoch(
+        self: &Rc<Self>,
+        topic_id: TopicId,
+        partition: i32,
+        configs: &Configs,
+    ) {
         let Some((_, epoch)) = self.leadership(topic_id, partition) else {
             return;
         };
         match self.replica(topic_id, partition) {
             Some(replica) => replica.on_leader_epoch(epoch),
             None if self.owner(topic_id, partition) == self.id => {
-                self.open(topic_id, partition, Birth::Before).await;
+                self.open(topic_id, partition, Birth::Before, configs).await;
             }
             None => {}
         }
@@ -229,15 +245,20 @@ impl Shard {
         }
     }
 
-    /// What is in force for a topic now.
-    fn topic_config(&self, name: &str) -> Rc<TopicConfig> {
+    /// What is in force for a topic now; made once for all its partitions.
+    fn topic_config(&self, name: &Str, configs: &Configs) -> Rc<TopicConfig> {
+        if let Some(config) = configs.borrow().get(name) {
+            return config.clone();
+        }
         let image = self.image();
         let dynamic = dynamic(&image, self.node_id());
         let overrides = image.overrides(ResourceKind::Topic, name);
         let mut config = TopicConfig::effective(&self.config, dynamic, overrides);
         // What coordinators have answered is on stable storage, whatever the brokers' default.
         config.write_caching &= !is_internal(name);
-        Rc::new(config)
+        let config = Rc::new(config);
+        configs.borrow_mut().insert(name.clone(), config.clone());
+        config
     }
 
     /// The broker's configuration with what was set while it runs.
@@ -245,7 +266,7 @@ impl Shard {
         self.in_force.borrow().clone()
     }
 
-    fn reconfigure(&self, topics: &HashSet<Str>, broker: bool) {
+    fn reconfigure(&self, topics: &HashSet<Str>, broker: bool, configs: &Configs) {
         if broker {
             let image = self.image();
             let dynamic = dynamic(&image, self.node_id());
@@ -260,7 +281,7 @@ impl Shard {
         }
         for replica in self.replicas.borrow().values() {
             if broker || topics.contains(&replica.topic) {
-                let config = self.topic_config(&replica.topic);
+                let config = self.topic_config(&replica.topic, configs);
                 replica.log.set_config(log_config(&config));
                 replica.set_config(config);
             }

@@ -38,6 +38,8 @@ pub(super) struct Shared {
     pub config: StoreConfig,
     pub dirs: Vec<Directory>,
     pub logs: RefCell<Vec<Option<Rc<Log>>>>,
+    /// Places among them that deleted logs left.
+    pub vacant: RefCell<Vec<LogId>>,
     /// Whether a round waits for more.
     pub gathering: Gathering,
     /// Logs with appends that no commit has taken.
@@ -257,6 +259,7 @@ impl Shared {
             config,
             dirs,
             logs: RefCell::default(),
+            vacant: RefCell::default(),
             dirty: RefCell::default(),
             dirty_waiter: RefCell::default(),
             files: RefCell::default(),

@@ -255,9 +255,13 @@ impl Store {
             written.map_err(|e| self.shared.failed(dir, &file, e))?;
         }
         let mut logs = self.shared.logs.borrow_mut();
-        let slot = logs.iter().position(Option::is_none).unwrap_or(logs.len());
+        let vacant = self.shared.vacant.borrow_mut().pop();
+        let id = vacant.unwrap_or_else(|| {
+            logs.push(None);
+            LogId(logs.len() as u32 - 1)
+        });
         let log = Rc::new(Log {
-            id: LogId(slot as u32),
+            id,
             shared: self.shared.clone(),
             seat,
             topic_id,
@@ -273,10 +277,7 @@ impl Store {
             is_moving: Cell::new(false),
         });
         log.state.borrow_mut().compaction.first_dirty = first_dirty;
-        if slot == logs.len() {
-            logs.push(None);
-        }
-        logs[slot] = Some(log.clone());
+        logs[id.0 as usize] = Some(log.clone());
         Ok(log)
     }
 
@@ -308,6 +309,7 @@ impl Store {
         self.shared.chunks.borrow_mut().forget(log.id);
         self.shared.ahead.borrow_mut().forget(log.id);
         self.shared.logs.borrow_mut()[log.id.0 as usize] = None;
+        self.shared.vacant.borrow_mut().push(log.id);
         self.shared
             .retire(log.dir(), &path, &log.partition.to_string(), delay_ms)
             .await?;

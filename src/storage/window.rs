@@ -3,10 +3,10 @@
 use crate::record::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::rt::{File, Page};
 
-/// Bytes that are read at once,
+/// Bytes that are read at once at most,
 pub(super) const WINDOW_BYTES: usize = 1 << 20;
-/// and at first: most logs have little to be looked at after a crash, or nothing.
-const FIRST_WINDOW_BYTES: usize = 64 << 10;
+/// and at first, to be doubled each time: most logs have little to be looked at after a crash, or nothing.
+const FIRST_WINDOW_BYTES: usize = 128 << 10;
 
 /// A stretch of a file being scanned, moved on as it is used up.
 #[derive(Default)]
@@ -76,10 +76,7 @@ impl Window {
         if self.start <= position && end <= self.start + held {
             return Ok(true);
         }
-        let usual = match self.page {
-            None => FIRST_WINDOW_BYTES,
-            Some(_) => WINDOW_BYTES,
-        };
+        let usual = (held as usize * 2).clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
         let wanted = ((end - position) as usize)
             .max(usual)
             .min((len - position) as usize);
