@@ -95,9 +95,15 @@ fn requests_of_the_native_wire_are_counted_with_their_stages_and_apart_from_kafk
         });
         let sum: f64 = sums.sum();
         let total = grew(&format!(r#"ringlog_request_seconds_sum{{api="{api}"}}"#));
-        // The two shards work side by side, and the time of each counts.
+        // The two shards work side by side, and the time of each counts: a push's two reads, and of a produce what is
+        // appended here while the mail is away.
+        let append = r#"ringlog_request_stage_seconds_sum{api="NativeProduce",stage="append"}"#;
+        let most = match api {
+            "NativePush" => total * 2.0,
+            _ => total * 1.01 + grew(append),
+        };
         assert!(
-            sum >= total * 0.7 && sum <= total * 2.0,
+            sum >= total * 0.7 && sum <= most,
             "{api}: stages {sum} of {total}"
         );
     }
